@@ -1,0 +1,90 @@
+"""Named configurations of the core, and the codes that Python and RTL share.
+
+The list lives in ``rtl/configurations.toml``; nothing else repeats its numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import tomllib
+from pathlib import Path
+
+CONFIGURATION_FILE = Path(__file__).resolve().parents[1] / "rtl" / "configurations.toml"
+DEFAULT_CONFIGURATION = "course_8x8"
+
+
+class Dataflow(enum.IntEnum):
+    """What stays in the tile while operands stream; the value is the code on the core's ``dataflow`` port."""
+
+    weight_stationary = 0
+    output_stationary = 1
+
+
+class ConfigurationError(ValueError):
+    """A configuration that does not exist or cannot be built; the message says which rule it breaks."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """Parameters of one build of the core; field names in lower case are the RTL's parameter names.
+
+    Widths are in bits, depths in words or FIFO entries, ``rows``/``cols`` in tiles.
+    """
+
+    name: str
+    rows: int
+    cols: int
+    act_bits: int
+    wgt_bits: int
+    psum_bits: int
+    act_depth: int
+    wgt_depth: int
+    psum_depth: int
+    l0_depth: int
+    ififo_depth: int
+    ofifo_depth: int
+    about: str = ""
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """The RTL parameters by their Verilog names, e.g. ``{"ROWS": 8, ...}``."""
+        return {f.name.upper(): getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("name", "about")}
+
+    @property
+    def psum_range(self) -> tuple[int, int]:
+        """Smallest and largest psum that PSUM_BITS hold."""
+        return -(1 << (self.psum_bits - 1)), (1 << (self.psum_bits - 1)) - 1
+
+    def act_range(self, signed: bool) -> tuple[int, int]:
+        """Smallest and largest activation: 0..2^b-1, or -2^(b-1)..2^(b-1)-1 in signed-activation mode."""
+        if signed:
+            return -(1 << (self.act_bits - 1)), (1 << (self.act_bits - 1)) - 1
+        return 0, (1 << self.act_bits) - 1
+
+
+@functools.cache
+def configurations() -> dict[str, Configuration]:
+    """All named configurations, in the order of the file."""
+    with CONFIGURATION_FILE.open("rb") as file:
+        tables = tomllib.load(file)
+    known = {f.name for f in dataclasses.fields(Configuration)} - {"name"}
+    result = {}
+    for name, table in tables.items():
+        fields = {key.lower(): value for key, value in table.items()}
+        if set(fields) != known:
+            wrong = ", ".join(sorted(set(fields) ^ known))
+            raise ConfigurationError(f"{CONFIGURATION_FILE.name}: [{name}] misses or does not know: {wrong}")
+        result[name] = Configuration(name=name, **fields)
+    return result
+
+
+def configuration(name: str = DEFAULT_CONFIGURATION) -> Configuration:
+    """The configuration called ``name``; ConfigurationError lists the names when there is none."""
+    try:
+        return configurations()[name]
+    except KeyError:
+        raise ConfigurationError(
+            f"no configuration {name!r} in rtl/{CONFIGURATION_FILE.name}; there are: {', '.join(configurations())}"
+        ) from None

@@ -1,0 +1,241 @@
+// core: a systolic CNN accelerator core that runs a convolution as a stream of micro-operations.
+//
+//   act_wr -> act sram -> operand_fetch -> l0 ---------> +-----------+
+//   wgt_wr -> wgt sram -> operand_fetch -> l0 (WS) ----> | mac_array | -> ofifo -> sfp <-> psum sram <- psum_wr
+//                                       -> ififo (OS) -> +-----------+              |
+//                                                                                   +-> out
+// Streams   : every stream has the prefix_valid/prefix_ready handshake; a transfer happens in a cycle in which both are
+//             high. Order within a stream is kept; between streams the hardware waits by itself (see issue), with one
+//             duty for the driver: a word must have been written (act_wr, wgt_wr, psum_wr) before the micro-operation
+//             that reads it is accepted.
+// act_op    : reads the ROWS activations of one time step. pad: zeros instead of a read. start: first of a pass.
+//             last: last of an OS pass.
+// wgt_op    : reads one weight word. WS: COLS words a pass in column order, each with the ROWS weights of a column.
+//             OS: one word for each act_op, with a weight for each column.
+// sfp_op    : what happens to the next word of COLS psums, see sfp.
+// psum      : the words that enter the sfp, shown for monitors: one psum for each column of one pass (WS: one kij of one
+//             ic_tile at one position; OS: the finished psums of one row).
+// Modes     : dataflow and act_signed may change while busy is low.
+// Does not  : generate addresses; the driver, or a sequencer in front, does.
+
+`default_nettype none
+
+module core #(
+    parameter ROWS        = 8,
+    parameter COLS        = 8,
+    parameter ACT_BITS    = 4,
+    parameter WGT_BITS    = 4,
+    parameter PSUM_BITS   = 16,
+    parameter ACT_DEPTH   = 2048,   // words of ROWS activations
+    parameter WGT_DEPTH   = 2048,   // words of max(ROWS, COLS) weights
+    parameter PSUM_DEPTH  = 2048,   // words of COLS psums
+    parameter L0_DEPTH    = 16,
+    parameter IFIFO_DEPTH = 16,
+    parameter OFIFO_DEPTH = 32,
+    // derived, do not set
+    parameter ACT_WORD    = ROWS * ACT_BITS,
+    parameter WGT_WORD    = (ROWS > COLS ? ROWS : COLS) * WGT_BITS,
+    parameter PSUM_WORD   = COLS * PSUM_BITS,
+    parameter ACT_ADDR    = $clog2(ACT_DEPTH),
+    parameter WGT_ADDR    = $clog2(WGT_DEPTH),
+    parameter PSUM_ADDR   = $clog2(PSUM_DEPTH)
+) (
+    input  wire                 clk,
+    input  wire                 reset,        // synchronous
+    input  wire                 dataflow,     // 0 weight-stationary, 1 output-stationary
+    input  wire                 act_signed,   // 1: activations are two's complement
+
+    input  wire                 act_wr_valid,
+    output wire                 act_wr_ready,
+    input  wire [ACT_ADDR-1:0]  act_wr_addr,
+    input  wire [ACT_WORD-1:0]  act_wr_data,
+
+    input  wire                 wgt_wr_valid,
+    output wire                 wgt_wr_ready,
+    input  wire [WGT_ADDR-1:0]  wgt_wr_addr,
+    input  wire [WGT_WORD-1:0]  wgt_wr_data,
+
+    input  wire                 psum_wr_valid,
+    output wire                 psum_wr_ready,
+    input  wire [PSUM_ADDR-1:0] psum_wr_addr,
+    input  wire [PSUM_WORD-1:0] psum_wr_data,
+
+    input  wire                 act_op_valid,
+    output wire                 act_op_ready,
+    input  wire [ACT_ADDR-1:0]  act_op_addr,
+    input  wire                 act_op_pad,
+    input  wire                 act_op_start,
+    input  wire                 act_op_last,
+
+    input  wire                 wgt_op_valid,
+    output wire                 wgt_op_ready,
+    input  wire [WGT_ADDR-1:0]  wgt_op_addr,
+
+    input  wire                 sfp_op_valid,
+    output wire                 sfp_op_ready,
+    input  wire                 sfp_op_acc,
+    input  wire                 sfp_op_store,
+    input  wire                 sfp_op_emit,
+    input  wire                 sfp_op_relu,
+    input  wire [PSUM_ADDR-1:0] sfp_op_raddr,
+    input  wire [PSUM_ADDR-1:0] sfp_op_waddr,
+
+    output wire                 psum_valid,
+    output wire                 psum_ready,
+    output wire [PSUM_WORD-1:0] psum_data,
+
+    output wire                 out_valid,
+    input  wire                 out_ready,
+    output wire [PSUM_WORD-1:0] out_data,
+    output wire [PSUM_WORD-1:0] out_sum,      // out_data before ReLU, for monitors
+
+    output wire                 act_fire,     // an activation word enters the array
+    output wire                 wgt_fire,     // a weight word enters the array (WS load, or OS beside the activations)
+    output wire                 busy,
+    output wire                 overflow      // a psum left PSUM_BITS; sticky until reset
+);
+`ifndef SYNTHESIS
+    initial begin
+        if (ACT_WORD != ROWS*ACT_BITS || WGT_WORD != (ROWS > COLS ? ROWS : COLS)*WGT_BITS || PSUM_WORD != COLS*PSUM_BITS
+            || ACT_ADDR != $clog2(ACT_DEPTH) || WGT_ADDR != $clog2(WGT_DEPTH) || PSUM_ADDR != $clog2(PSUM_DEPTH))
+            $fatal(1, "%m: ACT_WORD, WGT_WORD, PSUM_WORD and *_ADDR are derived and must not be set");
+    end
+`endif
+
+    // Activations: sram -> operand_fetch -> l0
+    wire                act_mem_rd_en;
+    wire [ACT_ADDR-1:0] act_mem_rd_addr;
+    wire [ACT_WORD-1:0] act_mem_rd_data, act_word;
+    wire                act_word_valid, act_word_ready;
+    wire [1:0]          act_word_flags;
+
+    assign act_wr_ready = 1'b1;
+    sram #(.WIDTH(ACT_WORD), .DEPTH(ACT_DEPTH)) u_act_sram (
+        .clk(clk), .wr_en(act_wr_valid), .wr_addr(act_wr_addr), .wr_data(act_wr_data),
+        .rd_en(act_mem_rd_en), .rd_addr(act_mem_rd_addr), .rd_data(act_mem_rd_data)
+    );
+    operand_fetch #(.WIDTH(ACT_WORD), .ADDR_BITS(ACT_ADDR), .FLAGS(2)) u_act_fetch (
+        .clk(clk), .reset(reset),
+        .op_valid(act_op_valid), .op_ready(act_op_ready), .op_addr(act_op_addr), .op_pad(act_op_pad),
+        .op_flags({act_op_last, act_op_start}),
+        .mem_rd_en(act_mem_rd_en), .mem_rd_addr(act_mem_rd_addr), .mem_rd_data(act_mem_rd_data),
+        .word_valid(act_word_valid), .word_ready(act_word_ready), .word_data(act_word), .word_flags(act_word_flags)
+    );
+
+    wire                act_head_valid;
+    wire [1:0]          act_head_flags;
+    wire [ROWS-1:0]     act_row_valid;
+    wire [ACT_WORD-1:0] act_row_data;
+    wire [2*ROWS-1:0]   act_row_flags;
+    l0 #(.ROWS(ROWS), .WIDTH(ACT_BITS), .FLAGS(2), .DEPTH(L0_DEPTH)) u_l0_act (
+        .clk(clk), .reset(reset),
+        .wr_valid(act_word_valid), .wr_ready(act_word_ready), .wr_data(act_word), .wr_flags(act_word_flags),
+        .rd_valid(act_head_valid), .rd_ready(act_fire), .head_flags(act_head_flags),
+        .row_valid(act_row_valid), .row_data(act_row_data), .row_flags(act_row_flags)
+    );
+
+    // Weights: sram -> operand_fetch -> l0 (WS) or ififo (OS)
+    wire                wgt_mem_rd_en;
+    wire [WGT_ADDR-1:0] wgt_mem_rd_addr;
+    wire [WGT_WORD-1:0] wgt_mem_rd_data, wgt_word;
+    wire                wgt_word_valid, wgt_l0_ready, ififo_ready, wgt_word_flag;
+
+    assign wgt_wr_ready = 1'b1;
+    sram #(.WIDTH(WGT_WORD), .DEPTH(WGT_DEPTH)) u_wgt_sram (
+        .clk(clk), .wr_en(wgt_wr_valid), .wr_addr(wgt_wr_addr), .wr_data(wgt_wr_data),
+        .rd_en(wgt_mem_rd_en), .rd_addr(wgt_mem_rd_addr), .rd_data(wgt_mem_rd_data)
+    );
+    operand_fetch #(.WIDTH(WGT_WORD), .ADDR_BITS(WGT_ADDR), .FLAGS(1)) u_wgt_fetch (
+        .clk(clk), .reset(reset),
+        .op_valid(wgt_op_valid), .op_ready(wgt_op_ready), .op_addr(wgt_op_addr), .op_pad(1'b0), .op_flags(1'b0),
+        .mem_rd_en(wgt_mem_rd_en), .mem_rd_addr(wgt_mem_rd_addr), .mem_rd_data(wgt_mem_rd_data),
+        .word_valid(wgt_word_valid), .word_ready(dataflow ? ififo_ready : wgt_l0_ready), .word_data(wgt_word),
+        .word_flags(wgt_word_flag)
+    );
+
+    wire                     wgt_head_valid, wgt_l0_fire, wgt_head_flag;
+    wire [ROWS-1:0]          wgt_row_valid, wgt_row_flags;
+    wire [ROWS*WGT_BITS-1:0] wgt_row_data;
+    l0 #(.ROWS(ROWS), .WIDTH(WGT_BITS), .FLAGS(1), .DEPTH(L0_DEPTH)) u_l0_wgt (
+        .clk(clk), .reset(reset),
+        .wr_valid(wgt_word_valid & ~dataflow), .wr_ready(wgt_l0_ready), .wr_data(wgt_word[ROWS*WGT_BITS-1:0]),
+        .wr_flags(wgt_word_flag),
+        .rd_valid(wgt_head_valid), .rd_ready(wgt_l0_fire), .head_flags(wgt_head_flag),
+        .row_valid(wgt_row_valid), .row_data(wgt_row_data), .row_flags(wgt_row_flags)
+    );
+
+    wire                     ififo_head_valid, ififo_fire;
+    wire [COLS-1:0]          wgt_col_valid;
+    wire [COLS*WGT_BITS-1:0] wgt_col_data;
+    ififo #(.COLS(COLS), .WIDTH(WGT_BITS), .DEPTH(IFIFO_DEPTH)) u_ififo (
+        .clk(clk), .reset(reset),
+        .wr_valid(wgt_word_valid & dataflow), .wr_ready(ififo_ready), .wr_data(wgt_word[COLS*WGT_BITS-1:0]),
+        .rd_valid(ififo_head_valid), .rd_ready(ififo_fire),
+        .col_valid(wgt_col_valid), .col_data(wgt_col_data)
+    );
+
+    // Array
+    wire array_idle, array_overflow;
+    issue #(.ROWS(ROWS), .COLS(COLS), .OFIFO_DEPTH(OFIFO_DEPTH)) u_issue (
+        .clk(clk), .reset(reset), .dataflow(dataflow),
+        .act_valid(act_head_valid), .act_start(act_head_flags[0]), .act_last(act_head_flags[1]),
+        .wgt_valid(wgt_head_valid), .ififo_valid(ififo_head_valid), .psum_pop(psum_valid & psum_ready),
+        .act_fire(act_fire), .wgt_fire(wgt_l0_fire), .ififo_fire(ififo_fire), .idle(array_idle)
+    );
+    assign wgt_fire = wgt_l0_fire | ififo_fire;
+
+    wire [ROWS-1:0] act_row_start, act_row_last;
+    genvar r;
+    generate
+        for (r = 0; r < ROWS; r = r + 1) begin : g_flags
+            assign act_row_start[r] = act_row_flags[2*r];
+            assign act_row_last[r]  = act_row_flags[2*r+1];
+        end
+    endgenerate
+
+    wire [COLS-1:0]      col_psum_valid;
+    wire [PSUM_WORD-1:0] col_psum;
+    mac_array #(
+        .ROWS(ROWS), .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS)
+    ) u_array (
+        .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed),
+        .act_valid(act_row_valid), .act_start(act_row_start), .act_last(act_row_last), .act(act_row_data),
+        .wgt_valid(wgt_row_valid), .wgt_w(wgt_row_data), .wgt_n(wgt_col_data),
+        .psum_valid(col_psum_valid), .psum(col_psum), .overflow(array_overflow)
+    );
+
+    // Psums: ofifo -> sfp <-> sram
+    ofifo #(.COLS(COLS), .WIDTH(PSUM_BITS), .DEPTH(OFIFO_DEPTH)) u_ofifo (
+        .clk(clk), .reset(reset), .wr_valid(col_psum_valid), .wr_data(col_psum),
+        .rd_valid(psum_valid), .rd_ready(psum_ready), .rd_data(psum_data)
+    );
+
+    wire                 psum_mem_rd_en, sfp_wr_en, sfp_idle, sfp_overflow;
+    wire [PSUM_ADDR-1:0] psum_mem_rd_addr, sfp_wr_addr;
+    wire [PSUM_WORD-1:0] psum_mem_rd_data, sfp_wr_data;
+
+    assign psum_wr_ready = ~sfp_wr_en;   // the accumulation goes first
+    sram #(.WIDTH(PSUM_WORD), .DEPTH(PSUM_DEPTH)) u_psum_sram (
+        .clk(clk), .wr_en(sfp_wr_en | psum_wr_valid),
+        .wr_addr(sfp_wr_en ? sfp_wr_addr : psum_wr_addr), .wr_data(sfp_wr_en ? sfp_wr_data : psum_wr_data),
+        .rd_en(psum_mem_rd_en), .rd_addr(psum_mem_rd_addr), .rd_data(psum_mem_rd_data)
+    );
+    sfp #(.COLS(COLS), .PSUM_BITS(PSUM_BITS), .ADDR_BITS(PSUM_ADDR)) u_sfp (
+        .clk(clk), .reset(reset),
+        .psum_valid(psum_valid), .psum_ready(psum_ready), .psum_data(psum_data),
+        .op_valid(sfp_op_valid), .op_ready(sfp_op_ready), .op_acc(sfp_op_acc), .op_store(sfp_op_store),
+        .op_emit(sfp_op_emit), .op_relu(sfp_op_relu), .op_raddr(sfp_op_raddr), .op_waddr(sfp_op_waddr),
+        .mem_rd_en(psum_mem_rd_en), .mem_rd_addr(psum_mem_rd_addr), .mem_rd_data(psum_mem_rd_data),
+        .mem_wr_en(sfp_wr_en), .mem_wr_addr(sfp_wr_addr), .mem_wr_data(sfp_wr_data),
+        .out_valid(out_valid), .out_ready(out_ready), .out_data(out_data), .out_sum(out_sum),
+        .idle(sfp_idle), .overflow(sfp_overflow)
+    );
+
+    assign busy     = act_word_valid | wgt_word_valid | act_head_valid | wgt_head_valid | ififo_head_valid
+                    | ~array_idle | ~sfp_idle;
+    assign overflow = array_overflow | sfp_overflow;
+
+    wire unused = &{1'b0, wgt_word, wgt_head_flag, wgt_row_flags, wgt_col_valid};
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,79 @@
+// issue: decides in which cycle the next operands may enter the array; the array itself never stalls.
+//
+// Place     : between the heads of l0 (activations), l0 (weights) and ififo, and mac_array.
+// Latency   : combinational grants from registered counters.
+// Rules kept: WS  the first activation of a pass waits until the row's COLS shadow weights are in; a weight of the next
+//                 pass may enter in the same cycle as that activation, so a pass takes max(T, COLS) cycles.
+//             OS  activation and weight enter together; the last operands of two passes are at least ROWS cycles apart
+//                 (the drain), so a pass takes max(K, ROWS) cycles.
+//             both  nothing enters that would not find a place in ofifo: a credit is a free ofifo word.
+// Requires  : OFIFO_DEPTH >= ROWS. Full rate needs ROWS + COLS + 4 (WS) or 2*ROWS + COLS + 4 (OS) words.
+
+`default_nettype none
+
+module issue #(
+    parameter ROWS        = 8,
+    parameter COLS        = 8,
+    parameter OFIFO_DEPTH = 32
+) (
+    input  wire clk,
+    input  wire reset,
+    input  wire dataflow,
+    input  wire act_valid,     // head of the activation L0
+    input  wire act_start,
+    input  wire act_last,
+    input  wire wgt_valid,     // head of the weight L0 (WS)
+    input  wire ififo_valid,   // head of the IFIFO (OS)
+    input  wire psum_pop,      // a word left ofifo
+    output wire act_fire,
+    output wire wgt_fire,
+    output wire ififo_fire,
+    output wire idle           // no psum is on its way or waiting
+);
+    localparam CREDIT_BITS = $clog2(OFIFO_DEPTH + 1);
+    localparam SHADOW_BITS = $clog2(COLS + 1);
+    localparam DRAIN_BITS  = $clog2(ROWS + 1);
+    localparam [31:0] ALL_CREDITS = OFIFO_DEPTH, ALL_ROWS = ROWS, ALL_COLS = COLS, DRAIN_GAP = ROWS - 1, ONE = 1;
+
+`ifndef SYNTHESIS
+    initial if (OFIFO_DEPTH < ROWS)
+        $fatal(1, "%m: OFIFO_DEPTH must be at least ROWS = %0d, is %0d", ROWS, OFIFO_DEPTH);
+`endif
+
+    reg [CREDIT_BITS-1:0] credit_q;   // free ofifo words that nothing on its way has claimed
+    reg [SHADOW_BITS-1:0] shadow_q;   // weights in the shadow registers of a row
+    reg [DRAIN_BITS-1:0]  drain_q;    // cycles until the next OS pass may end
+
+    wire shadow_full = shadow_q == ALL_COLS[SHADOW_BITS-1:0];
+    wire ws_grant    = credit_q != {CREDIT_BITS{1'b0}} & (~act_start | shadow_full);
+    wire os_grant    = ififo_valid
+                     & (~act_last | (credit_q >= ALL_ROWS[CREDIT_BITS-1:0] & drain_q == {DRAIN_BITS{1'b0}}));
+
+    assign act_fire   = act_valid & (dataflow ? os_grant : ws_grant);
+    assign ififo_fire = act_fire & dataflow;
+
+    wire swap     = act_fire & act_start & ~dataflow;
+    wire os_end   = act_fire & act_last & dataflow;
+    assign wgt_fire = wgt_valid & ~dataflow & (~shadow_full | swap);
+
+    wire [CREDIT_BITS-1:0] claim = dataflow ? (os_end ? ALL_ROWS[CREDIT_BITS-1:0] : {CREDIT_BITS{1'b0}})
+                                            : {{(CREDIT_BITS-1){1'b0}}, act_fire};
+
+    always @(posedge clk) begin
+        if (reset) begin
+            credit_q <= ALL_CREDITS[CREDIT_BITS-1:0];
+            shadow_q <= {SHADOW_BITS{1'b0}};
+            drain_q  <= {DRAIN_BITS{1'b0}};
+        end else begin
+            credit_q <= credit_q - claim + {{(CREDIT_BITS-1){1'b0}}, psum_pop};
+            if (swap)          shadow_q <= wgt_fire ? ONE[SHADOW_BITS-1:0] : {SHADOW_BITS{1'b0}};
+            else if (wgt_fire) shadow_q <= shadow_q + 1'b1;
+            if (os_end)                             drain_q <= DRAIN_GAP[DRAIN_BITS-1:0];
+            else if (drain_q != {DRAIN_BITS{1'b0}}) drain_q <= drain_q - 1'b1;
+        end
+    end
+
+    assign idle = credit_q == ALL_CREDITS[CREDIT_BITS-1:0];
+endmodule
+
+`default_nettype wire

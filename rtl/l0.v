@@ -1,0 +1,54 @@
+// l0: FIFO at the west side of the array; row r leaves r cycles after row 0, its flags with it.
+//
+// Place     : operand_fetch -> l0 -> mac_array; one instance for activations, one for WS weights.
+// Latency   : see skew_fifo. head_flags shows the flags of the next word before it starts, for the issue logic.
+
+`default_nettype none
+
+module l0 #(
+    parameter ROWS  = 8,
+    parameter WIDTH = 4,   // bits of an operand
+    parameter FLAGS = 2,   // bits that accompany a word through all rows
+    parameter DEPTH = 16   // words
+) (
+    input  wire                  clk,
+    input  wire                  reset,
+    input  wire                  wr_valid,
+    output wire                  wr_ready,
+    input  wire [ROWS*WIDTH-1:0] wr_data,
+    input  wire [FLAGS-1:0]      wr_flags,
+    output wire                  rd_valid,
+    input  wire                  rd_ready,
+    output wire [FLAGS-1:0]      head_flags,
+    output wire [ROWS-1:0]       row_valid,
+    output wire [ROWS*WIDTH-1:0] row_data,
+    output wire [ROWS*FLAGS-1:0] row_flags
+);
+    skew_fifo #(.LANES(ROWS), .WIDTH(WIDTH), .DEPTH(DEPTH)) u_data (
+        .clk(clk), .reset(reset),
+        .wr_valid(wr_valid), .wr_ready(wr_ready), .wr_data(wr_data),
+        .rd_valid(rd_valid), .rd_ready(rd_ready),
+        .lane_valid(row_valid), .lane_data(row_data)
+    );
+
+    wire flags_ready, flags_valid;
+    fifo #(.WIDTH(FLAGS), .DEPTH(DEPTH)) u_flags (
+        .clk(clk), .reset(reset),
+        .wr_valid(wr_valid & wr_ready), .wr_ready(flags_ready), .wr_data(wr_flags),
+        .rd_valid(flags_valid), .rd_ready(row_valid[0]), .rd_data(head_flags)
+    );
+
+    assign row_flags[0 +: FLAGS] = head_flags;
+    genvar r;
+    generate
+        for (r = 1; r < ROWS; r = r + 1) begin : g_row
+            reg [FLAGS-1:0] flags_q;
+            always @(posedge clk) flags_q <= row_flags[(r-1)*FLAGS +: FLAGS];
+            assign row_flags[r*FLAGS +: FLAGS] = flags_q;
+        end
+    endgenerate
+
+    wire unused = &{1'b0, flags_ready, flags_valid};
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,117 @@
+// sfp: special function processor; accumulates psums as they leave the array, adds a residual, applies ReLU.
+//
+// Place     : ofifo -> sfp <-> psum sram, -> outputs. One micro-operation for each word of COLS psums:
+//             op_acc   add the psum memory's word op_raddr: the sum so far, or a residual on the first pass
+//             op_store write the sum to op_waddr
+//             op_emit  send the sum to the output stream, op_relu: negative values as zero
+//             An operation with neither store nor emit drops its word (rows of an OS tile beyond the last position).
+// Latency   : 1 cycle from accepting a word to the sum, which is stored and shown on the output stream one cycle later.
+// Throughput: a word a cycle. A sum that is stored in the same cycle in which its address is read again is forwarded,
+//             so a pass over a single position is as correct as one over a thousand.
+// Does not  : saturate. A sum that leaves PSUM_BITS wraps and raises the sticky overflow flag.
+
+`default_nettype none
+
+module sfp #(
+    parameter COLS      = 8,
+    parameter PSUM_BITS = 16,
+    parameter ADDR_BITS = 11
+) (
+    input  wire                      clk,
+    input  wire                      reset,
+
+    input  wire                      psum_valid,
+    output wire                      psum_ready,
+    input  wire [COLS*PSUM_BITS-1:0] psum_data,
+
+    input  wire                      op_valid,
+    output wire                      op_ready,
+    input  wire                      op_acc,
+    input  wire                      op_store,
+    input  wire                      op_emit,
+    input  wire                      op_relu,
+    input  wire [ADDR_BITS-1:0]      op_raddr,
+    input  wire [ADDR_BITS-1:0]      op_waddr,
+
+    output wire                      mem_rd_en,
+    output wire [ADDR_BITS-1:0]      mem_rd_addr,
+    input  wire [COLS*PSUM_BITS-1:0] mem_rd_data,
+    output wire                      mem_wr_en,
+    output wire [ADDR_BITS-1:0]      mem_wr_addr,
+    output wire [COLS*PSUM_BITS-1:0] mem_wr_data,
+
+    output reg                       out_valid,
+    input  wire                      out_ready,
+    output reg  [COLS*PSUM_BITS-1:0] out_data,
+    output reg  [COLS*PSUM_BITS-1:0] out_sum,     // the same sums before ReLU
+
+    output wire                      idle,
+    output reg                       overflow    // sticky until reset
+);
+    // Stage 1: the word waits here while the memory is read.
+    reg                      s1_valid_q, s1_acc_q, s1_store_q, s1_emit_q, s1_relu_q, s1_forward_q;
+    reg [ADDR_BITS-1:0]      s1_waddr_q;
+    reg [COLS*PSUM_BITS-1:0] s1_psum_q, last_sum_q;
+
+    wire s1_done   = s1_valid_q & (~s1_emit_q | ~out_valid | out_ready);
+    wire s1_free   = ~s1_valid_q | s1_done;
+    wire accept    = psum_valid & op_valid & s1_free;
+    assign psum_ready = op_valid & s1_free;
+    assign op_ready   = psum_valid & s1_free;
+
+    assign mem_rd_en   = accept & op_acc;
+    assign mem_rd_addr = op_raddr;
+    assign mem_wr_en   = s1_done & s1_store_q;
+    assign mem_wr_addr = s1_waddr_q;
+
+    // The memory gives the old word when it is written in the cycle of the read: take the sum itself then.
+    wire [COLS*PSUM_BITS-1:0] base = s1_forward_q ? last_sum_q : mem_rd_data;
+    wire [COLS*PSUM_BITS-1:0] sum, activated;
+    wire [COLS-1:0]           col_overflow;
+
+    genvar c;
+    generate
+        for (c = 0; c < COLS; c = c + 1) begin : g_col
+            wire signed [PSUM_BITS-1:0] addend = s1_acc_q ? base[c*PSUM_BITS +: PSUM_BITS] : {PSUM_BITS{1'b0}};
+            wire signed [PSUM_BITS-1:0] psum   = s1_psum_q[c*PSUM_BITS +: PSUM_BITS];
+            wire signed [PSUM_BITS:0]   wide   = {addend[PSUM_BITS-1], addend} + {psum[PSUM_BITS-1], psum};
+            assign sum[c*PSUM_BITS +: PSUM_BITS]       = wide[PSUM_BITS-1:0];
+            assign col_overflow[c]                     = wide[PSUM_BITS] != wide[PSUM_BITS-1];
+            assign activated[c*PSUM_BITS +: PSUM_BITS] =
+                s1_relu_q & wide[PSUM_BITS-1] ? {PSUM_BITS{1'b0}} : wide[PSUM_BITS-1:0];
+        end
+    endgenerate
+
+    assign mem_wr_data = sum;
+
+    always @(posedge clk) begin
+        if (reset) begin
+            s1_valid_q <= 1'b0;
+            out_valid  <= 1'b0;
+            overflow   <= 1'b0;
+        end else begin
+            if (s1_free) s1_valid_q <= accept;
+            if (s1_done & s1_emit_q) out_valid <= 1'b1;
+            else if (out_ready)      out_valid <= 1'b0;
+            overflow <= overflow | (s1_done & |col_overflow);
+        end
+        if (accept) begin
+            s1_acc_q     <= op_acc;
+            s1_store_q   <= op_store;
+            s1_emit_q    <= op_emit;
+            s1_relu_q    <= op_relu;
+            s1_waddr_q   <= op_waddr;
+            s1_psum_q    <= psum_data;
+            s1_forward_q <= mem_wr_en & (s1_waddr_q == op_raddr);
+        end
+        if (s1_done) last_sum_q <= sum;
+        if (s1_done & s1_emit_q) begin
+            out_data <= activated;
+            out_sum  <= sum;
+        end
+    end
+
+    assign idle = ~s1_valid_q & ~out_valid;
+endmodule
+
+`default_nettype wire

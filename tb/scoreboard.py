@@ -1,0 +1,92 @@
+"""Scoreboard: what was expected, what came, and where in the layer they differ."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+SHOWN = 8   # mismatches written out; the rest is counted
+
+
+class Mismatch(AssertionError):
+    """A comparison that failed; the message is the report."""
+
+
+@dataclasses.dataclass
+class Channel:
+    """One compared stream: ``expected`` [words, lanes], and the coordinates of each word for the report."""
+
+    name: str
+    expected: np.ndarray
+    names: Sequence[str]
+    labels: np.ndarray            # [words, len(names)]
+    lane: str = "column"
+    compared: int = 0
+    mismatches: int = 0
+    report: list[str] = dataclasses.field(default_factory=list)
+
+    def coordinates(self, word: int) -> str:
+        """Where in the layer a word belongs."""
+        if word >= len(self.labels):
+            return f"word {word}"
+        return ", ".join(f"{name} {value}" for name, value in zip(self.names, self.labels[word], strict=True))
+
+    def compare(self, actual: np.ndarray) -> None:
+        """Compare [words, lanes]; a missing or an extra word is a mismatch of each of its lanes."""
+        words = min(len(actual), len(self.expected))
+        wrong = np.argwhere(actual[:words] != self.expected[:words])
+        lanes = self.expected.shape[1]
+        self.compared = words * lanes
+        difference = abs(len(actual) - len(self.expected))
+        self.mismatches = len(wrong) + difference * lanes
+        for word, lane in wrong[:SHOWN]:
+            self.report.append(
+                f"{self.name} mismatch: {self.coordinates(word)}, {self.lane} {lane}: "
+                f"expected {self.expected[word, lane]}, got {actual[word, lane]}"
+            )
+        if len(wrong) > SHOWN:
+            self.report.append(f"... and {len(wrong) - SHOWN} more of {self.name}")
+        if len(actual) > words:
+            extra = ", ".join(str(list(map(int, word))) for word in actual[words : words + 2])
+            self.report.append(f"{self.name}: {difference} words too many, the first: {extra}")
+        elif len(self.expected) > words:
+            self.report.append(
+                f"{self.name}: {difference} of {len(self.expected)} words missing, the first at {self.coordinates(words)}"
+            )
+
+
+class Scoreboard:
+    """Channels of one test; ``check`` fails on a difference, on leftovers, and when nothing was compared."""
+
+    def __init__(self, title: str = ""):
+        self.title = title
+        self.channels: list[Channel] = []
+
+    def compare(self, name: str, expected, actual, *, names=("word",), labels=None, lane="column") -> Channel:
+        """Compare two arrays [words, lanes] (or [words]) under the given coordinates."""
+        expected, actual = (np.asarray(a, dtype=np.int64).reshape(len(a), -1) for a in (expected, actual))
+        if not len(actual):
+            actual = actual.reshape(0, expected.shape[1])
+        labels = np.arange(len(expected))[:, None] if labels is None else labels
+        channel = Channel(name, expected, names, labels, lane)
+        channel.compare(actual)
+        self.channels.append(channel)
+        return channel
+
+    @property
+    def compared(self) -> int:
+        return sum(channel.compared for channel in self.channels)
+
+    @property
+    def mismatches(self) -> int:
+        return sum(channel.mismatches for channel in self.channels)
+
+    def check(self) -> None:
+        lines = [line for channel in self.channels for line in channel.report]
+        if self.mismatches:
+            title = f"{self.title}: " if self.title else ""
+            raise Mismatch("\n  ".join([f"{title}{self.mismatches} mismatches in {self.compared} values", *lines]))
+        if not self.compared:
+            raise Mismatch(f"{self.title or 'this test'} compared nothing")
