@@ -47,6 +47,20 @@ class Configuration:
     ofifo_depth: int
     about: str = ""
 
+    def __post_init__(self) -> None:
+        """The rules that the modules of ``rtl/`` check too; here they are named before anything is built."""
+        sum_bits = self.act_bits + self.wgt_bits + max(1, (self.rows - 1).bit_length())
+        rules = [
+            (f.name.upper(), 1 if f.name in ("rows", "cols", "act_bits") else 2)
+            for f in dataclasses.fields(self)
+            if f.name not in ("name", "about")
+        ]
+        rules += [("PSUM_BITS", sum_bits), ("OFIFO_DEPTH", self.rows)]
+        for parameter, least in rules:
+            value = getattr(self, parameter.lower())
+            if not isinstance(value, int) or value < least:
+                raise ConfigurationError(f"[{self.name}] {parameter} must be a number of at least {least}, is {value!r}")
+
     @property
     def parameters(self) -> dict[str, int]:
         """The RTL parameters by their Verilog names, e.g. ``{"ROWS": 8, ...}``."""

@@ -20,7 +20,7 @@ module fifo #(
     input  wire             rd_ready,
     output wire [WIDTH-1:0] rd_data
 );
-    localparam INDEX_BITS = $clog2(DEPTH);
+    localparam INDEX_BITS = DEPTH < 2 ? 1 : $clog2(DEPTH);
     localparam LEVEL_BITS = $clog2(DEPTH + 1);
     localparam [31:0] LAST = DEPTH - 1, FULL = DEPTH;   // sized, to be cut to the counters' widths below
 

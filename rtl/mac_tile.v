@@ -18,7 +18,7 @@
 module mac_tile #(
     parameter ACT_BITS  = 4,   // activation width, bits
     parameter WGT_BITS  = 4,   // weight width, bits, two's complement
-    parameter PSUM_BITS = 16   // psum width, bits, two's complement; at least ACT_BITS + WGT_BITS
+    parameter PSUM_BITS = 16   // psum width, bits, two's complement; more than ACT_BITS + WGT_BITS
 ) (
     input  wire                        clk,
     input  wire                        reset,         // synchronous
@@ -50,13 +50,14 @@ module mac_tile #(
     output reg                         overflow       // sticky until reset
 );
     localparam PROD_BITS = ACT_BITS + 1 + WGT_BITS;   // the activation gets a sign bit
+    localparam EXTENSION = PSUM_BITS >= PROD_BITS ? PSUM_BITS + 1 - PROD_BITS : 1;   // 1 where PSUM_BITS is refused
 
 `ifndef SYNTHESIS
     initial begin
         if (ACT_BITS < 1) $fatal(1, "%m: ACT_BITS must be at least 1, is %0d", ACT_BITS);
         if (WGT_BITS < 2) $fatal(1, "%m: WGT_BITS must be at least 2, is %0d", WGT_BITS);
-        if (PSUM_BITS < ACT_BITS + WGT_BITS)
-            $fatal(1, "%m: PSUM_BITS must be at least ACT_BITS + WGT_BITS, is %0d", PSUM_BITS);
+        if (PSUM_BITS <= ACT_BITS + WGT_BITS)
+            $fatal(1, "%m: PSUM_BITS must be more than ACT_BITS + WGT_BITS, is %0d", PSUM_BITS);
     end
 `endif
 
@@ -88,8 +89,8 @@ module mac_tile #(
     // Accumulate: onto the psum from the north (WS) or onto the tile's own (OS)
     reg  signed [PSUM_BITS-1:0] acc_q, hold_q;
     wire signed [PSUM_BITS-1:0] addend  = ~dataflow ? psum_n : act_start_w ? {PSUM_BITS{1'b0}} : acc_q;
-    // One guard bit shows the overflow; PSUM_BITS + 1 >= PROD_BITS.
-    wire signed [PSUM_BITS:0]   sum     = {addend[PSUM_BITS-1], addend} + {{(PSUM_BITS+1-PROD_BITS){product[PROD_BITS-1]}}, product};
+    // One guard bit shows the overflow.
+    wire signed [PSUM_BITS:0]   sum     = {addend[PSUM_BITS-1], addend} + {{EXTENSION{product[PROD_BITS-1]}}, product};
     wire                        sum_overflow = sum[PSUM_BITS] != sum[PSUM_BITS-1];
 
     reg drain_q;

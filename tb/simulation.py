@@ -224,7 +224,7 @@ def run(
     timeout: float = 1200.0,
     keep: Path | None = None,
 ) -> list[TestOutcome]:
-    """Run the cocotb tests of the module ``cases`` (those whose names match the pattern ``only``) on a build.
+    """Run the cocotb tests of the module ``cases`` (those whose whole name matches the pattern ``only``) on a build.
 
     ``environment`` goes to the tests; ``keep`` is where the wave file goes. SimulationError when the simulation ends
     without results, takes longer than ``timeout`` seconds, or ran no test at all.
@@ -233,7 +233,7 @@ def run(
         results, log = Path(work) / "results.xml", Path(work) / "sim.log"
         command = _command(
             built.simulator, built.toplevel, {}, [], built.directory, False,
-            module=cases, work_dir=work, seed=seed, testcase=only, python_search=[str(ROOT)],
+            module=cases, work_dir=work, seed=seed, testcase=None if only is None else rf"\.(?:{only})$", python_search=[str(ROOT)],
         )  # fmt: skip
         command.set_env()
         words = command.run_command() if built.simulator == "icarus" else [str(built.directory / built.toplevel)]
@@ -250,6 +250,10 @@ def run(
                 keep.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(wave, keep.with_suffix(wave.suffix))
         outcomes = _outcomes(results)
+        stopped = re.findall(r"^(?:FATAL:|.*%Fatal:) *(.*)", log.read_text(errors="replace"), re.MULTILINE)
+        if stopped:
+            where = f" in {outcomes[-1].name}" if outcomes else ""
+            raise SimulationError(f"the design itself stopped the simulation{where}: {stopped[0]}")
         if outcomes is None:
             reason = f"took longer than {timeout:g} s" if code is None else f"ended with exit code {code} before its tests did"
             raise SimulationError(f"the simulation of {built.toplevel} on {built.simulator} {reason}:\n{_tail(log, 25)}")

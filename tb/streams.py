@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import cocotb
 from cocotb.triggers import Event, RisingEdge
+from cocotb.types import Logic
 from cocotb.utils import get_sim_time
 
 
@@ -34,6 +35,15 @@ def read_bit(handle) -> bool:
     if not value.is_resolvable:
         raise UnknownValue(f"{handle._path} is {value}")
     return bool(value)
+
+
+def read_word(handle) -> int:
+    """The bits of a signal of any width as an unsigned int; X and Z raise."""
+    value = handle.value
+    try:
+        return int(value) if isinstance(value, Logic) else value.to_unsigned()
+    except ValueError:
+        raise UnknownValue(f"{handle._path} is {value}") from None
 
 
 class _Stream:
@@ -153,13 +163,10 @@ class StreamMonitor(_Stream):
 
     def _record(self) -> None:
         for handle, words in zip(self.fields, self.words, strict=True):
-            value = handle.value
             try:
-                words.append(int(value.to_unsigned()) if hasattr(value, "to_unsigned") else int(value))
-            except ValueError:
-                raise UnknownValue(
-                    f"item {len(words)} of stream {self.prefix} has unknown bits: {handle._path} = {value}"
-                ) from None
+                words.append(read_word(handle))
+            except UnknownValue as error:
+                raise UnknownValue(f"item {len(words)} of stream {self.prefix}: {error}") from None
         self.last_step = get_sim_time("step")
         if self.first_step is None:
             self.first_step = self.last_step

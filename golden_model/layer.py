@@ -1,0 +1,99 @@
+"""One layer through the golden model: tiles, psums, accumulation, residual, ReLU, checked against the core's widths."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from golden_model import exact, psum, sfp, tiling
+from golden_model.configuration import Configuration, Dataflow
+from golden_model.convolution import convolve
+from golden_model.tiling import ConvShape
+
+
+@dataclasses.dataclass(frozen=True)
+class GoldenLayer:
+    """What the core must give for one layer.
+
+    ``psums``: in WS the cube int32 [ic_tile, oc_tile, kij, nij, col], in OS int32 [oc_tile, o_tile, row, col].
+    ``accumulated``: int64 [OC, OH, OW], the residual added where there is one.
+    ``output``: int64 [OC, OH, OW], ``accumulated`` after ReLU where the layer has one.
+    """
+
+    shape: ConvShape
+    dataflow: Dataflow
+    psums: np.ndarray
+    accumulated: np.ndarray
+    output: np.ndarray
+
+
+def golden_layer(
+    weight: np.ndarray,
+    activation: np.ndarray,
+    *,
+    stride: int,
+    padding: int,
+    configuration: Configuration,
+    dataflow: Dataflow,
+    residual: np.ndarray | None = None,
+    relu: bool = True,
+    a_signed: bool = False,
+) -> GoldenLayer:
+    """Golden values of weight [OC, IC, KH, KW] on activation [IC, H, W], both of an integer dtype.
+
+    ``residual`` is [OC, OH, OW] in psum scale. Raises TypeError for a dtype that is not integer, ValueError for sizes
+    that disagree or an operand outside ACT_BITS (unsigned, or two's complement when ``a_signed``) or WGT_BITS, and
+    sfp.PsumOverflow for a layer whose sums, final or on the way, leave PSUM_BITS.
+    """
+    shape = ConvShape.of(weight, activation, stride, padding)
+    wgt_limit = 1 << (configuration.wgt_bits - 1)
+    _check_operand("weight", weight, (-wgt_limit, wgt_limit - 1), f"WGT_BITS = {configuration.wgt_bits}")
+    kind = "signed" if a_signed else "unsigned"
+    limits = f"ACT_BITS = {configuration.act_bits}, {kind},"
+    _check_operand("activation", activation, configuration.act_range(a_signed), limits)
+    if residual is not None:
+        _check_integer("residual", residual)
+        if residual.shape != (shape.oc, shape.oh, shape.ow):
+            raise ValueError(f"residual must be {[shape.oc, shape.oh, shape.ow]}, not {list(residual.shape)}")
+
+    rows, cols, psum_bits = configuration.rows, configuration.cols, configuration.psum_bits
+    proven = _magnitude_bound(weight, activation, stride, padding, residual) < 1 << (psum_bits - 1)
+    if dataflow is Dataflow.weight_stationary:
+        psums = psum.ws_psums(tiling.activation_tiles(activation, shape, rows), tiling.weight_tiles(weight, rows, cols))
+        if not proven:
+            sfp.ws_accumulation_range(psums, shape, residual).check(psum_bits)
+        accumulated = sfp.accumulate(psums, shape)
+    else:
+        activations = tiling.os_activation_tiles(activation, shape, rows)
+        weights = tiling.os_weight_tiles(weight, cols)
+        psums = psum.os_psums(activations, weights)
+        if not proven:
+            sfp.os_accumulation_range(activations, weights, shape, residual).check(psum_bits)
+        accumulated = sfp.from_os(psums, shape)
+    if residual is not None:
+        accumulated = sfp.add_residual(accumulated, residual)
+    return GoldenLayer(shape, dataflow, psums, accumulated, sfp.relu(accumulated) if relu else accumulated)
+
+
+def _magnitude_bound(
+    weight: np.ndarray, activation: np.ndarray, stride: int, padding: int, residual: np.ndarray | None
+) -> int:
+    """No running sum of the layer, in whatever order, exceeds this: a quick proof that spares the exact check."""
+    largest = int(convolve(np.abs(weight.astype(np.int32)), np.abs(activation.astype(np.int32)), stride, padding).max())
+    return largest + (0 if residual is None else exact.largest_magnitude(residual))
+
+
+def _check_integer(what: str, values: np.ndarray) -> None:
+    if not np.issubdtype(values.dtype, np.integer):
+        raise TypeError(f"{what} must be integers, not {values.dtype}")
+
+
+def _check_operand(what: str, values: np.ndarray, allowed: tuple[int, int], limits: str) -> None:
+    _check_integer(what, values)
+    outside = (values < allowed[0]) | (values > allowed[1])
+    if outside.any():
+        position = tuple(np.argwhere(outside)[0])
+        raise ValueError(
+            f"{what}{[int(i) for i in position]} is {values[position]}: {limits} holds {allowed[0]}..{allowed[1]}"
+        )

@@ -1,0 +1,84 @@
+"""The weight-stationary files of seed 002, for a layer that fits one array tile.
+
+====================  ================================================================================================
+``activation.txt``    one line for each nij of the padded map, a word for each row
+``weight_kij{k}.txt`` one line for each col, a word for each row
+``psum_kij{k}.txt``   one line for each nij, a word for each col
+``out.txt``           accumulated psums before ReLU: one line for each o_nij, a word for each col
+====================  ================================================================================================
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from golden_model import sfp, tiling
+from golden_model.configuration import Configuration, Dataflow
+from golden_model.layer import golden_layer
+from golden_model.tiling import ConvShape
+from golden_model.vectors import VectorFile, read_vectors, vector_header
+
+if TYPE_CHECKING:
+    from golden_model.golden_set import Operands
+
+OUT_RELU = False
+HAS_RESIDUAL = False
+
+
+def files(operands: Operands, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
+    """All files of the set. Raises ValueError for a layer of more channels than the array has rows or columns."""
+    rows, cols = configuration.rows, configuration.cols
+    golden = golden_layer(
+        operands.weight,
+        operands.activation,
+        stride=operands.stride,
+        padding=operands.padding,
+        configuration=configuration,
+        dataflow=Dataflow.weight_stationary,
+        relu=False,
+        a_signed=operands.a_signed,
+    )
+    shape, psum_bits = golden.shape, configuration.psum_bits
+    if shape.ic > rows or shape.oc > cols:
+        raise ValueError(
+            f"format seed002 holds one tile of {rows} input and {cols} output channels in weight_stationary; "
+            f"{operands.layer} has {shape.ic} and {shape.oc}: use format seed004"
+        )
+    sfp.check_psum_range(golden.psums, psum_bits, "psum [ic_tile, oc_tile, kij, nij, col] = ")
+    out = np.zeros((shape.n_o_nij, cols), np.int64)
+    out[:, : shape.oc] = golden.accumulated.reshape(shape.oc, -1).T
+
+    [activation] = tiling.activation_tiles(operands.activation, shape, rows)
+    [[weights]] = tiling.weight_tiles(operands.weight, rows, cols)
+    [[psums]] = golden.psums
+    # The seed's third header line has another number of dots in different files.
+    psum_header = vector_header("time", "col", cols, dots=4)
+    result = [VectorFile("activation.txt", activation.T, configuration.act_bits, vector_header("time", "row", rows))]
+    for kij in range(shape.n_kij):
+        header = vector_header("col", "row", rows, dots=4)
+        result.append(VectorFile(f"weight_kij{kij}.txt", weights[kij].T, configuration.wgt_bits, header))
+        result.append(VectorFile(f"psum_kij{kij}.txt", psums[kij], psum_bits, psum_header))
+    result.append(VectorFile("out.txt", out, psum_bits, psum_header))
+    return result
+
+
+def read(directory: Path, shape: ConvShape, meta: dict[str, Any]) -> dict[str, np.ndarray | None]:
+    """The fields of a GoldenSet, from the files in ``directory``."""
+    rows, cols = meta["rows"], meta["cols"]
+    activation = read_vectors(directory / "activation.txt", rows, meta["act_bits"], meta["a_signed"], shape.n_nij)
+    weights = [
+        read_vectors(directory / f"weight_kij{kij}.txt", rows, meta["wgt_bits"], True, cols).T
+        for kij in range(shape.n_kij)
+    ]
+    out = read_vectors(directory / "out.txt", cols, meta["psum_bits"], True, shape.n_o_nij)
+    out = out.T[: shape.oc].reshape(shape.oc, shape.oh, shape.ow)
+    return {
+        "weight": tiling.weight_from_tiles(np.stack(weights)[None, None], shape),
+        "activation": tiling.activation_from_tiles(activation.T[None], shape),
+        "residual": None,
+        "out_raw": out,
+        "out": out,
+    }

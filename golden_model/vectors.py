@@ -1,0 +1,135 @@
+"""The course's text vectors: one line for each time step, the highest lane first, each word msb first.
+
+A lane is a row or a column of the array. Words are two's complement of a fixed width, with nothing between them. Three
+lines that start with ``#`` come first. The decimal twin of a file has the same lines with numbers to look at.
+
+Example, lanes 0..2 = 1, -2, 3 in 4 bits: ``001111100001``; its twin: ``  3  -2   1`` and a blank.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+HEADER_LINES = 3
+OPERAND_WIDTH = 3  # of a number in a decimal twin: activations and weights
+PSUM_WIDTH = 6  # psums and outputs
+
+
+class VectorFileError(ValueError):
+    """A vector file that cannot be read; the message starts with ``path:line:column:``, both counted from 1."""
+
+    def __init__(self, path: Path, line: int, column: int, problem: str) -> None:
+        super().__init__(f"{path}:{line}:{column}: {problem}")
+
+
+@dataclasses.dataclass(frozen=True)
+class VectorFile:
+    """One file of a set: name, values [time, lane], their width, and the number width of its decimal twin if any."""
+
+    name: str
+    matrix: np.ndarray
+    bits: int
+    header: tuple[str, ...]
+    decimal_width: int | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The file and its twin, relative to the set's directory."""
+        return [self.name] if self.decimal_width is None else [self.name, f"viz/viz_{self.name}"]
+
+
+def vector_header(step: str, lane: str, lanes: int, *, dots: int = 5, lane_above: str | None = None) -> tuple[str, ...]:
+    """The three header lines: ``#time0row7[msb-lsb],time0row6[msb-lst],...,time0row0[msb-lst]#``, step 1's, and dots.
+
+    ``step`` is ``time`` or ``col``, ``lane`` ``row`` or ``col``. The seeds differ in the number of ``dots`` of the
+    third line, and seed 004 calls the lanes above 0 of its outputs ``co``: ``lane_above``.
+    """
+
+    def line(number: int) -> str:
+        names = [f"{lane_above or lane}{index}" for index in range(lanes - 1, 0, -1)] + [f"{lane}0"]
+        words = [f"{step}{number}{name}[{'msb-lst' if i else 'msb-lsb'}]" for i, name in enumerate(names)]
+        if lanes > 3:
+            words[2:-1] = ["..."]
+        return f"#{','.join(words)}#"
+
+    return line(0), line(1), f"#{'.' * dots}#"
+
+
+def write_vectors(path: Path, matrix: np.ndarray, bits: int, header: tuple[str, ...]) -> None:
+    """Write integers [time, lane] as ``bits``-wide words.
+
+    Raises ValueError for a value that ``bits`` hold neither unsigned nor in two's complement: -2^(bits-1)..2^bits-1.
+    """
+    outside = (matrix < -(1 << (bits - 1))) | (matrix >= 1 << bits)
+    if outside.any():
+        time, lane = np.argwhere(outside)[0]
+        raise ValueError(f"{path}: time {time}, lane {lane} is {matrix[time, lane]}, which {bits} bits do not hold")
+    words = matrix[:, ::-1].astype(np.int64)
+    digits = (words[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    text = np.full((len(matrix), matrix.shape[1] * bits + 1), ord("\n"), np.uint8)
+    text[:, :-1] = digits.reshape(len(matrix), -1) + ord("0")
+    Path(path).write_bytes("".join(f"{line}\n" for line in header).encode() + text.tobytes())
+
+
+def write_decimal(path: Path, matrix: np.ndarray, width: int, header: tuple[str, ...]) -> None:
+    """Write the decimal twin of [time, lane]: each number right-aligned in ``width`` with room for a sign, and a blank.
+
+    The seeds take width 3 for operands and 6 for psums; a longer number takes what it needs.
+    """
+    lines = ["".join(f"{int(value): {width}d} " for value in step[::-1]) for step in matrix]
+    Path(path).write_text("".join(f"{line}\n" for line in (*header, *lines)), encoding="ascii")
+
+
+def write_file(directory: Path, file: VectorFile) -> None:
+    """Write a file of a set, and its decimal twin if it has one, into ``directory``."""
+    path, *twins = (directory / name for name in file.names)
+    write_vectors(path, file.matrix, file.bits, file.header)
+    for twin in twins:
+        twin.parent.mkdir(exist_ok=True)
+        write_decimal(twin, file.matrix, file.decimal_width, file.header)
+
+
+def read_vectors(path: Path, lanes: int, bits: int, signed: bool, count: int | None = None) -> np.ndarray:
+    """Read a file of ``write_vectors`` into int64 [time, lane], lane 0 first; Windows line ends are taken too.
+
+    Raises VectorFileError for a missing header, no data, a character other than 0 and 1, a line that is too short or
+    too long, or, given ``count``, another number of time steps; OSError when the file cannot be opened.
+    """
+    # latin-1 decodes any byte, so that a binary file is reported by position like every other wrong character.
+    lines = Path(path).read_text(encoding="latin-1").split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    for number, line in enumerate(lines[:HEADER_LINES], 1):
+        if not line.startswith("#"):
+            raise VectorFileError(path, number, 1, f"header line {number} of {HEADER_LINES} must start with '#'")
+    if len(lines) < HEADER_LINES:
+        problem = f"the file ends before header line {len(lines) + 1} of {HEADER_LINES}"
+        raise VectorFileError(path, len(lines) + 1, 1, problem)
+    data = lines[HEADER_LINES:]
+    if not data:
+        raise VectorFileError(path, HEADER_LINES + 1, 1, "no data after the header")
+    for number, line in enumerate(data, HEADER_LINES + 1):
+        _check_line(path, number, line, lanes, bits)
+    if count is not None and len(data) != count:
+        line = HEADER_LINES + 1 + min(count, len(data))
+        raise VectorFileError(path, line, 1, f"{len(data)} time steps where {count} are expected")
+    digits = np.frombuffer("".join(data).encode(), np.uint8).reshape(len(data), lanes, bits) - ord("0")
+    values = digits.astype(np.int64) @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int64))
+    if signed:
+        values -= (values >> (bits - 1)) << bits
+    return values[:, ::-1]
+
+
+def _check_line(path: Path, number: int, line: str, lanes: int, bits: int) -> None:
+    width = lanes * bits
+    wrong = len(line) - len(line.lstrip("01"))
+    if wrong < min(len(line), width):
+        raise VectorFileError(path, number, wrong + 1, f"{line[wrong]!r} is neither 0 nor 1")
+    words = f"{width} digits ({lanes} words of {bits} bits)"
+    if len(line) < width:
+        raise VectorFileError(path, number, len(line) + 1, f"the line ends after {len(line)} of {words}")
+    if len(line) > width:
+        raise VectorFileError(path, number, width + 1, f"the line goes on to {len(line)} characters after {words}")

@@ -1,0 +1,126 @@
+"""pytest: the suite's options, and the fixture that builds and runs a simulation."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tb import options, simulation
+from tb.jobs import LayerJob, read_results
+
+WAVES = simulation.BUILD.parent / "waves"
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("co-simulation")
+    for setting in options.SETTINGS:
+        group.addoption(setting.option, default=None, help=f"{setting.help} [{setting.variable}]")
+
+
+def setting(config, variable: str) -> str | None:
+    """A setting from its pytest option, else from the environment, else its default."""
+    found = next(s for s in options.SETTINGS if s.variable == variable)
+    return config.getoption(found.option) or options.from_environment(found)
+
+
+def pytest_configure(config):
+    config.option_values = {s.variable: setting(config, s.variable) for s in options.SETTINGS}
+    for name in (config.option_values["SIM"] or "icarus").split(","):
+        try:
+            simulation.check_simulator(name.strip())
+        except simulation.SimulationError as error:
+            raise pytest.UsageError(str(error)) from None
+
+
+def pytest_generate_tests(metafunc):
+    if "sim" in metafunc.fixturenames:
+        names = (setting(metafunc.config, "SIM") or "icarus").split(",")
+        metafunc.parametrize("sim", [name.strip() for name in names], scope="session")
+
+
+def pytest_report_header(config):
+    values = config.option_values
+    return f"co-simulation: SIM={values['SIM'] or 'icarus'} SEED={values['SEED']} (--sim, --seed)"
+
+
+@pytest.fixture
+def seed(request) -> int:
+    return int(request.config.option_values["SEED"])
+
+
+class Simulate:
+    """Builds a top level, runs cocotb tests on it, and turns what failed into one readable failure."""
+
+    def __init__(self, request, sim: str, seed: int, tmp_path: Path):
+        self.request, self.sim, self.seed, self.tmp_path = request, sim, seed, tmp_path
+        self.waves = bool(request.config.option_values["WAVES"])
+
+    def __call__(self, toplevel, parameters, cases, only=None, *, environment=None, sources=None) -> list[simulation.TestOutcome]:
+        """Run the cocotb tests of module ``cases`` whose whole name matches ``only``; pytest.fail with the replay command."""
+        name = re.sub(r"\W+", "_", self.request.node.name).strip("_")
+        try:
+            built = simulation.build(self.sim, toplevel, parameters, sources=sources, waves=self.waves)
+            outcomes = simulation.run(
+                built, cases, only=only, seed=self.seed, keep=WAVES / name,
+                environment={
+                    "COSIM_SEED": str(self.seed), "COSIM_PARAMETERS": json.dumps(parameters), **(environment or {}),
+                },
+            )  # fmt: skip
+        except simulation.SimulationError as error:
+            pytest.fail(f"{error}\n{self.replay()}", pytrace=False)
+        failures = [f"{outcome.name}: {outcome.failure}" for outcome in outcomes if outcome.failure]
+        if failures:
+            pytest.fail("\n".join([*failures, self.replay(), *self.wave_hint(name)]), pytrace=False)
+        return outcomes
+
+    def layers(self, job: LayerJob) -> list[dict]:
+        """Run a job on ``core``; returns what was measured for each layer."""
+        path = self.tmp_path / "job.npz"
+        self("core", job.configuration.parameters, "tb.cases_core", "layers", environment=job.save(path))
+        results = read_results(path)
+        assert len(results) == len(job.layers)
+        return results
+
+    def replay(self) -> str:
+        """The shell command that runs this very test again."""
+        values = self.request.config.option_values
+        given = " ".join(
+            f"{s.option} {shlex.quote(values[s.variable])}"
+            for s in options.SETTINGS
+            if s.variable not in ("SIM", "SEED", "WAVES") and values[s.variable] not in (None, s.default)
+        )
+        node = shlex.quote(self.request.node.nodeid)
+        return f"replay: pytest {node} --sim {self.sim} --seed {self.seed}{' ' + given if given else ''}   (--waves 1 for waves)"
+
+    def wave_hint(self, name: str) -> list[str]:
+        return [f"waves: {wave}" for wave in sorted(WAVES.glob(f"{name}.*"))]
+
+
+@pytest.fixture
+def simulate(request, sim, seed, tmp_path) -> Simulate:
+    return Simulate(request, sim, seed, tmp_path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment():
+    """cocotb-test lets the caller's environment win; variables of an outer cocotb run must not leak into the tests."""
+    for name in [n for n in os.environ if n.startswith("COCOTB_")]:
+        del os.environ[name]
+
+
+@pytest.fixture
+def refuses(simulate):
+    """Checks that a module with illegal parameters stops the build or the simulation with the given words."""
+
+    def check(toplevel: str, parameters: dict[str, int], message: str) -> None:
+        with pytest.raises(simulation.SimulationError) as refused:
+            built = simulation.build(simulate.sim, toplevel, parameters)
+            simulation.run(built, "tb.cases_refuse", seed=1)
+        assert message in str(refused.value)
+
+    return check

@@ -1,0 +1,72 @@
+"""Real layers for the core: captured live from a checkpoint, with the dataflow to run them in."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from golden_model.configuration import Configuration, Dataflow
+from golden_model.convolution import convolve
+from golden_model.tiling import ConvShape, tile_count
+from quant.capture import LayerOperands, capture, quantised_layers, recovery_error
+from quant.data import load_data
+from quant.network import Network
+from tb.jobs import LayerTask
+
+
+def ideal_cycles(shape: ConvShape, configuration: Configuration, dataflow: Dataflow) -> int:
+    """Cycles of the throughput contract without fill and drain: WS max(T, COLS), OS max(K, ROWS) for each pass."""
+    oc_tiles = tile_count(shape.oc, configuration.cols)
+    if dataflow is Dataflow.weight_stationary:
+        ic_tiles = tile_count(shape.ic, configuration.rows)
+        return oc_tiles * ic_tiles * shape.n_kij * max(shape.n_o_nij, configuration.cols)
+    o_tiles = tile_count(shape.n_o_nij, configuration.rows)
+    return oc_tiles * o_tiles * max(shape.ic * shape.n_kij, configuration.rows)
+
+
+def faster_dataflow(shape: ConvShape, configuration: Configuration) -> Dataflow:
+    """The dataflow with fewer ideal cycles, weight-stationary where both need the same."""
+    return min(Dataflow, key=lambda dataflow: ideal_cycles(shape, configuration, dataflow))
+
+
+@dataclasses.dataclass(frozen=True)
+class RealLayer:
+    """A captured layer, ready to run."""
+
+    network: str
+    operands: LayerOperands
+    task: LayerTask
+    shape: ConvShape
+
+    @property
+    def recovery_error(self) -> float:
+        """Mean absolute error of the recovered psum against the float reference."""
+        o = self.operands
+        return recovery_error(o, convolve(o.weight, o.activation, o.stride, o.padding))[0]
+
+
+def real_layers(
+    network: Network,
+    names: list[str] | None,
+    image: int,
+    configuration: Configuration,
+    dataflow: Dataflow | None = None,
+    data: str | None = None,
+) -> list[RealLayer]:
+    """Capture the layers ``names`` (None: all quantised ones) for test image ``image`` in one forward pass."""
+    captured = capture(network, names, image, None if data is None else load_data(data))
+    result = []
+    for name in names if names is not None else quantised_layers(network.model):
+        operands = captured[name]
+        shape = ConvShape.of(operands.weight, operands.activation, operands.stride, operands.padding)
+        task = LayerTask(
+            title=f"{network.name} {name} image {image}",
+            dataflow=dataflow if dataflow is not None else faster_dataflow(shape, configuration),
+            weight=operands.weight,
+            activation=operands.activation,
+            stride=operands.stride,
+            padding=operands.padding,
+            a_signed=operands.a_signed,
+            residual=operands.residual,
+        )
+        result.append(RealLayer(network.name, operands, task, shape))
+    return result

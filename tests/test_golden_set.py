@@ -1,0 +1,361 @@
+"""Golden sets of both seeds: exact text of a hand-made layer, round trips, refusals."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from golden_model.configuration import Dataflow, configuration, configurations
+from golden_model.convolution import convolve
+from golden_model.golden_set import GoldenSetError, read_golden_set, write_golden_set
+from golden_model.sfp import PsumOverflow
+from golden_model.vectors import VectorFileError
+
+CORE = configuration("course_8x8")
+OS = Dataflow.output_stationary
+
+
+@dataclasses.dataclass
+class Layer:
+    """Stands in for ``quant.capture.LayerOperands``."""
+
+    weight: np.ndarray
+    activation: np.ndarray
+    stride: int = 1
+    padding: int = 1
+    a_signed: bool = False
+    residual: np.ndarray | None = None
+    model: str = "hand"
+    layer: str = "made"
+    image: int = 7
+    w_bits: int = 4
+    a_bits: int = 4
+    w_delta: float = 0.1
+    x_delta: float = 1 / 3
+    relu: bool = True
+
+    @property
+    def out_scale(self):
+        return np.full(len(self.weight), 0.25)
+
+    @property
+    def negated(self):
+        return np.arange(len(self.weight)) % 2 == 1
+
+
+def random_layer(ic=8, oc=8, size=4, k=3, stride=1, padding=1, signed=False, residual=False, core=CORE, seed=0):
+    generator = np.random.default_rng(seed)
+    low, high = core.act_range(signed)
+    limit = 1 << (core.wgt_bits - 1)
+    weight = generator.integers(-limit, limit, (oc, ic, k, k), dtype=np.int32)
+    activation = generator.integers(low, high + 1, (ic, size, size), dtype=np.int32)
+    layer = Layer(weight, activation, stride, padding, signed)
+    if residual:
+        out = convolve(weight, activation, stride, padding)
+        layer.residual = generator.integers(-500, 500, out.shape, dtype=np.int32)
+    return layer
+
+
+def hand_made() -> Layer:
+    """One channel in, two out, weights 1 and -3, 1x1 kernel, map [5, 10]: outputs [5, 10] and [-15, -30]."""
+    weight = np.array([1, -3], np.int32).reshape(2, 1, 1, 1)
+    return Layer(weight, np.array([[[5, 10]]], np.int32), padding=0)
+
+
+def tree(directory):
+    return {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+
+
+def text(*lines):
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+TIME_ROW = (
+    "#time0row7[msb-lsb],time0row6[msb-lst],...,time0row0[msb-lst]#",
+    "#time1row7[msb-lsb],time1row6[msb-lst],...,time1row0[msb-lst]#",
+)
+COL_ROW = (
+    "#col0row7[msb-lsb],col0row6[msb-lst],...,col0row0[msb-lst]#",
+    "#col1row7[msb-lsb],col1row6[msb-lst],...,col1row0[msb-lst]#",
+)
+TIME_COL = (
+    "#time0col7[msb-lsb],time0col6[msb-lst],...,time0col0[msb-lst]#",
+    "#time1col7[msb-lsb],time1col6[msb-lst],...,time1col0[msb-lst]#",
+)
+TIME_CO = (
+    "#time0co7[msb-lsb],time0co6[msb-lst],...,time0col0[msb-lst]#",
+    "#time1co7[msb-lsb],time1co6[msb-lst],...,time1col0[msb-lst]#",
+)
+ZEROS_16 = "0" * 16
+# 5 and 10 times 1 in column 0, times -3 in column 1.
+OUT_LINES = (
+    ZEROS_16 * 6 + "1111111111110001" + "0000000000000101",
+    ZEROS_16 * 6 + "1111111111100010" + "0000000000001010",
+)
+
+
+def test_every_byte_of_a_hand_made_seed_004_set(tmp_path):
+    meta = write_golden_set(tmp_path / "g", hand_made(), CORE)
+    files = tree(tmp_path / "g")
+    assert sorted(files) == sorted([*meta["files"], "golden.json"])
+    weights = ("0" * 28 + "0001", "0" * 28 + "1101", *["0" * 32] * 6)
+    assert {name: files[name] for name in meta["files"]} == {
+        "activation_tile0.txt": text(*TIME_ROW, "#.....#", "0" * 28 + "0101", "0" * 28 + "1010"),
+        "viz/viz_activation_tile0.txt": text(*TIME_ROW, "#.....#", "  0 " * 7 + "  5 ", "  0 " * 7 + " 10 "),
+        "weight_itile0_otile0_kij0.txt": text(*COL_ROW, "#.....#", *weights),
+        "viz/viz_weight_itile0_otile0_kij0.txt": text(
+            *COL_ROW, "#.....#", "  0 " * 7 + "  1 ", "  0 " * 7 + " -3 ", *["  0 " * 8] * 6
+        ),
+        "out_raw.txt": text(*TIME_CO, "#.....#", *OUT_LINES),
+        "viz/viz_out_raw.txt": text(
+            *TIME_CO, "#.....#", "     0 " * 6 + "   -15      5 ", "     0 " * 6 + "   -30     10 "
+        ),
+        "out.txt": text(*TIME_CO, "#.....#", *(ZEROS_16 * 7 + line[-16:] for line in OUT_LINES)),
+        "viz/viz_out.txt": text(*TIME_CO, "#.....#", "     0 " * 7 + "     5 ", "     0 " * 7 + "    10 "),
+        "psum.txt": text(*TIME_CO, "#.....#", *OUT_LINES),
+        "viz/viz_psum.txt": text(
+            *TIME_CO, "#.....#", "     0 " * 6 + "   -15      5 ", "     0 " * 6 + "   -30     10 "
+        ),
+    }
+
+
+def test_every_byte_of_a_hand_made_seed_002_ws_set(tmp_path):
+    write_golden_set(tmp_path / "g", hand_made(), CORE, "seed002")
+    files = tree(tmp_path / "g")
+    del files["golden.json"]
+    assert files == {
+        "activation.txt": text(*TIME_ROW, "#.....#", "0" * 28 + "0101", "0" * 28 + "1010"),
+        "weight_kij0.txt": text(*COL_ROW, "#....#", "0" * 28 + "0001", "0" * 28 + "1101", *["0" * 32] * 6),
+        "psum_kij0.txt": text(*TIME_COL, "#....#", *OUT_LINES),
+        "out.txt": text(*TIME_COL, "#....#", *OUT_LINES),
+    }
+
+
+def test_every_byte_of_a_hand_made_seed_002_os_set(tmp_path):
+    write_golden_set(tmp_path / "g", hand_made(), CORE, "seed002", dataflow=OS)
+    files = tree(tmp_path / "g")
+    del files["golden.json"]
+    assert files == {
+        "activation_os_ic0.txt": text(*TIME_ROW, "#....#", "0" * 24 + "1010" + "0101"),
+        "weight_os_ic0.txt": text(*COL_ROW, "#......#", "0" * 24 + "1101" + "0001"),
+        "out_os.txt": text(*TIME_COL, "#....#", *OUT_LINES, *[ZEROS_16 * 8] * 6),
+    }
+
+
+def test_golden_json_says_what_the_set_is(tmp_path):
+    meta = write_golden_set(tmp_path / "g", hand_made(), CORE)
+    assert json.loads((tmp_path / "g/golden.json").read_text()) == meta
+    assert meta | {"files": None} == {
+        "format": "seed004",
+        "dataflow": "weight_stationary",
+        "model": "hand",
+        "layer": "made",
+        "image": 7,
+        "configuration": "course_8x8",
+        "rows": 8,
+        "cols": 8,
+        "act_bits": 4,
+        "wgt_bits": 4,
+        "psum_bits": 16,
+        "shape": {"ic": 1, "ih": 1, "iw": 2, "oc": 2, "kh": 1, "kw": 1, "stride": 1, "padding": 0},
+        "a_bits": 4,
+        "w_bits": 4,
+        "a_signed": False,
+        "x_delta": 1 / 3,
+        "w_delta": 0.1,
+        "out_scale": [0.25, 0.25],
+        "negated": [False, True],
+        "relu": True,
+        "out_relu": True,
+        "residual": False,
+        "o_tile": 0,
+        "oc_tile": 0,
+        "files": None,
+    }
+
+
+def test_the_seeds_layer_has_the_seeds_files(tmp_path):
+    """features[27]: 8->8 channels on 4x4 maps, so 36 nij lines, 16 o_nij lines, 9 taps."""
+    layer = random_layer()
+    write_golden_set(tmp_path / "a", layer, CORE, "seed004")
+    write_golden_set(tmp_path / "b", layer, CORE, "seed002")
+    kij = range(9)
+    assert {name for name in tree(tmp_path / "a") if not name.startswith("viz/")} == {
+        "activation_tile0.txt", *(f"weight_itile0_otile0_kij{k}.txt" for k in kij),
+        "out_raw.txt", "out.txt", "psum.txt", "golden.json",
+    }  # fmt: skip
+    lines = {name: content.count(b"\n") - 3 for name, content in tree(tmp_path / "b").items()}
+    del lines["golden.json"]
+    assert lines == {
+        "activation.txt": 36, "out.txt": 16,
+        **{f"weight_kij{k}.txt": 8 for k in kij}, **{f"psum_kij{k}.txt": 36 for k in kij},
+    }  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(list(configurations())),
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.integers(1, 5),
+    st.sampled_from([1, 3]),
+    st.integers(1, 2),
+    st.integers(0, 1),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_seed_004_round_trip(tmp_path, name, ic, oc, size, k, stride, padding, signed, residual, seed):
+    core, size = configuration(name), max(size, k - 2 * padding)
+    layer = random_layer(ic, oc, size, k, stride, padding, signed, residual, core, seed)
+    write_golden_set(tmp_path / "g", layer, core)
+    got = read_golden_set(tmp_path / "g")
+    np.testing.assert_array_equal(got.weight, layer.weight)
+    np.testing.assert_array_equal(got.activation, layer.activation)
+    psums = convolve(layer.weight, layer.activation, stride, padding)
+    np.testing.assert_array_equal(got.out_raw, psums)
+    if residual:
+        np.testing.assert_array_equal(got.residual, layer.residual)
+        psums = psums + layer.residual
+    np.testing.assert_array_equal(got.out, np.maximum(psums, 0))
+    np.testing.assert_array_equal(got.recompute(), got.out)
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize(("ic", "oc"), [(8, 8), (3, 5)])
+def test_seed_002_ws_round_trip(tmp_path, ic, oc, signed):
+    layer = random_layer(ic, oc, signed=signed)
+    write_golden_set(tmp_path / "g", layer, CORE, "seed002")
+    got = read_golden_set(tmp_path / "g")
+    np.testing.assert_array_equal(got.weight, layer.weight)
+    np.testing.assert_array_equal(got.activation, layer.activation)
+    np.testing.assert_array_equal(got.out, convolve(layer.weight, layer.activation, 1, 1))
+    np.testing.assert_array_equal(got.recompute(), got.out)
+
+
+@pytest.mark.parametrize(("o_tile", "oc_tile"), [(0, 0), (2, 1), (6, 1)])
+def test_seed_002_os_round_trip(tmp_path, o_tile, oc_tile):
+    layer = random_layer(3, 13, size=7, signed=True)
+    write_golden_set(tmp_path / "g", layer, CORE, "seed002", dataflow=OS, o_tile=o_tile, oc_tile=oc_tile)
+    got = read_golden_set(tmp_path / "g")
+    expected = np.zeros((16, 56), np.int64)
+    expected[:13, :49] = convolve(layer.weight, layer.activation, 1, 1).reshape(13, 49)
+    expected = expected[oc_tile * 8 : oc_tile * 8 + 8, o_tile * 8 : o_tile * 8 + 8].T
+    np.testing.assert_array_equal(got.out, expected)
+    np.testing.assert_array_equal(got.recompute(), expected)
+    assert got.weight.shape == got.activation.shape == (27, 8)
+
+
+def test_several_oc_tiles_have_a_file_each(tmp_path):
+    write_golden_set(tmp_path / "g", random_layer(9, 17, residual=True), CORE)
+    names = {name for name in tree(tmp_path / "g") if name.startswith(("out", "residual", "act"))}
+    tiles = range(3)
+    assert names == {
+        "activation_tile0.txt", "activation_tile1.txt", *(f"out_otile{o}.txt" for o in tiles),
+        *(f"out_raw_otile{o}.txt" for o in tiles), *(f"residual_otile{o}.txt" for o in tiles),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"format": "seed9"}, "no format 'seed9'; there are: seed004, seed002"),
+        ({"format": "seed004", "dataflow": OS}, "format seed004 has no output_stationary files"),
+        ({"format": "seed002", "dataflow": OS, "o_tile": 2}, r"o_tile 2 does not exist: made has o_tiles 0\.\.1"),
+        ({"format": "seed002", "dataflow": OS, "oc_tile": -1}, r"oc_tile -1 does not exist: made has oc_tiles 0\.\.1"),
+        ({"format": "seed002"}, "made has 9 and 9: use format seed004"),
+    ],
+)
+def test_sets_that_do_not_exist_are_refused(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        write_golden_set(tmp_path / "g", random_layer(9, 9), CORE, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_that_overflows_leaves_the_older_set(tmp_path):
+    write_golden_set(tmp_path / "g", hand_made(), CORE)
+    before = tree(tmp_path / "g")
+    layer = Layer(np.full((1, 64, 3, 3), 7, np.int32), np.full((64, 4, 4), 15, np.int32))
+    with pytest.raises(PsumOverflow, match="PSUM_BITS = 17 would suffice"):
+        write_golden_set(tmp_path / "g", layer, CORE)
+    assert tree(tmp_path / "g") == before
+
+
+def test_an_older_set_is_replaced_whole(tmp_path):
+    write_golden_set(tmp_path / "new/parents/g", random_layer(9, 17), CORE)
+    meta = write_golden_set(tmp_path / "new/parents/g", hand_made(), CORE, "seed002")
+    assert set(tree(tmp_path)) == {f"new/parents/g/{name}" for name in [*meta["files"], "golden.json"]}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "viz/notes.txt", "golden.json"])
+def test_a_directory_of_somebody_else_is_not_replaced(tmp_path, name):
+    (tmp_path / "g" / name).parent.mkdir(parents=True)
+    (tmp_path / "g" / name).write_text("[1]")
+    with pytest.raises(GoldenSetError, match="g was not written by make golden; choose another OUT"):
+        write_golden_set(tmp_path / "g", hand_made(), CORE)
+    assert tree(tmp_path) == {f"g/{name}": b"[1]"}
+
+
+def test_a_file_that_a_user_put_into_a_set_is_not_lost(tmp_path):
+    write_golden_set(tmp_path / "g", hand_made(), CORE)
+    (tmp_path / "g/viz/waves.vcd").write_text("mine")
+    with pytest.raises(GoldenSetError, match=r"g holds viz/waves.vcd, not written by make golden; move it away"):
+        write_golden_set(tmp_path / "g", hand_made(), CORE)
+    assert (tmp_path / "g/viz/waves.vcd").read_text() == "mine"
+
+
+def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path):
+    (tmp_path / "g").write_text("mine")
+    with pytest.raises(GoldenSetError, match="g is not a directory; choose another OUT"):
+        write_golden_set(tmp_path / "g", hand_made(), CORE)
+
+
+def test_an_empty_directory_is_taken(tmp_path):
+    (tmp_path / "g").mkdir()
+    write_golden_set(tmp_path / "g", hand_made(), CORE)
+    assert read_golden_set(tmp_path / "g").meta["layer"] == "made"
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (lambda g: (g / "golden.json").unlink(), GoldenSetError, "g is not a golden set: it has no golden.json"),
+        (lambda g: (g / "golden.json").write_text('{\n  "format"'), GoldenSetError, r"golden\.json:2:11: Expecting"),
+        (lambda g: (g / "golden.json").write_text("[]"), GoldenSetError, "not the description of a golden set"),
+        (lambda g: (g / "golden.json").write_bytes(b"\xff"), GoldenSetError, "golden.json: 'utf-8' codec"),
+        (lambda g: change_meta(g, format="seed9"), GoldenSetError, "no format 'seed9'"),
+        (lambda g: change_meta(g, shape={"ic": 1}), GoldenSetError, "golden.json: a field is missing or wrong"),
+        (lambda g: change_meta(g, rows="8"), GoldenSetError, "golden.json: a field is missing or wrong"),
+        (lambda g: change_meta(g, rows=None), GoldenSetError, "golden.json: a field is missing or wrong"),
+        (lambda g: (g / "out.txt").unlink(), GoldenSetError, "out.txt: the set misses this file"),
+        (lambda g: append(g / "out.txt", "0" * 128 + "\n"), VectorFileError, r"out\.txt:6:1: 3 time steps where 2"),
+        (lambda g: append(g / "activation_tile0.txt", "01"), VectorFileError, r"activation_tile0\.txt:6:3: the line"),
+        (lambda g: append(g / "out_raw.txt", "0a"), VectorFileError, r"out_raw\.txt:6:2: 'a' is neither"),
+    ],
+)
+def test_a_damaged_set_is_reported_by_file(tmp_path, damage, error, message):
+    write_golden_set(tmp_path / "g", hand_made(), CORE)
+    damage(tmp_path / "g")
+    with pytest.raises(error, match=message):
+        read_golden_set(tmp_path / "g")
+
+
+def change_meta(directory, **fields):
+    meta = json.loads((directory / "golden.json").read_text()) | fields
+    (directory / "golden.json").write_text(json.dumps(meta))
+
+
+def append(path, more):
+    path.write_text(path.read_text() + more)
+
+
+def test_a_changed_bit_shows(tmp_path):
+    write_golden_set(tmp_path / "g", hand_made(), CORE)
+    path = tmp_path / "g/out.txt"
+    content = path.read_text()
+    path.write_text(content[:-2] + ("1" if content[-2] == "0" else "0") + "\n")
+    got = read_golden_set(tmp_path / "g")
+    assert not np.array_equal(got.recompute(), got.out)
