@@ -1,0 +1,160 @@
+"""core on layers: real ones, live from checkpoints, and random ones of every shape.
+
+``--checkpoint``, ``--layer``, ``--image``, ``--config`` and ``--dataflow`` replace the list of real layers.
+"""
+
+import numpy as np
+import pytest
+
+from golden_model.configuration import Dataflow, configuration
+from tb.conftest import setting
+from tb.jobs import LayerJob, LayerTask
+
+WS, OS = Dataflow.weight_stationary, Dataflow.output_stationary
+REAL = [   # configuration, dataflow, checkpoint, layer
+    ("course_8x8", WS, "vgg16_digits", "features.27"),
+    ("course_8x8", OS, "vgg16_digits", "features.27"),
+    ("course_8x8", OS, "vgg16_digits", "features.0"),    # 3 channels, signed activations
+    ("course_8x8", WS, "vgg16_digits", "features.29"),
+    ("course_8x8", WS, "resnet20_digits", "layer1.0.conv2"),    # residual
+    ("course_8x8", OS, "resnet20_digits", "layer1.0.conv2"),
+    ("net_8x8", WS, "resnet20_digits", "layer3.1.conv2"),    # residual behind a BatchNorm
+    ("course_8x8", WS, "resnet20_digits", "layer2.0.conv1"),    # stride 2
+    ("course_8x8", OS, "resnet20_digits", "layer2.0.downsample.0"),    # 1x1, stride 2
+    ("net_16x16", WS, "vgg16_digits", "features.24"),
+    ("net_16x16", OS, "vgg16_digits", "features.0"),
+]  # fmt: skip
+
+
+def pytest_generate_tests(metafunc):
+    if "real" not in metafunc.fixturenames:
+        return
+    config = metafunc.config
+    chosen = {name: setting(config, name) for name in ("CHECKPOINT", "LAYER", "CONFIG", "DATAFLOW")}
+    cases = REAL
+    if chosen["CHECKPOINT"] or chosen["LAYER"]:
+        names = (chosen["LAYER"] or "features.27").split(",")
+        cases = [("course_8x8", flow, chosen["CHECKPOINT"] or "vgg16_digits", name) for flow in Dataflow for name in names]
+    if chosen["CONFIG"]:
+        cases = list(dict.fromkeys((chosen["CONFIG"], *case[1:]) for case in cases))
+    if chosen["DATAFLOW"]:
+        cases = [case for case in cases if case[1].name == chosen["DATAFLOW"]]
+    ids = [f"{config_name}-{flow.name}-{str(checkpoint).rsplit('/', 1)[-1]}-{layer}" for config_name, flow, checkpoint, layer in cases]
+    metafunc.parametrize("real", cases, ids=ids)
+
+
+@pytest.fixture(scope="session")
+def network():
+    """Loads each checkpoint once a session."""
+    from quant.network import load_network   # torch only where a real layer runs
+
+    loaded = {}
+
+    def load(checkpoint):
+        if checkpoint not in loaded:
+            loaded[checkpoint] = load_network(checkpoint)
+        return loaded[checkpoint]
+
+    return load
+
+
+def test_layer(simulate, network, real, request, seed):
+    from tb.layers import real_layers
+
+    name, dataflow, checkpoint, layer = real
+    image = int(setting(request.config, "IMAGE"))
+    c = configuration(name)
+    captured = real_layers(network(checkpoint), [layer], image, c, dataflow, setting(request.config, "DATA"))[0]
+    assert captured.recovery_error < 1e-3
+    (result,) = simulate.layers(LayerJob(c, [captured.task], seed))
+    assert result["compared"] >= 2 * captured.shape.oc * captured.shape.n_o_nij
+    if real == REAL[0]:
+        assert result["cycles"] <= 200, "9 passes over 16 positions have 144 cycles of work"
+
+
+def random_layer(rng, c, dataflow, index) -> LayerTask:
+    """A layer of random shape and options; every fourth one at the ends of the operands' ranges."""
+    kernel = int(rng.choice([1, 3]))
+    ic, oc = (int(n) for n in rng.integers(1, 2 * max(c.rows, c.cols) + 4, 2))
+    padding, stride = int(rng.integers(0, 2)), int(rng.integers(1, 3))
+    h, w = (int(n) for n in rng.integers(max(1, kernel - 2 * padding), 9, 2))
+    signed = bool(rng.integers(0, 2))
+    low, high = c.act_range(signed)
+    wgt_high = (1 << (c.wgt_bits - 1)) - 1
+    activation = rng.integers(low, high, endpoint=True, size=(ic, h, w))
+    weight = rng.integers(-wgt_high - 1, wgt_high, endpoint=True, size=(oc, ic, kernel, kernel))
+    if index % 4 == 3:
+        activation, weight = np.where(activation < np.median(activation), low, high), np.where(weight < 0, -wgt_high - 1, wgt_high)
+    oh, ow = (h + 2 * padding - kernel) // stride + 1, (w + 2 * padding - kernel) // stride + 1
+    residual = rng.integers(-1000, 1000, size=(oc, oh, ow)) if rng.integers(0, 2) else None
+    title = f"random {index}: {ic}->{oc} {h}x{w} k{kernel} s{stride} p{padding}{' signed' * signed}{' residual' * (residual is not None)}"
+    return LayerTask(title, dataflow, weight, activation, stride, padding, signed, residual)
+
+
+@pytest.mark.parametrize("stalls", [0.0, 0.3], ids=["free", "stalls"])
+@pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
+@pytest.mark.parametrize("name", ["net_8x8", "odd_3x5"])
+def test_random_layers(simulate, name, dataflow, stalls, seed):
+    c = configuration(name)
+    rng = np.random.default_rng([seed, len(name), dataflow])
+    layers = [random_layer(rng, c, dataflow, index) for index in range(10 if simulate.sim == "icarus" else 30)]
+    simulate.layers(LayerJob(c, layers, seed, stalls))
+
+
+def edge_layers(c, dataflow) -> list[LayerTask]:
+    """All zeros, one channel on one position, the ends of every range, more channels than fit any tile."""
+    low, high = c.act_range(False)
+    wgt_low, wgt_high = -(1 << (c.wgt_bits - 1)), (1 << (c.wgt_bits - 1)) - 1
+
+    def layer(title, ic, oc, h, w, k, act, wgt, **options):
+        weight, activation = np.full((oc, ic, k, k), wgt), np.full((ic, h, w), act)
+        return LayerTask(title, dataflow, weight, activation, **options)
+
+    return [
+        layer("one of everything", 1, 1, 1, 1, 1, high, wgt_low),
+        layer("1x1 map, 3x3 kernel, padding", 5, 3, 1, 1, 3, high, wgt_high, padding=1),
+        layer("all zeros", c.rows, c.cols, 4, 4, 3, 0, 0, padding=1),
+        layer("largest products", c.rows, c.cols, 3, 3, 3, high, wgt_low, padding=1),
+        layer("largest signed products", c.rows + 1, c.cols + 1, 3, 3, 3, c.act_range(True)[0], wgt_low, padding=1, a_signed=True),
+        layer("one row", 2, 2, 1, 17, 1, high, wgt_high),
+        layer("one column, stride 2", 2, 2, 17, 1, 3, high, wgt_low, stride=2, padding=1),
+        layer("many channels on one position", 70, 41, 1, 1, 1, 1, 1),
+    ]
+
+
+@pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
+@pytest.mark.parametrize("name", ["course_8x8", "odd_3x5"])
+def test_edge_layers(simulate, name, dataflow, seed):
+    c = configuration(name)
+    simulate.layers(LayerJob(c, edge_layers(c, dataflow), seed))
+
+
+@pytest.mark.parametrize("name", ["course_8x8", "odd_3x5"])
+def test_dataflow_switch(simulate, name, seed):
+    """Layers of both dataflows in turn on one core, without a reset between."""
+    c = configuration(name)
+    rng = np.random.default_rng([seed, 7])
+    layers = [random_layer(rng, c, flow, index) for index in range(4) for flow in Dataflow]
+    simulate.layers(LayerJob(configuration("net_8x8") if name == "course_8x8" else c, layers, seed))
+
+
+@pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
+def test_reset_during_layer(simulate, dataflow, seed, tmp_path):
+    c = configuration("net_8x8")
+    rng = np.random.default_rng([seed, 8])
+    job = LayerJob(c, [random_layer(rng, c, dataflow, index) for index in range(3)], seed, 0.2)
+    simulate("core", c.parameters, "tb.cases_core", "reset_during_layer", environment=job.save(tmp_path / "job.npz"))
+
+
+@pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
+def test_overflow_is_seen(simulate, dataflow, seed, tmp_path):
+    c = configuration("course_8x8")
+    weight, activation = np.full((8, 64, 3, 3), 7), np.full((64, 3, 3), 15)
+    layers = [LayerTask(f"overflow {s}", dataflow, s * weight, activation, 1, 1) for s in (1, -1)]
+    job = LayerJob(c, layers, seed)
+    simulate("core", c.parameters, "tb.cases_core", "overflow_is_seen", environment=job.save(tmp_path / "job.npz"))
+
+
+def test_core_refuses(refuses):
+    parameters = configuration("course_8x8").parameters
+    refuses("core", parameters | {"OFIFO_DEPTH": 4}, "OFIFO_DEPTH must be at least ROWS = 8, is 4")
