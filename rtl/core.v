@@ -1,18 +1,19 @@
 // core: a systolic CNN accelerator core that runs a convolution as a stream of micro-operations.
 //
 //   act_wr -> act sram -> operand_fetch -> l0 ---------> +-----------+
-//   wgt_wr -> wgt sram -> operand_fetch -> l0 (WS) ----> | mac_array | -> ofifo -> sfp <-> psum sram <- psum_wr
-//                                       -> ififo (OS) -> +-----------+              |
-//                                                                                   +-> out
+//   wgt_wr -> wgt sram -> operand_fetch -> l0 (WS) ----> | mac_array | -> ofifo -> sfp -> out
+//                                       -> ififo (OS) -> +-----------+      res -> sfp <-> psum sram
+//
 // Streams   : every stream has the prefix_valid/prefix_ready handshake; a transfer happens in a cycle in which both are
 //             high. Order within a stream is kept; between streams the hardware waits by itself (see issue), with one
-//             duty for the driver: a word must have been written (act_wr, wgt_wr, psum_wr) before the micro-operation
-//             that reads it is accepted.
+//             duty for the driver: a word must have been written (act_wr, wgt_wr) before the micro-operation that
+//             reads it is accepted.
 // act_op    : reads the ROWS activations of one time step. pad: zeros instead of a read. start: first of a pass.
 //             last: last of an OS pass.
 // wgt_op    : reads one weight word. WS: COLS words a pass in column order, each with the ROWS weights of a column.
 //             OS: one word for each act_op, with a weight for each column.
 // sfp_op    : what happens to the next word of COLS psums, see sfp.
+// res       : residuals in psum scale, COLS a word, in the order of the sfp_op that take them.
 // psum      : the words that enter the sfp, shown for monitors: one psum for each column of one pass (WS: one kij of one
 //             ic_tile at one position; OS: the finished psums of one row).
 // Modes     : dataflow and act_signed may change while busy is low.
@@ -55,10 +56,9 @@ module core #(
     input  wire [WGT_ADDR-1:0]  wgt_wr_addr,
     input  wire [WGT_WORD-1:0]  wgt_wr_data,
 
-    input  wire                 psum_wr_valid,
-    output wire                 psum_wr_ready,
-    input  wire [PSUM_ADDR-1:0] psum_wr_addr,
-    input  wire [PSUM_WORD-1:0] psum_wr_data,
+    input  wire                 res_valid,
+    output wire                 res_ready,
+    input  wire [PSUM_WORD-1:0] res_data,
 
     input  wire                 act_op_valid,
     output wire                 act_op_ready,
@@ -74,6 +74,7 @@ module core #(
     input  wire                 sfp_op_valid,
     output wire                 sfp_op_ready,
     input  wire                 sfp_op_acc,
+    input  wire                 sfp_op_res,
     input  wire                 sfp_op_store,
     input  wire                 sfp_op_emit,
     input  wire                 sfp_op_relu,
@@ -214,17 +215,16 @@ module core #(
     wire [PSUM_ADDR-1:0] psum_mem_rd_addr, sfp_wr_addr;
     wire [PSUM_WORD-1:0] psum_mem_rd_data, sfp_wr_data;
 
-    assign psum_wr_ready = ~sfp_wr_en;   // the accumulation goes first
     sram #(.WIDTH(PSUM_WORD), .DEPTH(PSUM_DEPTH)) u_psum_sram (
-        .clk(clk), .wr_en(sfp_wr_en | psum_wr_valid),
-        .wr_addr(sfp_wr_en ? sfp_wr_addr : psum_wr_addr), .wr_data(sfp_wr_en ? sfp_wr_data : psum_wr_data),
+        .clk(clk), .wr_en(sfp_wr_en), .wr_addr(sfp_wr_addr), .wr_data(sfp_wr_data),
         .rd_en(psum_mem_rd_en), .rd_addr(psum_mem_rd_addr), .rd_data(psum_mem_rd_data)
     );
     sfp #(.COLS(COLS), .PSUM_BITS(PSUM_BITS), .ADDR_BITS(PSUM_ADDR)) u_sfp (
         .clk(clk), .reset(reset),
         .psum_valid(psum_valid), .psum_ready(psum_ready), .psum_data(psum_data),
-        .op_valid(sfp_op_valid), .op_ready(sfp_op_ready), .op_acc(sfp_op_acc), .op_store(sfp_op_store),
-        .op_emit(sfp_op_emit), .op_relu(sfp_op_relu), .op_raddr(sfp_op_raddr), .op_waddr(sfp_op_waddr),
+        .res_valid(res_valid), .res_ready(res_ready), .res_data(res_data),
+        .op_valid(sfp_op_valid), .op_ready(sfp_op_ready), .op_acc(sfp_op_acc), .op_res(sfp_op_res),
+        .op_store(sfp_op_store), .op_emit(sfp_op_emit), .op_relu(sfp_op_relu), .op_raddr(sfp_op_raddr), .op_waddr(sfp_op_waddr),
         .mem_rd_en(psum_mem_rd_en), .mem_rd_addr(psum_mem_rd_addr), .mem_rd_data(psum_mem_rd_data),
         .mem_wr_en(sfp_wr_en), .mem_wr_addr(sfp_wr_addr), .mem_wr_data(sfp_wr_data),
         .out_valid(out_valid), .out_ready(out_ready), .out_data(out_data), .out_sum(out_sum),

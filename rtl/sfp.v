@@ -1,7 +1,8 @@
 // sfp: special function processor; accumulates psums as they leave the array, adds a residual, applies ReLU.
 //
 // Place     : ofifo -> sfp <-> psum sram, -> outputs. One micro-operation for each word of COLS psums:
-//             op_acc   add the psum memory's word op_raddr: the sum so far, or a residual on the first pass
+//             op_acc   add the psum memory's word op_raddr, the sum so far
+//             op_res   add the next word of the residual stream instead (on the first pass, where there is no sum yet)
 //             op_store write the sum to op_waddr
 //             op_emit  send the sum to the output stream, op_relu: negative values as zero
 //             An operation with neither store nor emit drops its word (rows of an OS tile beyond the last position).
@@ -24,9 +25,14 @@ module sfp #(
     output wire                      psum_ready,
     input  wire [COLS*PSUM_BITS-1:0] psum_data,
 
+    input  wire                      res_valid,
+    output wire                      res_ready,
+    input  wire [COLS*PSUM_BITS-1:0] res_data,
+
     input  wire                      op_valid,
     output wire                      op_ready,
     input  wire                      op_acc,
+    input  wire                      op_res,
     input  wire                      op_store,
     input  wire                      op_emit,
     input  wire                      op_relu,
@@ -49,30 +55,32 @@ module sfp #(
     output reg                       overflow    // sticky until reset
 );
     // Stage 1: the word waits here while the memory is read.
-    reg                      s1_valid_q, s1_acc_q, s1_store_q, s1_emit_q, s1_relu_q, s1_forward_q;
+    reg                      s1_valid_q, s1_acc_q, s1_res_q, s1_store_q, s1_emit_q, s1_relu_q, s1_forward_q;
     reg [ADDR_BITS-1:0]      s1_waddr_q;
-    reg [COLS*PSUM_BITS-1:0] s1_psum_q, last_sum_q;
+    reg [COLS*PSUM_BITS-1:0] s1_psum_q, s1_residual_q, last_sum_q;
 
     wire s1_done   = s1_valid_q & (~s1_emit_q | ~out_valid | out_ready);
     wire s1_free   = ~s1_valid_q | s1_done;
-    wire accept    = psum_valid & op_valid & s1_free;
-    assign psum_ready = op_valid & s1_free;
-    assign op_ready   = psum_valid & s1_free;
+    wire res_there = ~op_res | res_valid;
+    wire accept    = psum_valid & op_valid & res_there & s1_free;
+    assign psum_ready = op_valid & res_there & s1_free;
+    assign op_ready   = psum_valid & res_there & s1_free;
+    assign res_ready  = psum_valid & op_valid & op_res & s1_free;
 
-    assign mem_rd_en   = accept & op_acc;
+    assign mem_rd_en   = accept & op_acc & ~op_res;
     assign mem_rd_addr = op_raddr;
     assign mem_wr_en   = s1_done & s1_store_q;
     assign mem_wr_addr = s1_waddr_q;
 
     // The memory gives the old word when it is written in the cycle of the read: take the sum itself then.
-    wire [COLS*PSUM_BITS-1:0] base = s1_forward_q ? last_sum_q : mem_rd_data;
+    wire [COLS*PSUM_BITS-1:0] base = s1_res_q ? s1_residual_q : s1_forward_q ? last_sum_q : mem_rd_data;
     wire [COLS*PSUM_BITS-1:0] sum, activated;
     wire [COLS-1:0]           col_overflow;
 
     genvar c;
     generate
         for (c = 0; c < COLS; c = c + 1) begin : g_col
-            wire signed [PSUM_BITS-1:0] addend = s1_acc_q ? base[c*PSUM_BITS +: PSUM_BITS] : {PSUM_BITS{1'b0}};
+            wire signed [PSUM_BITS-1:0] addend = s1_acc_q | s1_res_q ? base[c*PSUM_BITS +: PSUM_BITS] : {PSUM_BITS{1'b0}};
             wire signed [PSUM_BITS-1:0] psum   = s1_psum_q[c*PSUM_BITS +: PSUM_BITS];
             wire signed [PSUM_BITS:0]   wide   = {addend[PSUM_BITS-1], addend} + {psum[PSUM_BITS-1], psum};
             assign sum[c*PSUM_BITS +: PSUM_BITS]       = wide[PSUM_BITS-1:0];
@@ -96,13 +104,15 @@ module sfp #(
             overflow <= overflow | (s1_done & |col_overflow);
         end
         if (accept) begin
-            s1_acc_q     <= op_acc;
-            s1_store_q   <= op_store;
-            s1_emit_q    <= op_emit;
-            s1_relu_q    <= op_relu;
-            s1_waddr_q   <= op_waddr;
-            s1_psum_q    <= psum_data;
-            s1_forward_q <= mem_wr_en & (s1_waddr_q == op_raddr);
+            s1_acc_q      <= op_acc;
+            s1_res_q      <= op_res;
+            s1_store_q    <= op_store;
+            s1_emit_q     <= op_emit;
+            s1_relu_q     <= op_relu;
+            s1_waddr_q    <= op_waddr;
+            s1_psum_q     <= psum_data;
+            s1_residual_q <= res_data;
+            s1_forward_q  <= mem_wr_en & (s1_waddr_q == op_raddr);
         end
         if (s1_done) last_sum_q <= sum;
         if (s1_done & s1_emit_q) begin

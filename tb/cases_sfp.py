@@ -12,7 +12,7 @@ from tb.lanes import pack_lanes, unpack_lanes
 from tb.scoreboard import Scoreboard
 from tb.streams import StreamMonitor, StreamSink, StreamSource, random_pauses, read_bit
 
-OP = ["acc", "store", "emit", "relu", "raddr", "waddr"]
+OP = ["acc", "res", "store", "emit", "relu", "raddr", "waddr"]
 
 
 class SfpBench:
@@ -24,25 +24,31 @@ class SfpBench:
     async def start(self) -> None:
         self.psums = StreamSource(self.dut, "psum", ["data"])
         self.ops = StreamSource(self.dut, "op", OP)
+        self.residuals = StreamSource(self.dut, "res", ["data"])
         self.dut.out_ready.value = 0
         start_clock(self.dut)
         await reset(self.dut)
         self.psum_seen = StreamMonitor(self.dut, "psum", ["data"])
         self.op_seen = StreamMonitor(self.dut, "op", OP)
+        self.residual_seen = StreamMonitor(self.dut, "res", ["data"])
         self.out = StreamSink(self.dut, "out", ["data", "sum"])
 
     def stall(self, salt: str, probability: float) -> None:
-        for name, stream in (("p", self.psums), ("o", self.ops), ("x", self.out)):
+        for name, stream in (("p", self.psums), ("o", self.ops), ("r", self.residuals), ("x", self.out)):
             stream.set_pause_generator(random_pauses(f"{salt}{name}", probability))
 
     def send(self, psums: np.ndarray, ops: list[tuple[int, ...]]) -> None:
         self.psums.send_nowait([(word,) for word in pack_lanes(psums, self.p.PSUM_BITS)])
         self.ops.send_nowait(ops)
+        low, high = limits(self.p.PSUM_BITS)
+        count = sum(op[OP.index("res")] for op in ops)
+        residuals = generator("residuals").integers(low // 4, high // 4, (count, self.p.COLS))
+        self.residuals.send_nowait([(word,) for word in pack_lanes(residuals, self.p.PSUM_BITS)])
 
     async def finish(self, limit: int = 20_000) -> None:
         for _ in range(limit):
             await RisingEdge(self.dut.clk)
-            if self.psums.idle and self.ops.idle and read_bit(self.dut.idle):
+            if self.psums.idle and self.ops.idle and self.residuals.idle and read_bit(self.dut.idle):
                 return
         raise AssertionError(f"not idle after {limit} cycles: {self.ops.sent} of {len(self.ops.items)} operations taken")
 
@@ -50,8 +56,9 @@ class SfpBench:
         """The operations' definition applied to what the monitors saw go in."""
         bits, memory, sums, outputs = self.p.PSUM_BITS, {}, [], []
         psums = unpack_lanes(self.psum_seen.words[0], self.p.COLS, bits)
-        for psum, (acc, store, emit, relu, raddr, waddr) in zip(psums, zip(*self.op_seen.words, strict=True), strict=True):
-            total = psum + (memory[raddr] if acc else 0)
+        residuals = iter(unpack_lanes(self.residual_seen.words[0], self.p.COLS, bits))
+        for psum, (acc, res, store, emit, relu, raddr, waddr) in zip(psums, zip(*self.op_seen.words, strict=True), strict=True):
+            total = psum + (next(residuals) if res else memory[raddr] if acc else 0)
             total = (total + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1))   # wraps where it overflows
             if store:
                 memory[waddr] = total
@@ -70,7 +77,7 @@ def accumulation(rng, p, addresses: int, passes: int, low: int, high: int):
     for index in range(passes):
         for address in range(addresses):
             last = index == passes - 1
-            ops.append((int(index > 0), int(not last), int(last), int(rng.integers(0, 2)), address, address))
+            ops.append((int(index > 0), int(index == 0 and address % 2), int(not last), int(last), int(rng.integers(0, 2)), address, address))
             psums.append(rng.integers(low, high, endpoint=True, size=p.COLS))
     return np.array(psums), ops
 
@@ -110,12 +117,13 @@ async def sfp_random_operations(dut):
     await tb.start()
     low, high = limits(tb.p.PSUM_BITS)
     known = 1 << tb.p.ADDR_BITS
-    tb.send(np.zeros((known, tb.p.COLS), np.int64), [(0, 1, 0, 0, a, a) for a in range(known)])
+    tb.send(np.zeros((known, tb.p.COLS), np.int64), [(0, 0, 1, 0, 0, a, a) for a in range(known)])
     for index, stalls in enumerate((0.0, 0.3, 0.7)):
         tb.stall(f"r{index}", stalls)
         count = 250
         psums = rng.integers(low // 64, high // 64, (count, tb.p.COLS))
-        flags, addresses = rng.integers(0, 2, (count, 4)), rng.integers(0, 3, (count, 2))
+        flags, addresses = rng.integers(0, 2, (count, 5)), rng.integers(0, 3, (count, 2))
+        flags[:, 1] &= 1 - flags[:, 0]   # a sum and a residual exclude each other
         tb.send(psums, [(*map(int, f), *map(int, a)) for f, a in zip(flags, addresses, strict=True)])
         await tb.finish()
     tb.check("sfp random operations")
@@ -130,7 +138,7 @@ async def sfp_relu_extremes(dut):
     values = [low, -1, 0, 1, high, low + 1]
     psums = np.array([[values[(i + c) % len(values)] for c in range(tb.p.COLS)] for i in range(len(values))])
     for relu in (0, 1):
-        tb.send(psums, [(0, 0, 1, relu, 0, 0)] * len(values))
+        tb.send(psums, [(0, 0, 0, 1, relu, 0, 0)] * len(values))
     await tb.finish()
     tb.check("sfp relu")
     assert not read_bit(dut.overflow)
@@ -145,11 +153,11 @@ async def sfp_overflow(dut):
         for column in range(tb.p.COLS):
             first, second = np.zeros(tb.p.COLS, np.int64), np.zeros(tb.p.COLS, np.int64)
             first[column], second[column] = end - step, step
-            tb.send(np.array([first, second]), [(0, 1, 0, 0, 0, 0), (1, 1, 0, 0, 0, 0)])
+            tb.send(np.array([first, second]), [(0, 0, 1, 0, 0, 0, 0), (1, 0, 1, 0, 0, 0, 0)])
             await tb.finish()
             await RisingEdge(dut.clk)
             assert not read_bit(dut.overflow), "the sum fits exactly"
-            tb.send(np.array([second, -first]), [(1, 0, 1, 0, 0, 0), (0, 0, 1, 0, 0, 0)])
+            tb.send(np.array([second, -first]), [(1, 0, 0, 1, 0, 0, 0), (0, 0, 0, 1, 0, 0, 0)])
             await tb.finish()
             await RisingEdge(dut.clk)
             assert read_bit(dut.overflow), f"column {column} overflowed unseen"
@@ -168,11 +176,11 @@ async def sfp_reset_with_output_waiting(dut):
     for _ in range(8):
         await RisingEdge(dut.clk)
     assert read_bit(dut.out_valid)
-    tb.psums.clear()
-    tb.ops.clear()
+    for source in (tb.psums, tb.ops, tb.residuals):
+        source.clear()
     await reset(dut)
     assert not read_bit(dut.out_valid) and read_bit(dut.idle)
-    for monitor in (tb.psum_seen, tb.op_seen, tb.out):
+    for monitor in (tb.psum_seen, tb.op_seen, tb.residual_seen, tb.out):
         monitor.clear()
     tb.out.set_pause_generator(None)
     tb.send(*accumulation(rng, tb.p, 3, 4, -5, 5))

@@ -80,8 +80,10 @@ class CoreBench:
         partner = micro.PARTNERS | {ops: writes for writes, ops in micro.PARTNERS.items()}
         for prefix, source in self.sources.items():
             source.clear()
-            stream, other = program.streams[prefix], self.sources[partner[prefix]]
-            source.gate = lambda i, after=stream.after, other=other: other.sent >= after[i]
+            stream = program.streams[prefix]
+            if prefix in partner:
+                other = self.sources[partner[prefix]]
+                source.gate = lambda i, after=stream.after, other=other: other.sent >= after[i]
             source.send_nowait(stream.items)
 
     async def run_layer(

@@ -4,7 +4,7 @@
 Memories are used as rings of blocks: a block is written when a pass first needs it, stays while there is room, and is
 written again when a later pass needs it once more. So a layer of any size runs through memories of any depth, and while
 everything fits nothing is written twice. Which write must wait for which read, and the other way round, is in the
-``after`` arrays: item i of a stream may be offered once the partner stream has moved ``after[i]`` items.
+``after`` lists: item i of a stream may be offered once the partner stream has moved ``after[i]`` items.
 
 The loops                                    one pass
   WS  oc_tile, band, ic_tile, kij, o_nij     the positions of a band: what the psum memory takes
@@ -45,14 +45,14 @@ class Stream:
 
 
 # Stream of writes, stream of the operations that read what was written
-PARTNERS = {"act_wr": "act_op", "wgt_wr": "wgt_op", "psum_wr": "sfp_op"}
+PARTNERS = {"act_wr": "act_op", "wgt_wr": "wgt_op"}
 FIELDS = {
     "act_wr": ("addr", "data"),
     "wgt_wr": ("addr", "data"),
-    "psum_wr": ("addr", "data"),
+    "res": ("data",),
     "act_op": ("addr", "pad", "start", "last"),
     "wgt_op": ("addr",),
-    "sfp_op": ("acc", "store", "emit", "relu", "raddr", "waddr"),
+    "sfp_op": ("acc", "res", "store", "emit", "relu", "raddr", "waddr"),
 }
 WS_PSUM = ("oc_tile", "ic_tile", "kij", "o_nij", "nij")
 OS_PSUM = ("oc_tile", "o_tile", "row", "o_nij")
@@ -124,8 +124,8 @@ class _Memory:
 
     def operate(self, key: Hashable, items: list[tuple[int, ...]], words: list[int]) -> None:
         """Operations on a block; ``words``: the word of the block that each reads, which must have been written."""
-        written = self.written.get(key)
-        self.operations.extend(items, 0 if written is None else [written + word + 1 for word in words])
+        written = self.written[key]
+        self.operations.extend(items, [written + word + 1 for word in words])
         self.ring.last_use[key] = len(self.operations)
 
 
@@ -149,19 +149,18 @@ def compile_layer(
     c = configuration
     act = _Memory(c.act_depth, streams["act_wr"], streams["act_op"], c.act_bits)
     wgt = _Memory(c.wgt_depth, streams["wgt_wr"], streams["wgt_op"], c.wgt_bits)
-    psum = _Memory(c.psum_depth, streams["psum_wr"], streams["sfp_op"], c.psum_bits)
     compiled = _compile_ws if dataflow is Dataflow.weight_stationary else _compile_os
     psum_names, psum_labels, output_labels, passes = compiled(
-        shape, weight, activation, residual, relu, c, act, wgt, psum
+        shape, weight, activation, residual, relu, c, act, wgt, streams
     )
     return Program(shape, dataflow, c, streams, psum_names, psum_labels, output_labels, passes)
 
 
 def _residual_words(residual: np.ndarray, oc_tile: int, cols: int, o_nij: np.ndarray) -> np.ndarray:
-    """[positions, cols] of a residual [OC, OH, OW], zero for channels that do not exist and positions of -1."""
+    """[positions, cols] of a residual [OC, OH, OW], zero for channels that do not exist."""
     channels = residual.reshape(residual.shape[0], -1)[oc_tile * cols : (oc_tile + 1) * cols]
     words = np.zeros((len(o_nij), cols), np.int64)
-    words[:, : len(channels)] = np.where(o_nij[:, None] >= 0, channels[:, np.maximum(o_nij, 0)].T, 0)
+    words[:, : len(channels)] = channels[:, o_nij].T
     return words
 
 
@@ -172,7 +171,7 @@ def _pass_flags(n: int) -> tuple[np.ndarray, np.ndarray]:
     return start, last
 
 
-def _bands(shape: ConvShape, c: Configuration, residual: bool) -> list[range]:
+def _bands(shape: ConvShape, c: Configuration) -> list[range]:
     """Output positions in bands: a band's psums fit the psum memory, its input rows the activation memory."""
     # Half a memory where not everything fits, so that the next block is written while this one is read.
     everything = tiling.tile_count(shape.ic, c.rows) * shape.ih * shape.iw
@@ -185,7 +184,7 @@ def _bands(shape: ConvShape, c: Configuration, residual: bool) -> list[range]:
             f"this layer needs {min(shape.kh, shape.ih) * shape.iw}"
         )
     rows = shape.oh if shape.ih <= input_rows else (input_rows - shape.kh) // shape.stride + 1
-    positions = c.psum_depth // 2 if residual and shape.n_o_nij > c.psum_depth // 2 else c.psum_depth
+    positions = c.psum_depth
     if positions >= shape.ow:
         limit = min(rows, positions // shape.ow) * shape.ow
         return [range(first, min(first + limit, shape.n_o_nij)) for first in range(0, shape.n_o_nij, limit)]
@@ -197,7 +196,7 @@ def _bands(shape: ConvShape, c: Configuration, residual: bool) -> list[range]:
     ]
 
 
-def _compile_ws(shape, weight, activation, residual, relu, c, act, wgt, psum):
+def _compile_ws(shape, weight, activation, residual, relu, c, act, wgt, streams):
     unpadded = dataclasses.replace(shape, padding=0, kh=1, kw=1, stride=1)
     act_words = tiling.activation_tiles(activation, unpadded, c.rows).swapaxes(1, 2)         # [ic_tile, ij, row]
     wgt_words = tiling.weight_tiles(weight, c.rows, c.cols).transpose(1, 0, 2, 4, 3)         # [oc_tile, ic_tile, kij, col, row]
@@ -206,52 +205,54 @@ def _compile_ws(shape, weight, activation, residual, relu, c, act, wgt, psum):
     pi, pj = np.divmod(nij_index, shape.padded_w)
     ii, ij = pi - shape.padding, pj - shape.padding                                          # [kij, o_nij]
     inside = (ii >= 0) & (ii < shape.ih) & (ij >= 0) & (ij < shape.iw)
+    input_position = np.where(inside, ii * shape.iw + ij, 0)
+    psums = Ring(c.psum_depth)
     psum_labels, output_labels, passes = [], [], 0
 
     for oc_tile in range(oc_tiles):
-        for band, positions in enumerate(_bands(shape, c, residual is not None)):
+        for band, positions in enumerate(_bands(shape, c)):
             o_nij = np.arange(positions.start, positions.stop)
             n = len(o_nij)
-            used_rows = ii[:, o_nij][inside[:, o_nij]]
-            first_row, rows = (used_rows.min(), np.ptp(used_rows) + 1) if used_rows.size else (0, 1)
-            key = ("psum", oc_tile, band)
+            # Only input positions that are read, in the order in which they are: no pass waits for a word it needs not.
+            read, first_read = np.unique(input_position[:, o_nij][inside[:, o_nij]], return_index=True)
+            used = read[np.argsort(first_read)]
+            word_of = np.full(shape.ih * shape.iw, -1)
+            word_of[used] = np.arange(len(used))
+            psum_base = psums.place((oc_tile, band), n)[0]   # the first pass only stores: nothing to wait for
             if residual is not None:
-                psum_base = psum.block(key, _residual_words(residual, oc_tile, c.cols, o_nij))
-            else:
-                psum_base, _ = psum.ring.place(key, n)   # the first pass stores without reading: nothing to wait for
+                words = _residual_words(residual, oc_tile, c.cols, o_nij)
+                streams["res"].extend([(word,) for word in pack_lanes(words, c.psum_bits)], 0)
             output_labels.append(np.stack([np.full(n, oc_tile), o_nij], axis=1))
 
             for ic_tile in range(ic_tiles):
-                window = act_words[ic_tile, first_row * shape.iw : (first_row + rows) * shape.iw]
+                window = act_words[ic_tile, used]
                 for kij in range(n_kij):
                     act_key, wgt_key = ("act", ic_tile, band), ("wgt", oc_tile, ic_tile, kij)
                     act_base = act.block(act_key, window)
                     wgt_base = wgt.block(wgt_key, wgt_words[oc_tile, ic_tile, kij])
                     wgt.operate(wgt_key, [(wgt_base + col,) for col in range(c.cols)], list(range(c.cols)))
                     there = inside[kij, o_nij]
-                    offset = (ii[kij, o_nij] - first_row) * shape.iw + ij[kij, o_nij]
                     start, last = _pass_flags(n)
-                    offset = np.where(there, offset, -1)   # padding waits for nothing
-                    addr = np.where(there, act_base + offset, 0)
+                    word = np.where(there, word_of[input_position[kij, o_nij]], -1)   # padding waits for nothing
+                    addr = np.where(there, act_base + word, 0)
                     items = zip(*(a.tolist() for a in (addr, 1 - there, start, last)), strict=True)
-                    act.operate(act_key, list(items), offset.tolist())
+                    act.operate(act_key, list(items), word.tolist())
                     first_pass, last_pass = ic_tile == kij == 0, ic_tile == ic_tiles - 1 and kij == n_kij - 1
-                    flags = (int(not first_pass or residual is not None), int(not last_pass), int(last_pass), int(relu))
-                    psum.operate(key, [(*flags, a, a) for a in range(psum_base, psum_base + n)], list(range(n)))
+                    with_residual = first_pass and residual is not None
+                    flags = (int(not first_pass), int(with_residual), int(not last_pass), int(last_pass), int(relu))
+                    streams["sfp_op"].extend([(*flags, a, a) for a in range(psum_base, psum_base + n)], 0)
                     tile = np.broadcast_to([oc_tile, ic_tile, kij], (n, 3))
                     psum_labels.append(np.column_stack([tile, o_nij, nij_index[kij, o_nij]]))
                     passes += 1
     return WS_PSUM, np.concatenate(psum_labels), np.concatenate(output_labels), passes
 
 
-def _compile_os(shape, weight, activation, residual, relu, c, act, wgt, psum):
+def _compile_os(shape, weight, activation, residual, relu, c, act, wgt, streams):
     act_words = tiling.os_activation_tiles(activation, shape, c.rows)    # [o_tile, k, row]
     wgt_words = tiling.os_weight_tiles(weight, c.cols)                   # [oc_tile, k, col]
     o_tiles, n_k, _ = act_words.shape
     chunk = max(1, min(n_k, c.act_depth // 2, c.wgt_depth // 2))         # a long pass is read in parts
     start, last = _pass_flags(n_k)
-    if residual is not None and c.psum_depth < c.rows:
-        raise ProgramError(f"PSUM_DEPTH = {c.psum_depth} of {c.name} does not hold the residuals of {c.rows} rows")
     psum_labels, output_labels, passes = [], [], 0
 
     for o_tile in range(o_tiles):
@@ -268,20 +269,14 @@ def _compile_os(shape, weight, activation, residual, relu, c, act, wgt, psum):
                 wgt.operate(wgt_key, [(wgt_base + i,) for i in words], words)
                 flags = zip(start[part].tolist(), last[part].tolist(), strict=True)
                 act.operate(act_key, [(act_base + i, 0, *flag) for i, flag in enumerate(flags)], words)
-            key, psum_base = ("psum", o_tile, oc_tile), 0
+            there = o_nij >= 0
             if residual is not None:
-                psum_base = psum.block(key, _residual_words(residual, oc_tile, c.cols, o_nij))
-            psum.operate(
-                key,
-                [
-                    (int(residual is not None and there), 0, int(there), int(relu), psum_base + row, psum_base + row)
-                    if there else (0, 0, 0, 0, 0, 0)
-                    for row, there in enumerate((o_nij >= 0).tolist())
-                ],
-                list(range(c.rows)),
-            )
+                words = _residual_words(residual, oc_tile, c.cols, o_nij[there])
+                streams["res"].extend([(word,) for word in pack_lanes(words, c.psum_bits)], 0)
+            keep, drop = (0, int(residual is not None), 0, 1, int(relu), 0, 0), (0,) * 7
+            streams["sfp_op"].extend([keep if row else drop for row in there], 0)
             tile = np.broadcast_to([oc_tile, o_tile], (c.rows, 2))
             psum_labels.append(np.column_stack([tile, np.arange(c.rows), o_nij]))
-            output_labels.append(np.column_stack([np.full(c.rows, oc_tile), o_nij])[o_nij >= 0])
+            output_labels.append(np.column_stack([np.full(c.rows, oc_tile), o_nij])[there])
             passes += 1
     return OS_PSUM, np.concatenate(psum_labels), np.concatenate(output_labels), passes

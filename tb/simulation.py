@@ -262,6 +262,16 @@ def run(
         return outcomes
 
 
+_running: set[subprocess.Popen] = set()
+
+
+def stop_all() -> None:
+    """Kill every simulation and build that this process has started."""
+    for process in list(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def _execute(words: Sequence[str], directory: Path, environment: Mapping[str, str], log: Path, timeout: float | None = None) -> int | None:
     """Exit code of a command whose output goes to ``log``; None after a time-out. Its children end with it."""
     with log.open("ab") as output:
@@ -269,11 +279,13 @@ def _execute(words: Sequence[str], directory: Path, environment: Mapping[str, st
             words, cwd=directory, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+        _running.add(process)
         try:
             return process.wait(timeout)
         except subprocess.TimeoutExpired:
             return None
         finally:
+            _running.discard(process)
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
