@@ -15,7 +15,7 @@ from tb import program as micro
 from tb.clocking import CLOCK_STEPS, reset, start_clock
 from tb.lanes import unpack_lanes
 from tb.scoreboard import Mismatch, Scoreboard
-from tb.streams import StreamMonitor, StreamSink, StreamSource, random_pauses, read_bit
+from tb.streams import StreamMonitor, StreamSink, StreamSource, UnknownValue, random_pauses, read_bit
 
 
 class TimedOut(AssertionError):
@@ -53,8 +53,8 @@ class CoreBench:
         self.dut.out_ready.value = 0
         start_clock(self.dut)
         await reset(self.dut)
-        self.psum = StreamMonitor(self.dut, "psum", ["data"])   # before the first reset everything is unknown
-        self.out = StreamSink(self.dut, "out", ["data", "sum"])
+        self.psum = StreamMonitor(self.dut, "psum", ["data"], keep_unknown=True)   # before the first reset everything is unknown
+        self.out = StreamSink(self.dut, "out", ["data", "sum"], keep_unknown=True)
 
     def set_stalls(self, seed: int | str, probability: float) -> None:
         """Random gaps on every input stream and back-pressure on the output; 0 switches them off."""
@@ -96,7 +96,12 @@ class CoreBench:
         self.psum.clear()
         self.out.clear()
         self.load(program, act_signed)
-        first_step = await self._run(program, slack)
+        try:
+            first_step = await self._run(program, slack)
+        except (TimedOut, UnknownValue) as error:
+            # What came until then often says more than that the rest did not come.
+            report = [line for channel in self._compare(program, golden, title).channels for line in channel.report]
+            raise type(error)("\n  ".join([f"{title}: {error}", *report])) from None
         scoreboard = self._compare(program, golden, title)
         if read_bit(self.dut.overflow):
             raise Mismatch(f"{title}: the core's overflow bit is set: a sum left PSUM_BITS = {self.configuration.psum_bits}")
@@ -151,24 +156,25 @@ class CoreBench:
         )
 
     def _compare(self, program: micro.Program, golden: GoldenLayer, title: str) -> Scoreboard:
-        c, scoreboard = self.configuration, Scoreboard(title)
-        scoreboard.compare(
-            "psum",
-            expected_psums(program, golden),
-            unpack_lanes(self.psum.words[0], c.cols, c.psum_bits),
-            names=program.psum_names,
-            labels=program.psum_labels,
+        scoreboard = Scoreboard(title)
+        channels = (
+            ("psum", self.psum, 0, expected_psums(program, golden), program.psum_names, program.psum_labels),
+            ("accumulated psum", self.out, 1, expected_outputs(program, golden.accumulated), micro.OUTPUT, program.output_labels),
+            ("output", self.out, 0, expected_outputs(program, golden.output), micro.OUTPUT, program.output_labels),
         )
-        data, sums = (unpack_lanes(words, c.cols, c.psum_bits) for words in self.out.words)
-        for name, expected, actual in (("accumulated psum", golden.accumulated, sums), ("output", golden.output, data)):
-            scoreboard.compare(
-                name,
-                expected_outputs(program, expected),
-                actual,
-                names=micro.OUTPUT,
-                labels=program.output_labels,
-            )
+        for name, monitor, field, expected, names, labels in channels:
+            actual, unknown = self._lanes(monitor, field)
+            scoreboard.compare(name, expected, actual, names=names, labels=labels, unknown=unknown)
         return scoreboard
+
+    def _lanes(self, monitor: StreamMonitor, field: int) -> tuple[np.ndarray, np.ndarray]:
+        """Recorded words of one field as [words, cols], and which of the values have unknown bits."""
+        c = self.configuration
+        actual = unpack_lanes(monitor.words[field], c.cols, c.psum_bits)
+        unknown = np.zeros(actual.shape, bool)
+        for index, mask in monitor.unknown[field].items():
+            unknown[index] = unpack_lanes([mask], c.cols, c.psum_bits)[0] != 0
+        return actual, unknown
 
 
 def expected_psums(program: micro.Program, golden: GoldenLayer) -> np.ndarray:

@@ -33,10 +33,11 @@ class Channel:
             return f"word {word}"
         return ", ".join(f"{name} {value}" for name, value in zip(self.names, self.labels[word], strict=True))
 
-    def compare(self, actual: np.ndarray) -> None:
-        """Compare [words, lanes]; a missing or an extra word is a mismatch of each of its lanes."""
+    def compare(self, actual: np.ndarray, unknown: np.ndarray | None = None) -> None:
+        """Compare [words, lanes]; a missing or an extra word is a mismatch of each of its lanes, and so is an X."""
         words = min(len(actual), len(self.expected))
-        wrong = np.argwhere(actual[:words] != self.expected[:words])
+        unknown = np.zeros(actual.shape, bool) if unknown is None else unknown
+        wrong = np.argwhere((actual[:words] != self.expected[:words]) | unknown[:words])
         lanes = self.expected.shape[1]
         self.compared = words * lanes
         difference = abs(len(actual) - len(self.expected))
@@ -44,7 +45,7 @@ class Channel:
         for word, lane in wrong[:SHOWN]:
             self.report.append(
                 f"{self.name} mismatch: {self.coordinates(word)}, {self.lane} {lane}: "
-                f"expected {self.expected[word, lane]}, got {actual[word, lane]}"
+                f"expected {self.expected[word, lane]}, got {'X' if unknown[word, lane] else actual[word, lane]}"
             )
         if len(wrong) > SHOWN:
             self.report.append(f"... and {len(wrong) - SHOWN} more of {self.name}")
@@ -64,14 +65,14 @@ class Scoreboard:
         self.title = title
         self.channels: list[Channel] = []
 
-    def compare(self, name: str, expected, actual, *, names=("word",), labels=None, lane="column") -> Channel:
-        """Compare two arrays [words, lanes] (or [words]) under the given coordinates."""
+    def compare(self, name: str, expected, actual, *, names=("word",), labels=None, lane="column", unknown=None) -> Channel:
+        """Compare two arrays [words, lanes] (or [words]) under the given coordinates; ``unknown`` marks X [words, lanes]."""
         expected, actual = (np.asarray(a, dtype=np.int64).reshape(len(a), -1) for a in (expected, actual))
         if not len(actual):
             actual = actual.reshape(0, expected.shape[1])
         labels = np.arange(len(expected))[:, None] if labels is None else labels
         channel = Channel(name, expected, names, labels, lane)
-        channel.compare(actual)
+        channel.compare(actual, unknown)
         self.channels.append(channel)
         return channel
 

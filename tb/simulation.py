@@ -48,7 +48,7 @@ def check_simulator(name: str) -> str:
             "    sudo apt-get install -y iverilog\nor use SIM=verilator, which make sets up by itself"
         )
     if name == "verilator":
-        _verilator_environment()
+        verilator_environment()
         for tool, package in (("perl", "perl"), ("make", "make"), ("g++", "g++")):
             if shutil.which(tool) is None:
                 raise SimulationError(f"Verilator needs {tool}; on Debian or Ubuntu: sudo apt-get install -y {package}")
@@ -56,7 +56,7 @@ def check_simulator(name: str) -> str:
 
 
 @functools.cache
-def _verilator_environment() -> dict[str, str]:
+def verilator_environment() -> dict[str, str]:
     """PATH and MAKEFLAGS for the Verilator to use: the one of this Python's packages, else a system one >= 5.036."""
     packaged = Path(sysconfig.get_paths()["purelib"]) / "verilator" / "bin"
     if (packaged / "verilator").exists():
@@ -90,7 +90,7 @@ class _Icarus(_Commands, Icarus):
 class _Verilator(_Commands, Verilator):
     def set_env(self):
         super().set_env()
-        self.env.update(_verilator_environment())
+        self.env.update(verilator_environment())
 
     def build_command(self):
         path = os.environ["PATH"]
@@ -133,7 +133,7 @@ def _tool_version(simulator: str) -> str:
     if simulator == "icarus":
         text = subprocess.run(["iverilog", "-V"], capture_output=True, text=True).stdout
         return text.splitlines()[0] if text else ""
-    environment = {**os.environ, **_verilator_environment()}
+    environment = {**os.environ, **verilator_environment()}
     binary = shutil.which("verilator_bin", path=environment["PATH"]) or ""
     return f"{binary} {Path(binary).stat().st_mtime_ns if binary else ''}"
 
@@ -203,15 +203,51 @@ def build(
         command = _command(simulator, toplevel, parameters, sources, directory, waves, compile_only=True)
         commands, environment = command.prepared()
         log = directory / "build.log"
+        runtime = _VerilatorRuntime(directory, waves) if simulator == "verilator" else None
         for words in commands:
+            if runtime is not None and words[0] == "make":
+                runtime.bring()
             code = _execute(words, directory, environment, log)
             if code:
                 raise SimulationError(f"building {toplevel} for {simulator} failed:\n{_tail(log, 30)}")
-        if simulator == "verilator":
+        if runtime is not None:
+            runtime.keep()
             for intermediate in (*directory.glob("*.o"), *directory.glob("*.gch"), *directory.glob("*.a")):
                 intermediate.unlink()
         done.touch()
     return result
+
+
+class _VerilatorRuntime:
+    """Verilator's runtime library is the same in every build of a kind, and takes most of the time of a small one.
+
+    Its objects are kept once and copied into a build's directory before make looks for them.
+    """
+
+    OBJECTS = ("verilated.o", "verilated_dpi.o", "verilated_vpi.o", "verilated_threads.o", "verilated_vcd_c.o")
+
+    def __init__(self, directory: Path, waves: bool):
+        self.directory = directory
+        kind = hashlib.sha256(f"{_tool_version('verilator')} {VERILATOR_MAKEFLAGS} {waves}".encode()).hexdigest()[:16]
+        self.kept = BUILD / "verilator" / f"runtime-{kind}"
+
+    def bring(self) -> None:
+        if self.kept.exists():
+            for item in self.kept.iterdir():
+                shutil.copyfile(item, self.directory / item.name)   # newer than its sources: make is content
+
+    def keep(self) -> None:
+        if self.kept.exists():
+            return
+        with tempfile.TemporaryDirectory(dir=self.kept.parent) as work:
+            fresh = Path(work) / "objects"
+            fresh.mkdir()
+            for name in self.OBJECTS:
+                for item in (self.directory / name, self.directory / f"{name[:-1]}d"):
+                    if item.exists():
+                        shutil.copyfile(item, fresh / item.name)
+            with contextlib.suppress(OSError):   # another process was first
+                fresh.rename(self.kept)
 
 
 def run(

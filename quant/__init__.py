@@ -1,0 +1,17 @@
+"""Quantisation-aware networks and the integer operands of their layers.
+
+The package trains 2..8-bit VGG16 and ResNet20, stores them, and captures, for any quantised layer and image, the
+integers that the accelerator multiplies. What to import from where:
+
+========================  ==========================================================================================
+``quant.quantizers``      weight and activation quantisers with learned clipping
+``quant.layers``          :class:`~quant.layers.QuantConv2d`
+``quant.models``          ``vgg16_quant``, ``resnet20_quant``, :class:`~quant.models.ModelSpec`
+``quant.data``            the data sets ``digits``, ``cifar10``, ``folder:PATH``
+``quant.checkpoint``      safe reading and atomic writing of checkpoint files
+``quant.network``         :func:`~quant.network.load_network`: checkpoint file -> model with its metadata
+``quant.capture``         :func:`~quant.capture.capture`: network, layers, image -> integer operands
+``quant.checkpoints``     the checkpoints that ship with the package
+``python -m quant.train``, ``quant.eval``, ``quant.export``   the commands
+========================  ==========================================================================================
+"""

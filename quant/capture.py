@@ -1,0 +1,244 @@
+"""The integer operands of a network's layers for one image, as the accelerator multiplies them.
+
+``capture(load_network("vgg16_digits"), ["features.27"], image=0)["features.27"]`` holds weights int32 [8, 8, 3, 3] in
+-7..7 and activations int32 [8, 4, 4] in 0..15, whose integer convolution times ``w_delta * x_delta`` is ``psum_float``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quant.data import DataSet, load_data
+from quant.errors import LayerError
+from quant.layers import QuantConv2d
+from quant.models import BasicBlock
+from quant.network import Network
+
+
+@dataclass(frozen=True)
+class LayerOperands:
+    """Everything that one convolution of one image needs, and the float result that it must recover.
+
+    The layer's psum is the integer convolution of ``activation`` (zero-padded) with ``weight``; then
+    ``psum * w_delta * x_delta = psum_float``, and where ``relu``,
+    ``relu(psum + residual) * out_scale[oc]`` is what the network passes on, to half a step of ``out_scale``.
+    """
+
+    model: str  # 'vgg16', 'resnet20'
+    layer: str  # 'features.27', 'layer1.0.conv2'
+    image: int  # index into the data set's test split
+    weight: np.ndarray  # int32 [OC, IC, KH, KW], -(2^(w_bits-1)-1) .. 2^(w_bits-1)-1
+    activation: np.ndarray  # int32 [IC, H, W], 0 .. 2^a_bits-1; two's complement range where a_signed
+    stride: int
+    padding: int
+    w_bits: int
+    a_bits: int
+    a_signed: bool  # a layer fed by the normalised image
+    w_delta: float  # scale of one weight integer
+    x_delta: float  # scale of one activation integer
+    residual: np.ndarray | None  # int32 [OC, OH, OW], psum scale; only the second convolution of a residual block
+    out_scale: np.ndarray  # float64 [OC], value of one integer of psum + residual
+    negated: np.ndarray  # bool [OC], weights' sign turned because the folded BatchNorm's scale is negative
+    relu: bool  # ReLU acts directly on psum (+ residual), no BatchNorm between
+    psum_float: np.ndarray  # float32 [OC, OH, OW], the layer's own convolution output (negated where ``negated``)
+    clipped: int  # activations of this image that the quantiser clipped
+
+
+def quantised_layers(model: nn.Module) -> list[str]:
+    """Names of all quantised convolutions, in the order of definition."""
+    return [name for name, module in model.named_modules() if isinstance(module, QuantConv2d)]
+
+
+def integer_psum(operands: LayerOperands) -> np.ndarray:
+    """The integer convolution int64 [OC, OH, OW], without residual; exact, since float64 holds integers to 2^53."""
+    activation = torch.from_numpy(operands.activation).double()[None]
+    weight = torch.from_numpy(operands.weight).double()
+    psum = F.conv2d(activation, weight, stride=operands.stride, padding=operands.padding)[0]
+    return psum.round().to(torch.int64).numpy()
+
+
+def recovery_error(operands: LayerOperands, psum_int: np.ndarray) -> tuple[float, float]:
+    """Mean and maximum of |psum_int * w_delta * x_delta - psum_float|; ``psum_int`` is [OC, OH, OW]."""
+    if psum_int.shape != operands.psum_float.shape:
+        raise ValueError(
+            f"{operands.layer}: psum has shape {psum_int.shape}, but the layer's output is {operands.psum_float.shape}"
+        )
+    recovered = psum_int.astype(np.float64) * (operands.w_delta * operands.x_delta)
+    error = np.abs(recovered - operands.psum_float)
+    return float(error.mean()), float(error.max())
+
+
+def capture(
+    network: Network, layers: list[str] | None, image: int, data: DataSet | None = None
+) -> dict[str, LayerOperands]:
+    """Operands of ``layers`` (None: all quantised ones) for test image ``image``, from one forward pass.
+
+    data: the data set whose test split ``image`` indexes; by default the one that the network was trained on.
+    LayerError lists the layers that exist where a name is not one of them; ImageError states the range.
+    """
+    existing = quantised_layers(network.model)
+    layers = existing if layers is None else list(layers)
+    for name in layers:
+        if name not in existing:
+            raise LayerError(f"{network.name} has no quantised layer {name!r}; it has {', '.join(existing)}")
+    data = load_data(network.dataset) if data is None else data
+    pixels, _ = data.test_image(image)
+
+    modules = dict(network.model.named_modules())
+    for name in layers:
+        _refuse_unsupported(name, modules[name])
+    seen = _forward(network.model, pixels, layers)
+    return {name: _operands(network, modules, name, int(image), seen) for name in layers}
+
+
+@dataclass
+class _Seen:
+    """Float tensors [C, H, W] of one forward pass, by the name of the module they entered or left."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+
+def _forward(model: nn.Module, pixels: Tensor, layers: list[str]) -> _Seen:
+    """Run ``model`` on one image and keep input and output of ``layers`` and of the blocks around them."""
+    seen = _Seen({}, {})
+    modules = dict(model.named_modules())
+    watched = set(layers)
+    for name in layers:
+        block = _residual_block(modules, name)
+        if block is not None:
+            watched.add(block)
+            if modules[block].downsample is not None:
+                watched.add(f"{block}.downsample")
+
+    def keep(name: str):
+        def before(_, inputs: tuple[Tensor]) -> None:
+            seen.inputs[name] = inputs[0][0].detach().clone()
+
+        def after(_, inputs: tuple[Tensor], output: Tensor) -> None:
+            # Cloned at once: the ReLU that follows may work in place.
+            seen.outputs[name] = output[0].detach().clone()
+
+        return before, after
+
+    handles = []
+    try:
+        for name in watched:
+            before, after = keep(name)
+            handles.append(modules[name].register_forward_pre_hook(before))
+            handles.append(modules[name].register_forward_hook(after))
+        device = next(model.parameters()).device
+        with torch.no_grad():
+            model.eval()(pixels[None].to(device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def _operands(network: Network, modules: dict[str, nn.Module], name: str, image: int, seen: _Seen) -> LayerOperands:
+    layer: QuantConv2d = modules[name]
+    block = _residual_block(modules, name)
+    weight = layer.to_int()
+    psum_float = seen.outputs[name]
+    channels = layer.out_channels
+    delta = layer.w_delta * layer.x_delta
+    residual = None
+    scale, shift = torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
+    if block is not None:
+        scale, shift = _folded_norm(modules[block].bn2, channels)
+    negated = scale < 0
+    out_scale = scale.abs() * delta
+    if block is not None:
+        shortcut = seen.inputs[block] if modules[block].downsample is None else seen.outputs[f"{block}.downsample"]
+        residual = _residual(name, shortcut, shift, out_scale)
+    # The weights' range is symmetric, so a channel can change sign without leaving it.
+    sign = torch.where(negated, -1, 1)[:, None, None]
+    return LayerOperands(
+        model=network.name,
+        layer=name,
+        image=image,
+        weight=(weight.cpu() * sign[..., None]).to(torch.int32).numpy(),
+        activation=layer.input_to_int(seen.inputs[name]).cpu().numpy(),
+        stride=layer.stride[0],
+        padding=layer.padding[0],
+        w_bits=layer.w_bits,
+        a_bits=layer.a_bits,
+        a_signed=layer.signed_act,
+        w_delta=layer.w_delta,
+        x_delta=layer.x_delta,
+        residual=residual,
+        out_scale=out_scale.numpy(),
+        negated=negated.numpy(),
+        relu=_relu_follows(modules, name),
+        psum_float=(psum_float.cpu() * sign).to(torch.float32).numpy(),
+        clipped=layer.clipped(seen.inputs[name]),
+    )
+
+
+def _folded_norm(norm: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
+    """Scale and shift, float64 [channels], of a BatchNorm in eval mode; (1, 0) where there is none.
+
+    y = (x - mean) / sqrt(var + eps) * gamma + beta = scale * x + shift.
+    """
+    if not isinstance(norm, nn.BatchNorm2d):
+        return torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
+    gamma, beta, mean, variance = (
+        tensor.detach().cpu().double() for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    )
+    scale = gamma / torch.sqrt(variance + norm.eps)
+    return scale, beta - mean * scale
+
+
+def _residual(name: str, shortcut: Tensor, shift: Tensor, out_scale: Tensor) -> np.ndarray:
+    """round((shortcut + shift) / out_scale), int32 [OC, OH, OW]: seed 000's X0 with the BatchNorm's shift in it."""
+    if (out_scale == 0).any():
+        dead = torch.nonzero(out_scale == 0).flatten().tolist()
+        raise LayerError(
+            f"{name}: the BatchNorm behind it multiplies channels {dead[:8]} by 0, so their shortcut has no scale in "
+            "psum units and the block cannot be captured"
+        )
+    integers = ((shortcut.cpu().double() + shift[:, None, None]) / out_scale[:, None, None]).round()
+    if integers.abs().max() >= 2**31:
+        raise LayerError(f"{name}: its residual reaches {integers.abs().max().item():.3g}, which 32 bits do not hold")
+    return integers.to(torch.int32).numpy()
+
+
+def _residual_block(modules: dict[str, nn.Module], name: str) -> str | None:
+    """The residual block whose second convolution ``name`` is, if it is one."""
+    parent, _, attribute = name.rpartition(".")
+    return parent if attribute == "conv2" and isinstance(modules.get(parent), BasicBlock) else None
+
+
+def _relu_follows(modules: dict[str, nn.Module], name: str) -> bool:
+    """Whether ReLU acts on this layer's psum (+ residual) with no BatchNorm between that is not folded."""
+    if _residual_block(modules, name) is not None:
+        return True
+    parent, _, attribute = name.rpartition(".")
+    siblings = modules.get(parent)
+    if not isinstance(siblings, nn.Sequential) or not attribute.isdigit():
+        return False
+    after = (module for module in list(siblings)[int(attribute) + 1 :] if not isinstance(module, nn.Identity))
+    return isinstance(next(after, None), nn.ReLU)
+
+
+def _refuse_unsupported(name: str, layer: QuantConv2d) -> None:
+    """LayerError for convolutions that LayerOperands cannot describe."""
+    reasons = []
+    if layer.groups != 1:
+        reasons.append(f"groups={layer.groups}")
+    if set(layer.dilation) != {1}:
+        reasons.append(f"dilation={layer.dilation}")
+    if layer.bias is not None:
+        reasons.append("bias=True")
+    if layer.stride[0] != layer.stride[1]:
+        reasons.append(f"stride={layer.stride}")
+    if isinstance(layer.padding, str) or layer.padding[0] != layer.padding[1]:
+        reasons.append(f"padding={layer.padding!r}")
+    if layer.padding_mode != "zeros":
+        reasons.append(f"padding_mode={layer.padding_mode!r}")
+    if reasons:
+        raise LayerError(f"layer {name} has {', '.join(reasons)}, which the accelerator does not compute")

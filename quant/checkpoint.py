@@ -1,0 +1,144 @@
+"""Reading and writing checkpoint files: safe to read, whole after every interruption.
+
+A checkpoint is a dictionary with the course's keys ``epoch``, ``state_dict``, ``best_prec`` (per cent), ``optimizer``.
+Files written here add ``meta`` (plain values: model, data set, accuracy), and those that training can resume from add
+``scheduler`` and ``rng``.
+"""
+
+import io
+import os
+import pickle
+import pickletools
+import re
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quant.errors import CheckpointError, UnsafeCheckpointError
+
+META_FORMAT = 1
+# What numpy scalars in a checkpoint (a best_prec, say) need; they build numbers and run nothing else.
+_SAFE_GLOBALS = [np._core.multiarray.scalar, np.dtype, *{type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")}]
+
+
+def write_checkpoint(path: str | os.PathLike, checkpoint: dict[str, Any]) -> None:
+    """Write ``checkpoint`` to ``path`` so that the file holds the old content or the new, never a part.
+
+    The bytes go to a temporary file in the same folder, are flushed to disk, and take the name in one step. Whatever
+    stops the write (full disk, interrupt), the temporary file is removed and the old file stays.
+    """
+    path = Path(path)
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes files private; a checkpoint is an ordinary file
+        Path(temporary).replace(path)
+    except BaseException:  # KeyboardInterrupt too
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+    """The dictionary in a checkpoint file, on the CPU, with ``state_dict`` checked and ``module.`` prefixes removed.
+
+    Only tensors and plain values are read (``weights_only=True``): a file that names code to run raises
+    UnsafeCheckpointError and runs nothing. CheckpointError where the file is missing, cut short, not a checkpoint, or
+    holds NaN or infinite weights. A file that is a bare state dict is accepted.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        raise CheckpointError(f"checkpoint {path} {what}")
+    try:
+        with torch.serialization.safe_globals(_SAFE_GLOBALS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read raises
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if code := _code_wanted(path, str(error)):
+            raise UnsafeCheckpointError(
+                f"checkpoint {path} asks to execute code while it is read ({code}) and was refused; nothing of it was "
+                "executed. If you trust its author, ask for a file of tensors and plain values only, as "
+                "torch.save({'state_dict': model.state_dict()}, path) writes it"
+            ) from error
+        raise CheckpointError(_unreadable(path, error)) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, UnicodeDecodeError) as error:
+        raise CheckpointError(_unreadable(path, error)) from error
+    checkpoint = _with_state_dict(path, checkpoint)
+    _refuse_not_finite(path, checkpoint["state_dict"])
+    return checkpoint
+
+
+def _code_wanted(path: Path, reason: str) -> str | None:
+    """The function or class that the file asks for, as torch's refusal or the bare pickle names it; None if none."""
+    if named := re.search(r"GLOBAL ([\w.]+)", reason):
+        return named[1]
+    strings: list[str] = []
+    try:
+        # Lists the pickle's instructions without carrying them out.
+        for opcode, argument, _ in pickletools.genops(path.read_bytes()):
+            if isinstance(argument, str):
+                strings.append(argument)
+            if opcode.name in ("GLOBAL", "INST"):
+                return argument.replace(" ", ".")
+            if opcode.name == "STACK_GLOBAL":
+                return ".".join(strings[-2:])
+    except Exception:  # not a pickle: genops raises whatever its bytes lead to
+        return None
+    return None
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    size = path.stat().st_size
+    return (
+        f"checkpoint {path} ({size} bytes) cannot be read: it is truncated or not a PyTorch checkpoint. Copy or "
+        f"download it again, or train it anew ({_shorten(str(error))})"
+    )
+
+
+def _shorten(text: str, limit: int = 160) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _with_state_dict(path: Path, checkpoint: Any) -> dict[str, Any]:
+    """Find the state dict, strip ``nn.DataParallel``'s prefix, and make sure that it holds named tensors."""
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary of tensors")
+    if "state_dict" not in checkpoint:
+        if not checkpoint or not all(isinstance(value, Tensor) for value in checkpoint.values()):
+            raise CheckpointError(
+                f"checkpoint {path} has no 'state_dict'; its keys are {list(map(str, checkpoint))[:8]}. Expected what "
+                "the course or python -m quant.train writes: epoch, state_dict, best_prec, optimizer"
+            )
+        checkpoint = {"state_dict": checkpoint}
+    state = checkpoint["state_dict"]
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"checkpoint {path}: 'state_dict' is not a dictionary of tensors")
+    return {**checkpoint, "state_dict": {str(key).removeprefix("module."): value for key, value in state.items()}}
+
+
+def _refuse_not_finite(path: Path, state: dict[str, Tensor]) -> None:
+    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise CheckpointError(
+            f"checkpoint {path}: {', '.join(bad[:3])}{more} hold NaN or infinite values, so no integers can be made of "
+            "them. The training diverged: train again with a lower learning rate, or take an earlier checkpoint"
+        )

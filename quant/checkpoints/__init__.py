@@ -1,0 +1,20 @@
+"""The checkpoints that ship with the package; README.md beside this file says how each was trained."""
+
+import os
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+SHIPPED = {name: FOLDER / f"{name}.pth" for name in ("vgg16_digits", "resnet20_digits")}
+
+
+def default_checkpoint(model: str = "vgg16") -> Path:
+    """Path of the shipped checkpoint of ``model`` ('vgg16' or 'resnet20'), trained on digits."""
+    try:
+        return SHIPPED[f"{model}_digits"]
+    except KeyError:
+        raise ValueError(f"no checkpoint of {model!r} ships; there are {', '.join(SHIPPED)}") from None
+
+
+def resolve(checkpoint: str | os.PathLike) -> Path:
+    """A shipped checkpoint's name, or any path -> path. A file of that name in the working folder comes second."""
+    return SHIPPED.get(str(checkpoint), Path(checkpoint))

@@ -1,0 +1,168 @@
+"""Data sets behind one name: ``digits``, ``cifar10``, ``folder:PATH``.
+
+Every image is a float32 tensor [3, 32, 32], normalised per channel as (pixel - mean) / std with pixels in 0..1, so
+values of both signs occur. Random augmentation, on training images only, draws from torch's global generator.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from quant._torchvision import torchvision
+from quant.errors import DataError, ImageError
+
+SIZE = 32
+DEFAULT_ROOT = "data"
+NAMES = ("digits", "cifar10", "folder:PATH")
+
+# The seeds' CIFAR-10 normalisation, used for folders of photographs too.
+CIFAR_MEAN, CIFAR_STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
+CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+# Mean and deviation of the enlarged digits, measured; the three channels are equal.
+DIGITS_MEAN, DIGITS_STD = (0.305,) * 3, (0.324,) * 3
+DIGITS_TEST_EVERY = 5
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A training split (augmented) and a test split (never augmented) of (image [3, 32, 32], class index) pairs."""
+
+    name: str
+    classes: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    train: Dataset
+    test: Dataset
+
+    def test_image(self, index: int) -> tuple[Tensor, int]:
+        """Normalised test image float32 [3, 32, 32] and its class index. ImageError where ``index`` is out of range."""
+        count = len(self.test)
+        if isinstance(index, bool) or not isinstance(index, (int, np.integer)) or not 0 <= index < count:
+            raise ImageError(f"image {index!r} does not exist: the test split of {self.name} has images 0..{count - 1}")
+        image, label = self.test[int(index)]
+        return image, int(label)
+
+
+class _TransformedTensors(Dataset):
+    """Images float32 [N, 3, 32, 32] in 0..1 held in memory, with a transform applied to each on reading."""
+
+    def __init__(self, images: Tensor, labels: Tensor, transform: Callable[[Tensor], Tensor]):
+        self.images, self.labels, self.transform = images, labels, transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(self.images[index]), int(self.labels[index])
+
+
+def load_data(name: str, root: str | os.PathLike | None = None, download: bool = False) -> DataSet:
+    """The data set called ``name``: one of :data:`NAMES`.
+
+    root: the folder that holds CIFAR-10 (default: environment variable QUANT_DATA, else ``data``).
+    download: fetch CIFAR-10 into ``root`` if it is not there.
+    DataError where the name is unknown or files are missing. Repeated calls return the same object.
+    """
+    root = str(root if root is not None else os.environ.get("QUANT_DATA", DEFAULT_ROOT))
+    if name == "digits":
+        return _digits()
+    if name == "cifar10":
+        return _cifar10(root, download)
+    kind, _, path = name.partition(":")
+    if kind == "folder" and path:
+        return _folder(path)
+    raise DataError(f"unknown data set {name!r}; the data sets are {', '.join(NAMES)}")
+
+
+@cache
+def _digits() -> DataSet:
+    """scikit-learn's 1,797 handwritten digits, 8x8 in 0..16, enlarged bilinearly to 32x32.
+
+    Of each class's samples, in the packaged order, every fifth belongs to the test split: 20 %, stratified, and the
+    same on every machine.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DataError("the digits data set comes with scikit-learn: pip install scikit-learn") from error
+    packaged = load_digits()
+    labels = torch.from_numpy(packaged.target.astype(np.int64))
+    images = torch.from_numpy(packaged.images.astype(np.float32))[:, None] / 16
+    images = F.interpolate(images, size=(SIZE, SIZE), mode="bilinear", align_corners=False).expand(-1, 3, -1, -1)
+    is_test = torch.zeros(len(labels), dtype=torch.bool)
+    for digit in range(10):
+        is_test[torch.nonzero(labels == digit).flatten()[::DIGITS_TEST_EVERY]] = True
+
+    torchvision()
+    from torchvision.transforms import InterpolationMode, v2
+
+    normalise = v2.Normalize(DIGITS_MEAN, DIGITS_STD)
+    shake = v2.RandomAffine(10, translate=(0.08, 0.08), scale=(0.9, 1.1), interpolation=InterpolationMode.BILINEAR)
+    return DataSet(
+        name="digits",
+        classes=tuple(str(digit) for digit in range(10)),
+        mean=DIGITS_MEAN,
+        std=DIGITS_STD,
+        train=_TransformedTensors(images[~is_test], labels[~is_test], v2.Compose([shake, normalise])),
+        test=_TransformedTensors(images[is_test], labels[is_test], normalise),
+    )
+
+
+def _photograph_transforms() -> tuple[Callable, Callable]:
+    """Training transform (crop after padding by 4, mirror) and test transform, both PIL image -> [3, 32, 32]."""
+    torchvision()
+    from torchvision.transforms import v2
+
+    to_tensor = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(CIFAR_MEAN, CIFAR_STD)]
+    resize = v2.Resize((SIZE, SIZE))  # leaves images that have this size as they are
+    augment = [v2.RandomCrop(SIZE, padding=4), v2.RandomHorizontalFlip()]
+    return v2.Compose([resize, *augment, *to_tensor]), v2.Compose([resize, *to_tensor])
+
+
+@cache
+def _cifar10(root: str, download: bool) -> DataSet:
+    torchvision()
+    from torchvision.datasets import CIFAR10
+
+    train_transform, test_transform = _photograph_transforms()
+    try:
+        train = CIFAR10(root, train=True, transform=train_transform, download=download)
+        test = CIFAR10(root, train=False, transform=test_transform)
+    except (RuntimeError, OSError) as error:
+        reason = f" ({error})" if download else ""
+        raise DataError(
+            f"CIFAR-10 cannot be read from {root!r}{reason}. Add --download to fetch it (170 MB), name its folder "
+            "with --data-root or QUANT_DATA, or use --data folder:PATH with PATH/train/<class>/ and PATH/test/<class>/"
+        ) from error
+    return DataSet("cifar10", CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD, train, test)
+
+
+@cache
+def _folder(path: str) -> DataSet:
+    """Images of any size, brought to 32x32, in PATH/train/<class>/ and PATH/test/<class>/."""
+    torchvision()
+    from torchvision.datasets import ImageFolder
+
+    train_transform, test_transform = _photograph_transforms()
+    splits = {}
+    for split, transform in (("train", train_transform), ("test", test_transform)):
+        folder = Path(path, split)
+        if not folder.is_dir():
+            raise DataError(f"folder:{path} needs {folder}/<class>/<image files>, but {folder} is not a folder")
+        try:
+            splits[split] = ImageFolder(str(folder), transform)
+        except (FileNotFoundError, OSError) as error:
+            raise DataError(f"folder:{path}: {folder} holds no images in class folders ({error})") from error
+    train, test = splits["train"], splits["test"]
+    if train.classes != test.classes:
+        only = sorted(set(train.classes) ^ set(test.classes))
+        raise DataError(f"folder:{path}: train/ and test/ must hold the same classes, but only one of them has {only}")
+    return DataSet(f"folder:{path}", tuple(train.classes), CIFAR_MEAN, CIFAR_STD, train, test)

@@ -1,0 +1,25 @@
+"""Errors a user can cause. Each message is one paragraph that says what is wrong and what to do."""
+
+
+class QuantError(ValueError):
+    """Base of every error below; commands print it as ``error: ...`` and exit with code 2."""
+
+
+class CheckpointError(QuantError):
+    """A checkpoint file is missing, truncated, of another architecture, or holds values that cannot be used."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """A checkpoint file wants to run code when it is read; nothing of it was executed."""
+
+
+class LayerError(QuantError):
+    """A layer does not exist, is not quantised, or is of a kind whose operands cannot be captured."""
+
+
+class ImageError(QuantError):
+    """An image index lies outside the data set's test split."""
+
+
+class DataError(QuantError):
+    """A data set is unknown, or its files are not there."""

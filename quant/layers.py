@@ -1,0 +1,120 @@
+"""Convolution with quantised weights and activations."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quant.quantizers import (
+    WeightQuantizer,
+    activation_levels,
+    activation_to_int,
+    check_bits,
+    count_clipped,
+    quantise_activation,
+    weight_levels,
+)
+
+
+class QuantConv2d(nn.Conv2d):
+    """``nn.Conv2d`` whose weights and input are rounded to few-bit integers times a scale.
+
+    Arguments are those of ``nn.Conv2d`` (bias off unless asked for), then:
+
+    w_bits, a_bits: bits of weights and activations, 2..8.
+    signed_act: the input may be negative (a layer fed by the image). Its integers are then two's complement
+        of a_bits bits, so that float forward and integer core compute the same; otherwise 0..2^a_bits-1.
+
+    State dict: ``weight``, ``weight_q`` (the weights as last quantised, same shape), ``act_alpha`` (scalar, first
+    8.0), ``weight_quant.wgt_alpha`` (scalar, first 3.0): the course's names. ``weight_q`` is derived from ``weight``
+    and is a buffer here, which no optimiser touches.
+
+    Forward: float [N, IC, H, W] -> float [N, OC, OH, OW] = integer psum * w_delta * x_delta (+ bias).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = False,
+        w_bits: int = 4,
+        a_bits: int = 4,
+        signed_act: bool = False,
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+        if self.weight.numel() < 2:
+            raise ValueError(
+                f"QuantConv2d normalises its weights by their standard deviation, which needs at least 2 of them; "
+                f"shape {tuple(self.weight.shape)} has {self.weight.numel()}"
+            )
+        self.w_bits = check_bits(w_bits, "w_bits")
+        self.a_bits = check_bits(a_bits, "a_bits")
+        self.signed_act = bool(signed_act)
+        self.weight_quant = WeightQuantizer(w_bits)
+        self.act_alpha = nn.Parameter(torch.tensor(8.0))
+        self.register_buffer("weight_q", torch.zeros_like(self.weight))
+        self.refresh_weight_q()
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight_quant(self.weight)
+        self.weight_q.copy_(weight.detach())
+        x = quantise_activation(x, self.act_alpha, self.a_bits, self.signed_act)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    @torch.no_grad()
+    def refresh_weight_q(self) -> None:
+        """Bring ``weight_q`` up to date with ``weight``; forward does so by itself."""
+        self.weight_q.copy_(self.weight_quant(self.weight))
+
+    @property
+    def w_delta(self) -> float:
+        """Scale of one weight integer: wgt_alpha / (2^(w_bits-1) - 1)."""
+        return self.weight_quant.delta
+
+    @property
+    def x_delta(self) -> float:
+        """Scale of one activation integer: act_alpha / (2^a_bits - 1)."""
+        return self.act_alpha.item() / activation_levels(self.a_bits)
+
+    @torch.no_grad()
+    def to_int(self) -> Tensor:
+        """Weights as int32 [OC, IC/groups, KH, KW] in -(2^(w_bits-1)-1)..2^(w_bits-1)-1; weight = integer * w_delta.
+
+        Raises ValueError where the weights are not finite or have no spread, since no integers exist then.
+        """
+        self._check_alpha("weight_quant.wgt_alpha", self.weight_quant.wgt_alpha)
+        quantised = self.weight_quant(self.weight)
+        if not torch.isfinite(quantised).all():
+            raise ValueError(
+                f"weights of shape {tuple(self.weight.shape)} have no integers: they must be finite and not all "
+                f"equal, but their mean is {self.weight.mean().item()} and their deviation {self.weight.std().item()}"
+            )
+        step = self.weight_quant.wgt_alpha / weight_levels(self.w_bits)
+        return (quantised / step).round().to(torch.int32)
+
+    @torch.no_grad()
+    def input_to_int(self, x: Tensor) -> Tensor:
+        """Input [.., IC, H, W] as int32 integers; quantised input = integer * x_delta. ValueError where not finite."""
+        self._check_alpha("act_alpha", self.act_alpha)
+        if not torch.isfinite(x).all():
+            bad = x[~torch.isfinite(x)].flatten()[0].item()
+            raise ValueError(f"input of shape {tuple(x.shape)} holds {bad}, which has no integer")
+        return activation_to_int(x, self.act_alpha, self.a_bits, self.signed_act)
+
+    @torch.no_grad()
+    def clipped(self, x: Tensor) -> int:
+        """How many elements of the input ``x`` the quantiser clips."""
+        return count_clipped(x, self.act_alpha, self.a_bits, self.signed_act)
+
+    @staticmethod
+    def _check_alpha(name: str, alpha: Tensor) -> None:
+        if not alpha.item() > 0:
+            raise ValueError(f"{name} must be greater than 0 to give a scale, got {alpha.item()}")
+
+    def extra_repr(self) -> str:
+        signed = ", signed_act=True" if self.signed_act else ""
+        return f"{super().extra_repr()}, w_bits={self.w_bits}, a_bits={self.a_bits}{signed}"

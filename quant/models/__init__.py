@@ -1,0 +1,69 @@
+"""The networks, and :class:`ModelSpec`, the one place where their options are named."""
+
+from dataclasses import asdict, dataclass, fields
+
+from torch import nn
+
+from quant.models._widths import scaled
+from quant.models.resnet import BasicBlock, ResNet20
+from quant.models.vgg import VGG16
+from quant.quantizers import check_bits
+
+__all__ = ["MODELS", "VGG16", "BasicBlock", "ModelSpec", "ResNet20", "resnet20_quant", "vgg16_quant"]
+
+vgg16_quant = VGG16
+resnet20_quant = ResNet20
+
+MODELS = {"vgg16": vgg16_quant, "resnet20": resnet20_quant}
+_SHARED = ("width", "w_bits", "a_bits", "num_classes")
+_OWN = {
+    "vgg16": ("squeeze", "squeeze_identity"),
+    "resnet20": ("first_stage", "first_block_norm", "quantise_image"),
+}
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything needed to build a model; plain values, so that a checkpoint can hold it.
+
+    ``squeeze*`` concern vgg16 only, ``first_*`` and ``quantise_image`` resnet20 only; their classes explain them.
+    """
+
+    name: str = "vgg16"
+    width: float = 1.0
+    w_bits: int = 4
+    a_bits: int = 4
+    num_classes: int = 10
+    squeeze: int | None = 8
+    squeeze_identity: bool = False
+    first_stage: int = 16
+    first_block_norm: bool | None = None
+    quantise_image: bool = False
+
+    def __post_init__(self):
+        if self.name not in MODELS:
+            raise ValueError(f"unknown model {self.name!r}; the models are {', '.join(MODELS)}")
+        check_bits(self.w_bits, "w_bits")
+        check_bits(self.a_bits, "a_bits")
+        scaled(1, self.width)
+        for name in ("num_classes", "squeeze", "first_stage"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value!r}")
+
+    def build(self) -> nn.Module:
+        """A model with random weights. ValueError where the width is out of range."""
+        options = {key: getattr(self, key) for key in _SHARED + _OWN[self.name]}
+        return MODELS[self.name](**options)
+
+    def to_dict(self) -> dict:
+        """Plain values, for a checkpoint's ``meta``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "ModelSpec":
+        """Inverse of :meth:`to_dict`. ValueError names options that this version does not know."""
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown model options {unknown}")
+        return cls(**values)

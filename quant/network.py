@@ -1,0 +1,153 @@
+"""A trained network with what is known about it: checkpoint file -> :class:`Network`."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from quant.checkpoint import META_FORMAT, read_checkpoint
+from quant.checkpoints import resolve
+from quant.data import CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD
+from quant.errors import CheckpointError
+from quant.layers import QuantConv2d
+from quant.models import ModelSpec
+from quant.recognise import recognise
+
+COURSE_DATA = "cifar10"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model in eval mode on the CPU, and its metadata.
+
+    accuracy: per cent of the test split, as stored in the checkpoint (the course's ``best_prec``); None if unknown.
+    mean, std: the normalisation of its images, per channel.
+    """
+
+    model: nn.Module
+    spec: ModelSpec
+    dataset: str
+    classes: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    accuracy: float | None
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """'vgg16' or 'resnet20'."""
+        return self.spec.name
+
+    @property
+    def width(self) -> float:
+        return self.spec.width
+
+    @property
+    def w_bits(self) -> int:
+        return self.spec.w_bits
+
+    @property
+    def a_bits(self) -> int:
+        return self.spec.a_bits
+
+    @classmethod
+    def load(cls, checkpoint: str | os.PathLike, **options) -> "Network":
+        """The same as :func:`load_network`."""
+        return load_network(checkpoint, **options)
+
+
+def load_network(
+    checkpoint: str | os.PathLike,
+    *,
+    dataset: str | None = None,
+    w_bits: int | None = None,
+    a_bits: int | None = None,
+    spec: ModelSpec | None = None,
+) -> Network:
+    """Load a checkpoint of ``python -m quant.train`` or of the course.
+
+    checkpoint: a path, or the name of a shipped one (``vgg16_digits``, ``resnet20_digits``).
+    dataset: replaces the data set that the checkpoint names (course files name none: cifar10).
+    w_bits, a_bits: replace what the checkpoint says or suggests; a course file does not tell its activation bits (4 is
+        assumed), so one with 2-bit activations needs ``a_bits=2``.
+    spec: the model, in place of the one that the checkpoint describes or that its names and shapes suggest.
+
+    CheckpointError (see :func:`~quant.checkpoint.read_checkpoint`) also where names or shapes do not fit the model.
+    """
+    path = resolve(checkpoint)
+    content = read_checkpoint(path)
+    state = content["state_dict"]
+    meta = content.get("meta")
+    try:
+        if meta is None:
+            meta = {"dataset": COURSE_DATA, "classes": CIFAR_CLASSES, "mean": CIFAR_MEAN, "std": CIFAR_STD}
+            spec = spec or recognise(state)
+        else:
+            spec = spec or _spec_of(meta)
+        spec = replace(spec, w_bits=w_bits or spec.w_bits, a_bits=a_bits or spec.a_bits)
+        model = spec.build()
+        load_state(model, state)
+        return Network(
+            model=model.eval(),
+            spec=spec,
+            dataset=dataset or meta["dataset"],
+            classes=tuple(meta["classes"]),
+            mean=tuple(meta["mean"]),
+            std=tuple(meta["std"]),
+            accuracy=_per_cent(content.get("best_prec")),
+            path=path,
+        )
+    except KeyError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be loaded: its metadata lacks {error}") from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be loaded: {error}") from error
+
+
+def _spec_of(meta: dict[str, Any]) -> ModelSpec:
+    if not isinstance(meta, dict) or meta.get("format") != META_FORMAT:
+        found = meta.get("format") if isinstance(meta, dict) else meta
+        raise CheckpointError(f"its metadata has format {found!r}; this version reads format {META_FORMAT}")
+    return ModelSpec.from_dict(meta["model"])
+
+
+def _per_cent(value: Any) -> float | None:
+    """best_prec is a float, a numpy scalar or a one-element tensor, depending on who wrote it."""
+    return None if value is None else float(value)
+
+
+def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Copy ``state`` into ``model``, all names and shapes matching, and bring every ``weight_q`` up to date.
+
+    float16 weights (of an exported checkpoint) become float32. CheckpointError lists the first few names that are
+    missing, not known, or of another shape, and clipping levels that are not positive.
+    """
+    expected = model.state_dict()
+    # weight_q follows from weight, and BatchNorm's counter is not used: neither must be in the file.
+    derived = ("weight_q", "num_batches_tracked")
+    missing = [name for name in expected if name not in state and not name.endswith(derived)]
+    unknown = [name for name in state if name not in expected]
+    shapes = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state and state[name].shape != expected[name].shape
+    ]
+    problems = [
+        f"{what}: {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for names, what in ((missing, "missing names"), (unknown, "unknown names"), (shapes, "other shapes"))
+        if names
+    ]
+    if problems:
+        raise CheckpointError(f"does not fit {type(model).__name__}: {'; '.join(problems)}")
+    alphas = {name: value.item() for name, value in state.items() if name.endswith("alpha")}
+    if wrong := [f"{name} = {value}" for name, value in alphas.items() if not value > 0]:
+        raise CheckpointError(f"clipping levels must be above 0, but {', '.join(wrong[:3])}")
+    model.load_state_dict(state, strict=False)
+    for layer in model.modules():
+        if isinstance(layer, QuantConv2d):
+            layer.refresh_weight_q()
+            if not torch.isfinite(layer.weight_q).all():
+                name = next(key for key, module in model.named_modules() if module is layer)
+                raise CheckpointError(f"{name}.weight has no spread (all weights are equal), so it has no integers")

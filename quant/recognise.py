@@ -1,0 +1,90 @@
+"""Which model a state dict belongs to, for checkpoints without metadata (the course's)."""
+
+import re
+
+import torch
+from torch import Tensor
+
+from quant.errors import CheckpointError
+from quant.models import ModelSpec
+from quant.models.resnet import BLOCKS_PER_STAGE, STAGES
+from quant.quantizers import MAX_BITS, MIN_BITS, weight_levels
+
+DEFAULT_A_BITS = 4
+DEFAULT_W_BITS = 4
+SAMPLE = 20_000  # weights of a layer that tell its levels
+
+
+def recognise(state: dict[str, Tensor]) -> ModelSpec:
+    """The model whose ``state_dict`` this is, from names and shapes; CheckpointError where it is none of ours.
+
+    w_bits follows from the levels of ``weight_q``. a_bits leaves no trace in a state dict: 4 is assumed.
+    """
+    if not any(name.endswith("act_alpha") for name in state):
+        raise CheckpointError(
+            "the checkpoint holds no quantised layer (no '*.act_alpha' among its names): a full-precision network has "
+            f"no integer operands. Its names begin {_first(state)}"
+        )
+    bits = {"w_bits": infer_w_bits(state) or DEFAULT_W_BITS, "a_bits": DEFAULT_A_BITS}
+    try:
+        if "features.0.weight" in state:
+            return _recognise_vgg(state, bits)
+        if "layer1.0.conv1.weight" in state:
+            return _recognise_resnet(state, bits)
+    except KeyError as error:
+        raise CheckpointError(f"the checkpoint looks like a network of ours, but {error.args[0]} is missing") from error
+    raise CheckpointError(f"the checkpoint is neither a VGG16 nor a ResNet20; its names begin {_first(state)}")
+
+
+def infer_w_bits(state: dict[str, Tensor]) -> int | None:
+    """Bits of the weights: the smallest b for which each ``weight_q`` / wgt_alpha is k / (2^(b-1)-1), k an integer.
+
+    A sample of every layer decides. None where no ``weight_q`` is stored, all are 0, or none fits.
+    """
+    fractions = []
+    for name, weight_q in state.items():
+        alpha = state.get(name.removesuffix("weight_q") + "weight_quant.wgt_alpha")
+        if name.endswith(".weight_q") and alpha is not None and weight_q.any():
+            fractions.append((weight_q.flatten()[:SAMPLE] / alpha).double())
+    if not fractions:
+        return None
+    values = torch.cat(fractions).abs()
+    for bits in range(MIN_BITS, MAX_BITS + 1):
+        steps = values * weight_levels(bits)
+        if (steps - steps.round()).abs().max() < 1e-3 and values.max() < 1 + 1e-3:
+            return bits
+    return None
+
+
+def _recognise_vgg(state: dict[str, Tensor], bits: dict[str, int]) -> ModelSpec:
+    width = state["features.0.weight"].shape[0] / 64
+    plain = "features.28.weight" in state  # BatchNorm after the convolution that the squeeze leaves bare
+    return ModelSpec(
+        name="vgg16",
+        width=width,
+        num_classes=state["classifier.weight"].shape[0],
+        squeeze=None if plain else state["features.27.weight"].shape[0],
+        squeeze_identity=not plain and "features.30.act_alpha" in state,
+        **bits,
+    )
+
+
+def _recognise_resnet(state: dict[str, Tensor], bits: dict[str, int]) -> ModelSpec:
+    blocks = {match[1] for name in state if (match := re.match(r"(layer\d+\.\d+)\.", name))}
+    if len(blocks) != len(STAGES) * BLOCKS_PER_STAGE:
+        raise CheckpointError(f"the checkpoint is a ResNet with blocks {sorted(blocks)}, not a ResNet20 (3, 3, 3)")
+    width = state["layer2.0.conv1.weight"].shape[0] / STAGES[1]
+    channels = state["conv1.weight"].shape[0]
+    return ModelSpec(
+        name="resnet20",
+        width=width,
+        num_classes=state["fc.weight"].shape[0],
+        first_stage=STAGES[0] if channels == round(STAGES[0] * width) else channels,
+        first_block_norm="layer1.0.bn2.weight" in state,
+        quantise_image="conv1.act_alpha" in state,
+        **bits,
+    )
+
+
+def _first(state: dict[str, Tensor]) -> str:
+    return ", ".join(list(state)[:4]) + (", ..." if len(state) > 4 else "")

@@ -1,0 +1,311 @@
+"""Checkpoint files: the course's load unchanged, bad ones are refused, writes are whole."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from quant.checkpoint import read_checkpoint, write_checkpoint
+from quant.checkpoints import SHIPPED, default_checkpoint
+from quant.errors import CheckpointError, UnsafeCheckpointError
+from quant.evaluation import evaluate
+from quant.layers import QuantConv2d
+from quant.models import ModelSpec
+from quant.network import Network, load_network
+from quant.recognise import infer_w_bits
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """These networks are so small that threads only wait for each other, badly so where the cores are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class CourseQuantiser(nn.Module):
+    """Holds the course's clipping level; the formula is spelt out on its own here, as a second opinion."""
+
+    def __init__(self, bits):
+        super().__init__()
+        self.levels = 2 ** (bits - 1) - 1
+        self.wgt_alpha = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, weight):
+        normal = (weight - weight.mean()) / weight.std()
+        ratio = torch.clamp(normal / self.wgt_alpha, min=-1, max=1)
+        return torch.sign(ratio) * torch.round(torch.abs(ratio) * self.levels) / self.levels * self.wgt_alpha
+
+
+class CourseConv(nn.Conv2d):
+    """As in the course: weight_q is a Parameter, reassigned in every forward; activations clip from above only."""
+
+    def __init__(self, like: QuantConv2d):
+        super().__init__(like.in_channels, like.out_channels, like.kernel_size, like.stride, like.padding, bias=False)
+        self.a_levels = 2**like.a_bits - 1
+        self.weight_quant = CourseQuantiser(like.w_bits)
+        self.act_alpha = nn.Parameter(torch.tensor(8.0))
+        self.weight_q = nn.Parameter(torch.zeros_like(self.weight))
+
+    def forward(self, x):
+        self.weight_q = nn.Parameter(self.weight_quant(self.weight))
+        x = torch.clamp(x / self.act_alpha, max=1)
+        x = torch.round(x * self.a_levels) / self.a_levels * self.act_alpha
+        return torch.conv2d(x, self.weight_q, None, self.stride, self.padding)
+
+
+class Parallel(nn.Module):
+    """Prefixes names with ``module.``, as nn.DataParallel does."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+
+def course_model(spec: ModelSpec) -> nn.Module:
+    """``spec``'s network with every quantised convolution replaced by the course's."""
+    torch.manual_seed(7)
+    model = spec.build()
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, QuantConv2d):
+            parent, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(parent), attribute, CourseConv(layer))
+    model.train()(torch.randn(8, 3, 32, 32))  # gives BatchNorm its statistics and weight_q its values
+    return model.eval()
+
+
+SPECS = {
+    "vgg16": ModelSpec(width=0.125),
+    "vgg16-plain": ModelSpec(width=0.125, squeeze=None),
+    "vgg16-2a4w": ModelSpec(width=0.125, squeeze=16, squeeze_identity=True, a_bits=2),
+    "vgg16-3bit": ModelSpec(width=0.125, w_bits=3),
+    "resnet20": ModelSpec("resnet20", width=0.5, first_block_norm=True),
+    "resnet20-8": ModelSpec("resnet20", width=1.0, first_stage=8, first_block_norm=False),
+}
+
+
+@pytest.mark.parametrize("prefix", [False, True], ids=["bare", "module."])
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+def test_course_checkpoint_loads_unchanged(tmp_path, spec, prefix):
+    model = course_model(spec)
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = model(pixels)
+    saved = Parallel(model) if prefix else model
+    optimizer = torch.optim.SGD(saved.parameters(), lr=0.1, momentum=0.9)
+    path = tmp_path / "model_best.pth.tar"
+    content = {
+        "epoch": 3,
+        "state_dict": saved.state_dict(),
+        "best_prec": np.float64(90.19),
+        "optimizer": optimizer.state_dict(),
+    }
+    torch.save(content, path)
+
+    network = load_network(path, a_bits=spec.a_bits)
+    assert network.spec == spec
+    assert network.accuracy == pytest.approx(90.19)
+    assert network.dataset == "cifar10" and network.classes[3] == "cat"
+    with torch.no_grad():
+        torch.testing.assert_close(network.model(pixels), expected, rtol=1e-4, atol=1e-4)
+    stored = {name.removeprefix("module."): value for name, value in content["state_dict"].items()}
+    for name, value in network.model.state_dict().items():
+        torch.testing.assert_close(value, stored[name], rtol=1e-5, atol=1e-5)
+
+
+def test_a_bits_cannot_be_seen_and_default_to_4(tmp_path):
+    path = tmp_path / "c.pth"
+    torch.save({"state_dict": course_model(SPECS["vgg16-2a4w"]).state_dict()}, path)
+    assert load_network(path).a_bits == 4
+    assert load_network(path, a_bits=2).a_bits == 2
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_w_bits_follow_from_the_levels(bits):
+    torch.manual_seed(0)
+    layer = QuantConv2d(64, 64, 3, w_bits=bits)
+    layer.weight.data.normal_()
+    layer.refresh_weight_q()
+    state = {f"features.0.{name}": value for name, value in layer.state_dict().items()}
+    assert infer_w_bits(state) == bits
+    state["features.0.weight_q"] = torch.zeros_like(layer.weight)
+    assert infer_w_bits(state) is None
+    state["features.0.weight_q"] = layer.weight.detach() / 10
+    assert infer_w_bits(state) is None
+
+
+def test_legacy_format_and_bare_state_dict(tmp_path):
+    path = tmp_path / "old.pth.tar"
+    state = ModelSpec(width=0.125).build().state_dict()
+    torch.save({"state_dict": state}, path, _use_new_zipfile_serialization=False)
+    assert load_network(path).width == 0.125
+    torch.save(state, path)
+    assert load_network(path).accuracy is None
+
+
+class Payload:
+    """Pickles to a call of os.system."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "pickle2", "pickle4"])
+def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, kind):
+    marker, path = tmp_path / "executed", tmp_path / "bad.pth"
+    content = {"state_dict": {"features.0.weight": Payload(marker)}}
+    if kind.startswith("pickle"):
+        path.write_bytes(pickle.dumps(content, protocol=int(kind[-1])))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind == "zip")
+    with pytest.raises(UnsafeCheckpointError, match=r"execute code.*posix\.system.*refused.*nothing of it was"):
+        load_network(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 10, 1000, 0.5, -1])
+def test_truncated_file(tmp_path, kept):
+    content = SHIPPED["resnet20_digits"].read_bytes()
+    path = tmp_path / "cut.pth"
+    path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    with pytest.raises(CheckpointError, match="truncated or not a PyTorch checkpoint") as error:
+        load_network(path)
+    assert not isinstance(error.value, UnsafeCheckpointError)
+
+
+def test_not_a_checkpoint(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("hello\n" * 20)
+    with pytest.raises(CheckpointError, match="not a PyTorch checkpoint"):
+        load_network(path)
+    with pytest.raises(CheckpointError, match=r"nowhere.pth does not exist"):
+        load_network(tmp_path / "nowhere.pth")
+    with pytest.raises(CheckpointError, match="is not a file"):
+        load_network(tmp_path)
+
+
+def without(name):
+    return lambda content: content["state_dict"].pop(name)
+
+
+def filled(name, value):
+    return lambda content: content["state_dict"][name].fill_(value)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (filled("layer1.0.conv1.weight", float("nan")), r"layer1\.0\.conv1\.weight hold NaN"),
+        (filled("layer2.1.bn1.running_var", float("inf")), r"layer2\.1\.bn1\.running_var hold NaN or infinite"),
+        (filled("layer1.0.conv1.weight", 0.5), r"layer1\.0\.conv1\.weight has no spread"),
+        (filled("layer1.0.conv1.act_alpha", -2.0), r"layer1\.0\.conv1\.act_alpha = -2\.0"),
+        (without("layer1.0.conv1.weight"), r"missing names: 1 \(layer1\.0\.conv1\.weight\)"),
+        (lambda content: content["state_dict"].update(extra=torch.ones(1)), r"unknown names: 1 \(extra\)"),
+        (lambda content: content["meta"]["model"].update(width=1.0), r"other shapes: .*\(16, 8, 3, 3\) instead"),
+        (lambda content: content["meta"]["model"].update(name="lenet"), "unknown model 'lenet'"),
+        (lambda content: content["meta"]["model"].update(depth=3), "depth"),
+        (lambda content: content["meta"].pop("classes"), "lacks 'classes'"),
+        (lambda content: content["meta"].update(format=99), "format 99"),
+        (lambda content: content.pop("state_dict"), "has no 'state_dict'"),
+        (lambda content: content.update(state_dict=[1]), "not a dictionary of tensors"),
+    ],
+)
+def test_unusable_content_is_named(tmp_path, change, message):
+    content = read_checkpoint(SHIPPED["resnet20_digits"])
+    change(content)
+    path = tmp_path / "changed.pth"
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=message) as error:
+        load_network(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_other_architectures_are_named(tmp_path):
+    path = tmp_path / "other.pth"
+    torch.save({"state_dict": nn.Linear(3, 3).state_dict()}, path)
+    with pytest.raises(CheckpointError, match=r"no quantised layer.*weight, bias"):
+        load_network(path)
+    torch.save({"state_dict": {f"conv.{k}": v for k, v in QuantConv2d(3, 3, 3).state_dict().items()}}, path)
+    with pytest.raises(CheckpointError, match=r"neither a VGG16 nor a ResNet20.*conv.weight"):
+        load_network(path)
+    state = ModelSpec(width=0.125).build().state_dict()
+    del state["features.27.weight"]
+    torch.save({"state_dict": state}, path)
+    with pytest.raises(CheckpointError, match=r"features\.27\.weight is missing"):
+        load_network(path)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch, step, error):
+    path = tmp_path / "c.pth"
+    write_checkpoint(path, {"state_dict": {"a": torch.zeros(3)}})
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(type(error)):
+        write_checkpoint(path, {"state_dict": {"a": torch.ones(1000)}})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_kill_during_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "c.pth"
+    write_checkpoint(path, {"state_dict": {"a": torch.zeros(3)}})
+    script = (
+        "import os, sys, time, torch\n"
+        "from quant.checkpoint import write_checkpoint\n"
+        "os.fsync = lambda _: (print('writing', flush=True), time.sleep(60))\n"
+        "write_checkpoint(sys.argv[1], {'state_dict': {'a': torch.ones(1000)}})\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "writing\n"
+    child.send_signal(signal.SIGKILL)
+    child.wait(timeout=10)
+    assert torch.equal(read_checkpoint(path)["state_dict"]["a"], torch.zeros(3))
+
+
+def test_written_file_has_ordinary_permissions(tmp_path):
+    path, plain = tmp_path / "new" / "c.pth", tmp_path / "plain"
+    plain.touch()
+    write_checkpoint(path, {"state_dict": {"a": torch.zeros(3)}})
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_checkpoints(name):
+    network = load_network(name)
+    assert network.path == default_checkpoint(network.name) == SHIPPED[name]
+    assert (network.w_bits, network.a_bits, network.dataset) == (4, 4, "digits")
+    assert len(network.classes) == network.spec.num_classes == 10
+    assert not network.model.training
+    from torch.utils.data import DataLoader
+
+    from quant.data import load_data
+
+    accuracy = evaluate(network.model, DataLoader(load_data("digits").test, 256)).accuracy
+    assert accuracy >= 97.0
+    assert accuracy == pytest.approx(network.accuracy, abs=0.6)  # two images: other CPUs round differently
+
+
+def test_shipped_checkpoints_are_small():
+    assert sum(path.stat().st_size for path in SHIPPED.values()) <= 2_000_000
+    with pytest.raises(ValueError, match="'lenet'"):
+        default_checkpoint("lenet")
+
+
+def test_network_load_is_load_network():
+    assert Network.load("resnet20_digits").spec == load_network("resnet20_digits").spec
