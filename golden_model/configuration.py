@@ -59,12 +59,16 @@ class Configuration:
         for parameter, least in rules:
             value = getattr(self, parameter.lower())
             if not isinstance(value, int) or value < least:
-                raise ConfigurationError(f"[{self.name}] {parameter} must be a number of at least {least}, is {value!r}")
+                raise ConfigurationError(
+                    f"[{self.name}] {parameter} must be a number of at least {least}, is {value!r}"
+                )
 
     @property
     def parameters(self) -> dict[str, int]:
         """The RTL parameters by their Verilog names, e.g. ``{"ROWS": 8, ...}``."""
-        return {f.name.upper(): getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("name", "about")}
+        return {
+            f.name.upper(): getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("name", "about")
+        }
 
     @property
     def psum_range(self) -> tuple[int, int]:

@@ -8,7 +8,6 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
-from golden_model.configuration import Dataflow
 from golden_model.layer import GoldenLayer, golden_layer
 from tb.core_bench import CoreBench
 from tb.jobs import LayerJob, LayerTask, report
@@ -30,7 +29,7 @@ def prepare(job: LayerJob, layer: LayerTask) -> tuple[Program, GoldenLayer]:
 async def started(dut, job: LayerJob) -> CoreBench:
     tb = CoreBench(dut, job.configuration)
     await tb.start()
-    tb.set_stalls(job.seed, job.stalls)
+    tb.set_stalls(job.seed, job.stalls, job.stalled)
     return tb
 
 
@@ -64,9 +63,14 @@ async def reset_during_layer(dut):
 
 @cocotb.test()
 async def overflow_is_seen(dut):
-    """A layer whose sums leave PSUM_BITS sets the sticky bit, and the bench fails on it although all else were right."""
+    """A layer whose sums leave PSUM_BITS sets the sticky bit, and the bench fails on it though all else is right."""
     job = LayerJob.load()
     tb = await started(dut, job)
+    low, high = job.configuration.psum_range
+
+    def wrapped(values):
+        return (values.astype(np.int64) - low) % (high - low + 1) + low
+
     for layer in job.layers:
         # The golden model refuses such a layer; what the core does with it is the definition, wrapped.
         wide = dataclasses.replace(job.configuration, psum_bits=32)
@@ -74,15 +78,8 @@ async def overflow_is_seen(dut):
             layer.weight, layer.activation, stride=layer.stride, padding=layer.padding, configuration=wide,
             dataflow=layer.dataflow,
         )  # fmt: skip
-        low, high = job.configuration.psum_range
-
-        def wrapped(values):
-            return (values.astype(np.int64) - low) % (high - low + 1) + low
-
         sums = wrapped(golden.accumulated)
-        golden = dataclasses.replace(
-            golden, psums=wrapped(golden.psums), accumulated=sums, output=np.maximum(sums, 0)
-        )
+        golden = dataclasses.replace(golden, psums=wrapped(golden.psums), accumulated=sums, output=np.maximum(sums, 0))
         program = compile_layer(
             layer.weight, layer.activation, stride=layer.stride, padding=layer.padding,
             configuration=job.configuration, dataflow=layer.dataflow,

@@ -106,7 +106,7 @@ async def fifo_reset_during_burst(dut):
 
 # skew_fifo, l0, ififo --------------------------------------------------------------------------------------------
 
-LANE_PORTS = {   # module -> valid and data of the lanes, flags
+LANE_PORTS = {  # module -> valid and data of the lanes, flags
     "skew_fifo": ("lane_valid", "lane_data", None),
     "l0": ("row_valid", "row_data", "row_flags"),
     "ififo": ("col_valid", "col_data", None),
@@ -135,11 +135,13 @@ class SkewBench:
         data = rng.integers(0, 1 << self.p.WIDTH, (count, self.lanes))
         flags = rng.integers(0, 1 << self.flag_bits, count)
         words = pack_lanes(data, self.p.WIDTH)
-        self.source.send_nowait([(w, int(f)) if self.flags is not None else (w,) for w, f in zip(words, flags, strict=True)])
+        self.source.send_nowait(
+            [(w, int(f)) if self.flags is not None else (w,) for w, f in zip(words, flags, strict=True)]
+        )
         return data, flags
 
     async def read(self, count: int, hold, limit: int = 4000):
-        """Start ``count`` reads, pausing while ``hold`` says so; (cycle of start), and (cycle, value, flags) by lane."""
+        """Start ``count`` reads, held by ``hold``; cycles of the starts, and (cycle, value, flags) by lane."""
         starts, lanes = [], [[] for _ in range(self.lanes)]
         for cycle in range(limit):
             ready = len(starts) < count and not next(hold)
@@ -206,7 +208,7 @@ async def skew_full(dut):
 async def skew_throughput(dut):
     """With DEPTH of at least LANES + 1 a word starts in every cycle."""
     tb = SkewBench(dut)
-    if tb.p.DEPTH < tb.lanes + 1:
+    if tb.lanes + 1 > tb.p.DEPTH:
         return
     await tb.start()
     data, flags = tb.queue(80, "throughput")

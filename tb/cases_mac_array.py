@@ -12,7 +12,7 @@ from cocotb.triggers import RisingEdge
 from golden_model.psum import os_psums, ws_psums
 from tb.cases import encode, generator, limits, parameters
 from tb.clocking import reset, start_clock
-from tb.lanes import pack_lanes, unpack_lanes
+from tb.lanes import unpack_lanes
 from tb.scoreboard import Scoreboard
 from tb.streams import read_word
 
@@ -26,7 +26,7 @@ class ArrayBench:
         self.dut, self.p, self.running = dut, parameters(), False
         self.rows, self.cols = getattr(self.p, "ROWS", 1), self.p.COLS
         self.single = not hasattr(self.p, "ROWS")
-        self.events: dict[int, dict[tuple[str, int], int]] = {}   # cycle -> (signal, lane) -> value
+        self.events: dict[int, dict[tuple[str, int], int]] = {}  # cycle -> (signal, lane) -> value
 
     async def start(self, dataflow: int, signed: bool = False) -> None:
         self.dut.dataflow.value, self.dut.act_signed.value = dataflow, int(signed)
@@ -82,7 +82,7 @@ class ArrayBench:
             await RisingEdge(self.dut.clk)
             mask = read_word(valid)
             if mask:
-                word = str(psum.value)   # columns that are not valid may be unknown
+                word = str(psum.value)  # columns that are not valid may be unknown
                 bits = self.p.PSUM_BITS
                 for col in range(self.cols):
                     if mask >> col & 1:
@@ -103,7 +103,7 @@ async def weight_stationary(dut):
         low, high = limits(tb.p.ACT_BITS, signed)
         expected, passes, cycle = [], 8, cols
         weights = rng.integers(*limits(tb.p.WGT_BITS), endpoint=True, size=(passes, rows, cols))
-        if not signed:   # the largest magnitudes at once
+        if not signed:  # the largest magnitudes at once
             weights[1] = limits(tb.p.WGT_BITS)[0]
         for col in range(cols):
             tb.west_weight(col, weights[0, :, col])
@@ -115,17 +115,19 @@ async def weight_stationary(dut):
             golden = ws_psums(acts.T[None].astype(np.int32), weights[index][None, None, None].astype(np.int32))[0, 0, 0]
             if index + 1 < passes:
                 for col in range(cols):
-                    tb.west_weight(cycle + col, weights[index + 1, :, col])   # the first with the swap
+                    tb.west_weight(cycle + col, weights[index + 1, :, col])  # the first with the swap
             when = cycle
             for t in range(length):
                 tb.activation(when, acts[t], start=t == 0)
                 expected.append((when, golden[t]))
-                when += 1 + int(rng.random() < 0.2)   # gaps
+                when += 1 + int(rng.random() < 0.2)  # gaps
             cycle = max(when, cycle + cols)
         seen = await tb.play(cycle + rows + cols + 8)
         scoreboard = Scoreboard("array weight-stationary")
         for col in range(cols):
-            scoreboard.compare(f"column {col}", [(t + rows + col, g[col]) for t, g in expected], seen[col], lane="cycle/psum")
+            scoreboard.compare(
+                f"column {col}", [(t + rows + col, g[col]) for t, g in expected], seen[col], lane="cycle/psum"
+            )
         scoreboard.check()
 
 

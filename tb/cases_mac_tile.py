@@ -108,7 +108,7 @@ async def weight_stationary_passes(dut):
     await cycle(wgt_w=shadow)
     for _ in range(60):
         length = int(rng.integers(1, 6))
-        load_at = int(rng.integers(0, length))   # 0: in the very cycle of the swap
+        load_at = int(rng.integers(0, length))  # 0: in the very cycle of the swap
         upcoming = int(rng.integers(*tb.wgt_range, endpoint=True))
         for i in range(length):
             while rng.random() < 0.3:
@@ -131,10 +131,19 @@ async def weight_passes_on_when_full(dut):
     tb = TileBench(dut)
     await tb.start(WS)
     seen = []
-    for inputs in ({"wgt_w": 1}, {"wgt_w": -1}, {"wgt_w": -2}, {"act": 1, "start": 1}, {"wgt_w": -1}, {"wgt_w": 1}, {}, {}):
+    for inputs in (
+        {"wgt_w": 1},
+        {"wgt_w": -1},
+        {"wgt_w": -2},
+        {"act": 1, "start": 1},
+        {"wgt_w": -1},
+        {"wgt_w": 1},
+        {},
+        {},
+    ):
         await tb.cycle(**inputs)
         seen.append(decode(read_word(dut.wgt_e), tb.p.WGT_BITS) if read_bit(dut.wgt_valid_e) else None)
-    assert seen == [None, None, -1, -2, None, None, 1, None], seen   # one cycle after each input
+    assert seen == [None, None, -1, -2, None, None, 1, None], seen  # one cycle after each input
     await tb.cycle(act=1, start=1, psum_n=0)
     assert await tb.result() == -1
 
@@ -152,12 +161,12 @@ async def output_stationary_passes(dut):
         total, length = 0, int(rng.integers(1, 12))
         for k in range(length):
             while rng.random() < 0.3:
-                await tb.cycle(wgt_n=int(rng.integers(*tb.wgt_range)))   # a weight without activation counts nothing
+                await tb.cycle(wgt_n=int(rng.integers(*tb.wgt_range)))  # a weight without activation counts nothing
             act, wgt = int(rng.integers(low, high, endpoint=True)), int(rng.integers(*tb.wgt_range, endpoint=True))
             total += act * wgt
             await tb.cycle(act=act, wgt_n=wgt, start=int(k == 0), last=int(k == length - 1))
         through = int(rng.integers(*tb.psum_range, endpoint=True))
-        if rng.random() < 0.5:   # the next pass begins before the drain
+        if rng.random() < 0.5:  # the next pass begins before the drain
             await tb.cycle(act=high, wgt_n=tb.wgt_range[0], start=1)
         await tb.cycle(drain=1)
         await tb.cycle(psum_n=through)
@@ -212,7 +221,7 @@ async def reset_during_pass(dut):
         await tb.start(dataflow)
         await tb.cycle(wgt_w=tb.wgt_range[0])
         await tb.cycle(act=1, wgt_n=1, start=1, psum_n=5)
-        dut.reset.value = 1   # while everything is valid
+        dut.reset.value = 1  # while everything is valid
         await tb.cycle(act=1, wgt_n=1, wgt_w=1, psum_n=5, drain=1)
         tb.drive()
         await reset(dut)

@@ -50,23 +50,30 @@ class SfpBench:
             await RisingEdge(self.dut.clk)
             if self.psums.idle and self.ops.idle and self.residuals.idle and read_bit(self.dut.idle):
                 return
-        raise AssertionError(f"not idle after {limit} cycles: {self.ops.sent} of {len(self.ops.items)} operations taken")
+        raise AssertionError(
+            f"not idle after {limit} cycles: {self.ops.sent} of {len(self.ops.items)} operations taken"
+        )
 
     def check(self, title: str) -> None:
         """The operations' definition applied to what the monitors saw go in."""
         bits, memory, sums, outputs = self.p.PSUM_BITS, {}, [], []
         psums = unpack_lanes(self.psum_seen.words[0], self.p.COLS, bits)
         residuals = iter(unpack_lanes(self.residual_seen.words[0], self.p.COLS, bits))
-        for psum, (acc, res, store, emit, relu, raddr, waddr) in zip(psums, zip(*self.op_seen.words, strict=True), strict=True):
+        for psum, (acc, res, store, emit, relu, raddr, waddr) in zip(
+            psums, zip(*self.op_seen.words, strict=True), strict=True
+        ):
             total = psum + (next(residuals) if res else memory[raddr] if acc else 0)
-            total = (total + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1))   # wraps where it overflows
+            total = (total + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1))  # wraps where it overflows
             if store:
                 memory[waddr] = total
             if emit:
                 sums.append(total)
                 outputs.append(np.maximum(total, 0) if relu else total)
         scoreboard = Scoreboard(title)
-        for name, expected, words in (("output", outputs, self.out.words[0]), ("accumulated psum", sums, self.out.words[1])):
+        for name, expected, words in (
+            ("output", outputs, self.out.words[0]),
+            ("accumulated psum", sums, self.out.words[1]),
+        ):
             scoreboard.compare(name, expected, unpack_lanes(words, self.p.COLS, bits))
         scoreboard.check()
 
@@ -77,7 +84,17 @@ def accumulation(rng, p, addresses: int, passes: int, low: int, high: int):
     for index in range(passes):
         for address in range(addresses):
             last = index == passes - 1
-            ops.append((int(index > 0), int(index == 0 and address % 2), int(not last), int(last), int(rng.integers(0, 2)), address, address))
+            ops.append(
+                (
+                    int(index > 0),
+                    int(index == 0 and address % 2),
+                    int(not last),
+                    int(last),
+                    int(rng.integers(0, 2)),
+                    address,
+                    address,
+                )
+            )
             psums.append(rng.integers(low, high, endpoint=True, size=p.COLS))
     return np.array(psums), ops
 
@@ -106,13 +123,15 @@ async def sfp_throughput(dut):
     await tb.finish()
     steps = tb.op_seen.last_step - tb.op_seen.first_step
     begin = tb.out.last_step - tb.op_seen.last_step
-    assert steps * 2 == begin * 119, "119 further words took more than 119 cycles, or the sum came not 2 cycles after its word"
+    assert steps * 2 == begin * 119, (
+        "119 further words took more than 119 cycles, or the sum came not 2 cycles after its word"
+    )
     tb.check("sfp throughput")
 
 
 @cocotb.test()
 async def sfp_random_operations(dut):
-    """Any operation after any other on few addresses: residual reads, drops, ReLU on and off, with stalls on each stream."""
+    """Any operation after any other on few addresses: residuals, drops, ReLU on and off, stalls on each stream."""
     tb, rng = SfpBench(dut), generator("random")
     await tb.start()
     low, high = limits(tb.p.PSUM_BITS)
@@ -123,7 +142,7 @@ async def sfp_random_operations(dut):
         count = 250
         psums = rng.integers(low // 64, high // 64, (count, tb.p.COLS))
         flags, addresses = rng.integers(0, 2, (count, 5)), rng.integers(0, 3, (count, 2))
-        flags[:, 1] &= 1 - flags[:, 0]   # a sum and a residual exclude each other
+        flags[:, 1] &= 1 - flags[:, 0]  # a sum and a residual exclude each other
         tb.send(psums, [(*map(int, f), *map(int, a)) for f, a in zip(flags, addresses, strict=True)])
         await tb.finish()
     tb.check("sfp random operations")

@@ -60,8 +60,10 @@ class Simulate:
         self.request, self.sim, self.seed, self.tmp_path = request, sim, seed, tmp_path
         self.waves = bool(request.config.option_values["WAVES"])
 
-    def __call__(self, toplevel, parameters, cases, only=None, *, environment=None, sources=None) -> list[simulation.TestOutcome]:
-        """Run the cocotb tests of module ``cases`` whose whole name matches ``only``; pytest.fail with the replay command."""
+    def __call__(
+        self, toplevel, parameters, cases, only=None, *, environment=None, sources=None
+    ) -> list[simulation.TestOutcome]:
+        """Run the tests of module ``cases`` named like ``only``; a failure ends with the replay command."""
         name = re.sub(r"\W+", "_", self.request.node.name).strip("_")
         try:
             built = simulation.build(self.sim, toplevel, parameters, sources=sources, waves=self.waves)
@@ -95,7 +97,8 @@ class Simulate:
             if s.variable not in ("SIM", "SEED", "WAVES") and values[s.variable] not in (None, s.default)
         )
         node = shlex.quote(self.request.node.nodeid)
-        return f"replay: pytest {node} --sim {self.sim} --seed {self.seed}{' ' + given if given else ''}   (--waves 1 for waves)"
+        words = ["pytest", node, "--sim", self.sim, "--seed", str(self.seed), given]
+        return f"replay: {' '.join(filter(None, words))}   (--waves 1 for waves)"
 
     def wave_hint(self, name: str) -> list[str]:
         return [f"waves: {wave}" for wave in sorted(WAVES.glob(f"{name}.*"))]

@@ -52,7 +52,10 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tb.cosim", description=__doc__.split("\n\n")[0])
     for setting in options.SETTINGS:
         parser.add_argument(
-            setting.option, dest=setting.variable, default=options.from_environment(setting), help=f"{setting.help} [{setting.variable}]"
+            setting.option,
+            dest=setting.variable,
+            default=options.from_environment(setting),
+            help=f"{setting.help} [{setting.variable}]",
         )
     parser.add_argument("--stalls", type=float, default=0.0, help="probability of a held cycle on every stream [0]")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="simulations at a time [all cores]")
@@ -77,7 +80,7 @@ def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list
         raise UserError(f"IMAGE must be the index of a test image, not {settings['IMAGE']!r}") from None
     if settings["CHECKPOINT"]:
         checkpoints = [settings["CHECKPOINT"]]
-    elif settings["LAYER"] not in (None, "all"):   # the shipped network that has the layer
+    elif settings["LAYER"] not in (None, "all"):  # the shipped network that has the layer
         first = settings["LAYER"].split(",")[0]
         checkpoints = ["resnet20_digits" if re.match(r"layer\d|conv1", first) else "vgg16_digits"]
     else:
@@ -118,7 +121,9 @@ def simulate(layer: RealLayer, c: Configuration, sim: str, seed: int, stalls: fl
         wave = simulation.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {c.name} {layer.task.title}")
         failure = None
         try:
-            outcomes = simulation.run(built, "tb.cases_core", only="layers", seed=seed, environment=environment, keep=wave)
+            outcomes = simulation.run(
+                built, "tb.cases_core", only="layers", seed=seed, environment=environment, keep=wave
+            )
             failure = outcomes[0].failure
         except simulation.SimulationError as error:
             failure = str(error)
@@ -141,7 +146,12 @@ def table(network: str, about: str, outcomes: list[Outcome], c: Configuration) -
     for outcome in outcomes:
         layer, run = outcome.layer, outcome.measured
         if run and not outcome.failure:
-            figures = [f"{run['cycles']:,}", f"{run['utilisation']:.1%}", f"{run['compared']:,}", f"{run['mismatches']}"]
+            figures = [
+                f"{run['cycles']:,}",
+                f"{run['utilisation']:.1%}",
+                f"{run['compared']:,}",
+                f"{run['mismatches']}",
+            ]
         else:
             figures = ["-", "-", "-", "[bold red]FAIL[/]"]
         result.add_row(
@@ -197,7 +207,10 @@ def main(words: list[str] | None = None) -> int:
         simulation.build(sim, "core", c.parameters, waves=bool(settings["WAVES"]))
     outcomes: dict[int, Outcome] = {}
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress, concurrent.futures.ThreadPoolExecutor(max(1, parsed.jobs)) as pool:
+    with (
+        Progress(*columns, console=console, transient=True) as progress,
+        concurrent.futures.ThreadPoolExecutor(max(1, parsed.jobs)) as pool,
+    ):
         bar = progress.add_task(f"layers on {sim}", total=len(everything))
         # The longest first, so that no core waits for the last one.
         order = sorted(everything, key=lambda layer: -ideal_cycles(layer.shape, c, layer.task.dataflow))
@@ -224,7 +237,11 @@ def main(words: list[str] | None = None) -> int:
             if row.failure:
                 failed += 1
                 console.print(f"\n[bold red]FAIL[/] {row.layer.task.title}", style="")
-                console.print(f"{row.failure}\nreplay: {replay(row.layer, checkpoint, settings, sim, c, parsed.stalls)}", markup=False, soft_wrap=True)
+                console.print(
+                    f"{row.failure}\nreplay: {replay(row.layer, checkpoint, settings, sim, c, parsed.stalls)}",
+                    markup=False,
+                    soft_wrap=True,
+                )
     compared = sum(o.measured["compared"] for o in outcomes.values() if o.measured)
     worst = max(layer.recovery_error for layer in everything)
     console.print(

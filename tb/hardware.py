@@ -48,13 +48,11 @@ def synthesise(c: Configuration) -> dict[str, int]:
             f"read_verilog {' '.join(map(str, simulation.rtl_sources()))}; chparam {parameters} core; "
             f"synth_ecp5 -top core; check -assert; tee -q -o {netlist} stat -json"
         )
-        done = subprocess.run(
-            ["yosys", "-q", "-p", script], capture_output=True, text=True
-        )
+        done = subprocess.run(["yosys", "-q", "-p", script], capture_output=True, text=True)
         if done.returncode:
             raise HardwareError(f"yosys, {c.name}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         text = netlist.read_text()
-    cells = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]   # a log header may stand before it
+    cells = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]  # a log header may stand before it
     return {str(name): int(count) for name, count in cells.items()}
 
 
@@ -79,7 +77,9 @@ def main(words: list[str] | None = None) -> int:
                 lint(c)
                 console.print(f"lint {c.name}: no warnings")
             return 0
-        table = Table(title="core on an ECP5 (Yosys synth_ecp5, before place and route)", title_justify="left", box=None)
+        table = Table(
+            title="core on an ECP5 (Yosys synth_ecp5, before place and route)", title_justify="left", box=None
+        )
         for index, name in enumerate([parsed.config] if parsed.config else ["course_8x8", "net_8x8"]):
             figures = summary(synthesise(configuration(name)))
             if index == 0:

@@ -14,7 +14,7 @@ import numpy as np
 
 from golden_model.configuration import Configuration, Dataflow, configuration
 
-ENVIRONMENT = "COSIM_JOB"   # the variable that names the job's file
+ENVIRONMENT = "COSIM_JOB"  # the variable that names the job's file
 ARRAYS = ("weight", "activation", "residual")
 
 
@@ -34,12 +34,16 @@ class LayerTask:
 
 @dataclasses.dataclass(frozen=True)
 class LayerJob:
-    """Layers to run one after the other on one configuration; ``stalls`` is the probability of a held cycle."""
+    """Layers to run one after the other on one configuration.
+
+    ``stalls`` is the probability of a held cycle on the streams ``stalled``, by default all of them.
+    """
 
     configuration: Configuration
     layers: list[LayerTask]
     seed: int = 0
     stalls: float = 0.0
+    stalled: tuple[str, ...] | None = None
 
     def save(self, path: Path) -> dict[str, str]:
         """Write the job to ``path``; returns the environment with which a simulation finds it."""
@@ -51,7 +55,10 @@ class LayerJob:
                 if array is not None:
                     arrays[f"{index}.{name}"] = array
             layers.append(fields)
-        meta = {"configuration": self.configuration.name, "layers": layers, "seed": self.seed, "stalls": self.stalls}
+        meta = {
+            "configuration": self.configuration.name, "layers": layers, "seed": self.seed, "stalls": self.stalls,
+            "stalled": self.stalled,
+        }  # fmt: skip
         np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
         return {ENVIRONMENT: str(path)}
 
@@ -64,7 +71,7 @@ class LayerJob:
             for index, fields in enumerate(meta["layers"]):
                 arrays = {name: file.get(f"{index}.{name}") for name in ARRAYS}
                 layers.append(LayerTask(**{**fields, "dataflow": Dataflow(fields["dataflow"])}, **arrays))
-        return cls(configuration(meta["configuration"]), layers, meta["seed"], meta["stalls"])
+        return cls(configuration(meta["configuration"]), layers, meta["seed"], meta["stalls"], meta["stalled"])
 
 
 def results_path(job: Path) -> Path:

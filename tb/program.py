@@ -61,8 +61,11 @@ OUTPUT = ("oc_tile", "o_nij")
 
 @dataclasses.dataclass
 class Program:
-    """A compiled layer. ``psum_labels``/``output_labels`` give the coordinates of every word of the psum and out stream:
-    int [words, len(names)], in the order in which the words leave the core; o_nij is -1 for a row without a position."""
+    """A compiled layer.
+
+    ``psum_labels`` and ``output_labels`` are the coordinates of every word of the psum and out stream in the order in
+    which they leave: int [words, names]. o_nij is -1 for a row without a position.
+    """
 
     shape: ConvShape
     dataflow: Dataflow
@@ -85,7 +88,7 @@ class Ring:
     def __init__(self, depth: int):
         self.depth = depth
         self.head = 0
-        self.resident: deque[tuple[Hashable, int, int]] = deque()   # key, first word, size
+        self.resident: deque[tuple[Hashable, int, int]] = deque()  # key, first word, size
         self.last_use: dict[Hashable, int] = {}
 
     def find(self, key: Hashable) -> int | None:
@@ -110,7 +113,7 @@ class _Memory:
 
     def __init__(self, depth: int, writes: Stream, operations: Stream, bits: int):
         self.ring, self.writes, self.operations, self.bits = Ring(depth), writes, operations, bits
-        self.written: dict[Hashable, int] = {}   # writes before the block's first one
+        self.written: dict[Hashable, int] = {}  # writes before the block's first one
 
     def block(self, key: Hashable, words: np.ndarray) -> int:
         """First address of a block with these words [n, lanes], written now unless it is still there."""
@@ -198,12 +201,14 @@ def _bands(shape: ConvShape, c: Configuration) -> list[range]:
 
 def _compile_ws(shape, weight, activation, residual, relu, c, act, wgt, streams):
     unpadded = dataclasses.replace(shape, padding=0, kh=1, kw=1, stride=1)
-    act_words = tiling.activation_tiles(activation, unpadded, c.rows).swapaxes(1, 2)         # [ic_tile, ij, row]
-    wgt_words = tiling.weight_tiles(weight, c.rows, c.cols).transpose(1, 0, 2, 4, 3)         # [oc_tile, ic_tile, kij, col, row]
+    act_words = tiling.activation_tiles(activation, unpadded, c.rows).swapaxes(1, 2)  # [ic_tile, ij, row]
+    wgt_words = tiling.weight_tiles(weight, c.rows, c.cols).transpose(
+        1, 0, 2, 4, 3
+    )  # [oc_tile, ic_tile, kij, col, row]
     oc_tiles, ic_tiles, n_kij = wgt_words.shape[:3]
     nij_index = tiling.nij_index(shape)
     pi, pj = np.divmod(nij_index, shape.padded_w)
-    ii, ij = pi - shape.padding, pj - shape.padding                                          # [kij, o_nij]
+    ii, ij = pi - shape.padding, pj - shape.padding  # [kij, o_nij]
     inside = (ii >= 0) & (ii < shape.ih) & (ij >= 0) & (ij < shape.iw)
     input_position = np.where(inside, ii * shape.iw + ij, 0)
     psums = Ring(c.psum_depth)
@@ -218,7 +223,7 @@ def _compile_ws(shape, weight, activation, residual, relu, c, act, wgt, streams)
             used = read[np.argsort(first_read)]
             word_of = np.full(shape.ih * shape.iw, -1)
             word_of[used] = np.arange(len(used))
-            psum_base = psums.place((oc_tile, band), n)[0]   # the first pass only stores: nothing to wait for
+            psum_base = psums.place((oc_tile, band), n)[0]  # the first pass only stores: nothing to wait for
             if residual is not None:
                 words = _residual_words(residual, oc_tile, c.cols, o_nij)
                 streams["res"].extend([(word,) for word in pack_lanes(words, c.psum_bits)], 0)
@@ -233,7 +238,7 @@ def _compile_ws(shape, weight, activation, residual, relu, c, act, wgt, streams)
                     wgt.operate(wgt_key, [(wgt_base + col,) for col in range(c.cols)], list(range(c.cols)))
                     there = inside[kij, o_nij]
                     start, last = _pass_flags(n)
-                    word = np.where(there, word_of[input_position[kij, o_nij]], -1)   # padding waits for nothing
+                    word = np.where(there, word_of[input_position[kij, o_nij]], -1)  # padding waits for nothing
                     addr = np.where(there, act_base + word, 0)
                     items = zip(*(a.tolist() for a in (addr, 1 - there, start, last)), strict=True)
                     act.operate(act_key, list(items), word.tolist())
@@ -248,10 +253,10 @@ def _compile_ws(shape, weight, activation, residual, relu, c, act, wgt, streams)
 
 
 def _compile_os(shape, weight, activation, residual, relu, c, act, wgt, streams):
-    act_words = tiling.os_activation_tiles(activation, shape, c.rows)    # [o_tile, k, row]
-    wgt_words = tiling.os_weight_tiles(weight, c.cols)                   # [oc_tile, k, col]
+    act_words = tiling.os_activation_tiles(activation, shape, c.rows)  # [o_tile, k, row]
+    wgt_words = tiling.os_weight_tiles(weight, c.cols)  # [oc_tile, k, col]
     o_tiles, n_k, _ = act_words.shape
-    chunk = max(1, min(n_k, c.act_depth // 2, c.wgt_depth // 2))         # a long pass is read in parts
+    chunk = max(1, min(n_k, c.act_depth // 2, c.wgt_depth // 2))  # a long pass is read in parts
     start, last = _pass_flags(n_k)
     psum_labels, output_labels, passes = [], [], 0
 

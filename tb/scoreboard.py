@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SHOWN = 8   # mismatches written out; the rest is counted
+SHOWN = 8  # mismatches written out; the rest is counted
 
 
 class Mismatch(AssertionError):
@@ -21,7 +21,7 @@ class Channel:
     name: str
     expected: np.ndarray
     names: Sequence[str]
-    labels: np.ndarray            # [words, len(names)]
+    labels: np.ndarray  # [words, len(names)]
     lane: str = "column"
     compared: int = 0
     mismatches: int = 0
@@ -54,7 +54,7 @@ class Channel:
             self.report.append(f"{self.name}: {difference} words too many, the first: {extra}")
         elif len(self.expected) > words:
             self.report.append(
-                f"{self.name}: {difference} of {len(self.expected)} words missing, the first at {self.coordinates(words)}"
+                f"{self.name}: {difference} of {len(self.expected)} missing, from {self.coordinates(words)}"
             )
 
 
@@ -65,11 +65,12 @@ class Scoreboard:
         self.title = title
         self.channels: list[Channel] = []
 
-    def compare(self, name: str, expected, actual, *, names=("word",), labels=None, lane="column", unknown=None) -> Channel:
-        """Compare two arrays [words, lanes] (or [words]) under the given coordinates; ``unknown`` marks X [words, lanes]."""
-        expected, actual = (np.asarray(a, dtype=np.int64).reshape(len(a), -1) for a in (expected, actual))
-        if not len(actual):
-            actual = actual.reshape(0, expected.shape[1])
+    def compare(
+        self, name: str, expected, actual, *, names=("word",), labels=None, lane="column", unknown=None
+    ) -> Channel:
+        """Compare two arrays [words, lanes] (or [words]) under these coordinates; ``unknown`` marks X [words, lanes]."""
+        expected = np.asarray(expected, dtype=np.int64).reshape(len(expected), -1)
+        actual = np.asarray(actual, dtype=np.int64).reshape(len(actual), -1 if len(actual) else expected.shape[1])
         labels = np.arange(len(expected))[:, None] if labels is None else labels
         channel = Channel(name, expected, names, labels, lane)
         channel.compare(actual, unknown)
@@ -84,10 +85,15 @@ class Scoreboard:
     def mismatches(self) -> int:
         return sum(channel.mismatches for channel in self.channels)
 
-    def check(self) -> None:
-        lines = [line for channel in self.channels for line in channel.report]
-        if self.mismatches:
+    @property
+    def report(self) -> list[str]:
+        return [line for channel in self.channels for line in channel.report]
+
+    def check(self, *notes: str) -> None:
+        """Fail on mismatches, on ``notes`` (what else is wrong), and when nothing was compared."""
+        if self.mismatches or notes:
             title = f"{self.title}: " if self.title else ""
-            raise Mismatch("\n  ".join([f"{title}{self.mismatches} mismatches in {self.compared} values", *lines]))
+            count = f"{title}{self.mismatches} mismatches in {self.compared} values"
+            raise Mismatch("\n  ".join([count, *notes, *self.report]))
         if not self.compared:
             raise Mismatch(f"{self.title or 'this test'} compared nothing")

@@ -79,7 +79,7 @@ class _Commands:
         self.set_env()
         return self.build_command(), self.env
 
-    def exit_gracefully(self, signum, frame):   # cocotb-test's handler asserts; interrupts are handled below
+    def exit_gracefully(self, signum, frame):  # cocotb-test's handler asserts; interrupts are handled below
         raise KeyboardInterrupt
 
 
@@ -94,7 +94,7 @@ class _Verilator(_Commands, Verilator):
 
     def build_command(self):
         path = os.environ["PATH"]
-        os.environ["PATH"] = self.env["PATH"]   # cocotb-test looks for verilator on the caller's PATH
+        os.environ["PATH"] = self.env["PATH"]  # cocotb-test looks for verilator on the caller's PATH
         try:
             commands = super().build_command()
         finally:
@@ -138,8 +138,19 @@ def _tool_version(simulator: str) -> str:
     return f"{binary} {Path(binary).stat().st_mtime_ns if binary else ''}"
 
 
-def _command(simulator: str, toplevel: str, parameters: Mapping[str, int], sources: Sequence[Path], directory: Path, waves: bool, **kwargs):
-    arguments = {"icarus": ["-g2005", "-Wall"], "verilator": ["-Wno-fatal", "-Wno-DECLFILENAME", "--x-assign", "unique", "--x-initial", "unique"]}
+def _command(
+    simulator: str,
+    toplevel: str,
+    parameters: Mapping[str, int],
+    sources: Sequence[Path],
+    directory: Path,
+    waves: bool,
+    **kwargs,
+):
+    arguments = {
+        "icarus": ["-g2005", "-Wall"],
+        "verilator": ["-Wno-fatal", "-Wno-DECLFILENAME", "--x-assign", "unique", "--x-initial", "unique"],
+    }
     kind = {"icarus": _Icarus, "verilator": _Verilator}[simulator]
     if simulator == "verilator" and sources:
         visible = directory / "visible.vlt"
@@ -183,11 +194,13 @@ def build(
     sources: Sequence[Path] | None = None,
     waves: bool = False,
 ) -> Build:
-    """Compile ``toplevel`` from ``rtl/`` (or ``sources``), or find that build unchanged. SimulationError has the log."""
+    """Compile ``toplevel`` from ``rtl/`` (or ``sources``), or find it unchanged. SimulationError has the log."""
     check_simulator(simulator)
     sources = list(sources) if sources is not None else rtl_sources()
     digest = hashlib.sha256()
-    digest.update(json.dumps([simulator, toplevel, dict(parameters), waves, _tool_version(simulator)], sort_keys=True).encode())
+    digest.update(
+        json.dumps([simulator, toplevel, dict(parameters), waves, _tool_version(simulator)], sort_keys=True).encode()
+    )
     for source in [Path(__file__), *sources]:
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     directory = BUILD / simulator / f"{toplevel}-{digest.hexdigest()[:16]}"
@@ -199,7 +212,7 @@ def build(
     with filelock.FileLock(f"{directory}.lock"):
         if done.exists():
             return result
-        shutil.rmtree(directory, ignore_errors=True)   # the rest of an interrupted build
+        shutil.rmtree(directory, ignore_errors=True)  # the rest of an interrupted build
         command = _command(simulator, toplevel, parameters, sources, directory, waves, compile_only=True)
         commands, environment = command.prepared()
         log = directory / "build.log"
@@ -234,7 +247,7 @@ class _VerilatorRuntime:
     def bring(self) -> None:
         if self.kept.exists():
             for item in self.kept.iterdir():
-                shutil.copyfile(item, self.directory / item.name)   # newer than its sources: make is content
+                shutil.copyfile(item, self.directory / item.name)  # newer than its sources: make is content
 
     def keep(self) -> None:
         if self.kept.exists():
@@ -246,7 +259,7 @@ class _VerilatorRuntime:
                 for item in (self.directory / name, self.directory / f"{name[:-1]}d"):
                     if item.exists():
                         shutil.copyfile(item, fresh / item.name)
-            with contextlib.suppress(OSError):   # another process was first
+            with contextlib.suppress(OSError):  # another process was first
                 fresh.rename(self.kept)
 
 
@@ -267,9 +280,10 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="cosim-") as work:
         results, log = Path(work) / "results.xml", Path(work) / "sim.log"
+        names = None if only is None else rf"\.(?:{only})$"  # cocotb searches the pattern in module.name
         command = _command(
             built.simulator, built.toplevel, {}, [], built.directory, False,
-            module=cases, work_dir=work, seed=seed, testcase=None if only is None else rf"\.(?:{only})$", python_search=[str(ROOT)],
+            module=cases, work_dir=work, seed=seed, testcase=names, python_search=[str(ROOT)],
         )  # fmt: skip
         command.set_env()
         words = command.run_command() if built.simulator == "icarus" else [str(built.directory / built.toplevel)]
@@ -291,8 +305,14 @@ def run(
             where = f" in {outcomes[-1].name}" if outcomes else ""
             raise SimulationError(f"the design itself stopped the simulation{where}: {stopped[0]}")
         if outcomes is None:
-            reason = f"took longer than {timeout:g} s" if code is None else f"ended with exit code {code} before its tests did"
-            raise SimulationError(f"the simulation of {built.toplevel} on {built.simulator} {reason}:\n{_tail(log, 25)}")
+            reason = (
+                f"took longer than {timeout:g} s"
+                if code is None
+                else f"ended with exit code {code} before its tests did"
+            )
+            raise SimulationError(
+                f"the simulation of {built.toplevel} on {built.simulator} {reason}:\n{_tail(log, 25)}"
+            )
         if not outcomes:
             raise SimulationError(f"no test of {cases} matched {only!r}: nothing was checked")
         return outcomes
@@ -308,7 +328,9 @@ def stop_all() -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _execute(words: Sequence[str], directory: Path, environment: Mapping[str, str], log: Path, timeout: float | None = None) -> int | None:
+def _execute(
+    words: Sequence[str], directory: Path, environment: Mapping[str, str], log: Path, timeout: float | None = None
+) -> int | None:
     """Exit code of a command whose output goes to ``log``; None after a time-out. Its children end with it."""
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -349,5 +371,3 @@ def _outcomes(results: Path) -> list[TestOutcome] | None:
 
 def _message(failure: ElementTree.Element) -> str:
     return failure.get("message") or failure.get("error_msg") or (failure.text or "").strip() or "failed"
-
-

@@ -50,7 +50,7 @@ class _Stream:
     def __init__(self, dut, prefix: str, clock=None, pause: Iterator[bool] | None = None):
         self.prefix = prefix
         self.valid = getattr(dut, f"{prefix}_valid")
-        self.ready = getattr(dut, f"{prefix}_ready", None)   # a stream that can never wait has none
+        self.ready = getattr(dut, f"{prefix}_ready", None)  # a stream that can never wait has none
         self.clock = clock if clock is not None else dut.clk
         self.edge = RisingEdge(self.clock)
         self.pause = pause
@@ -129,7 +129,7 @@ class StreamSource(_Stream):
                 continue
             item = self.items[self.sent]
             for index, value in enumerate(item):
-                if shown[index] != value:   # a write costs more than the comparison
+                if shown[index] != value:  # a write costs more than the comparison
                     self.fields[index].value = shown[index] = value
             self.valid.value = 1
             await edge
@@ -149,7 +149,7 @@ class StreamMonitor(_Stream):
         super().__init__(dut, prefix, **kwargs)
         self.fields = [getattr(dut, f"{prefix}_{field}") for field in fields]
         self.keep_unknown = keep_unknown
-        self.words: list[list[int]] = [[] for _ in fields]   # a list for each field
+        self.words: list[list[int]] = [[] for _ in fields]  # a list for each field
         self.unknown: list[dict[int, int]] = [{} for _ in fields]
         self.first_step: int | None = None
         self.last_step: int | None = None

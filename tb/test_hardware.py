@@ -28,7 +28,9 @@ def test_lint_finds_something(tmp_path, monkeypatch):
 
     broken = tmp_path / "core.v"
     parameters = ", ".join(f"parameter {name} = 1" for name in configuration("course_8x8").parameters)
-    broken.write_text(f"module core #({parameters}) (input wire [3:0] a, output wire [7:0] b);\nassign b = a;\nendmodule\n")
+    broken.write_text(
+        f"module core #({parameters}) (input wire [3:0] a, output wire [7:0] b);\nassign b = a;\nendmodule\n"
+    )
     monkeypatch.setattr(simulation, "rtl_sources", lambda: [broken])
     with pytest.raises(hardware.HardwareError, match="WIDTH"):
         hardware.lint(configuration("course_8x8"))

@@ -6,24 +6,19 @@ import shutil
 import pytest
 
 from golden_model.configuration import configuration
-from tb.mutants import MUTANTS, mutation_job, run_mutant
+from tb.mutants import MUTANTS, mutation_jobs, run_mutant
 
 pytestmark = pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus, whose builds take no time")
 
 
 @pytest.fixture(scope="module")
-def job(seed_value):
-    return mutation_job(configuration("course_8x8"), seed_value)
-
-
-@pytest.fixture(scope="module")
-def seed_value(request) -> int:
-    return int(request.config.option_values["SEED"])
+def jobs(request):
+    return mutation_jobs(configuration("course_8x8"), int(request.config.option_values["SEED"]))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[f"{m.module}-{m.bug.replace(' ', '_')}" for m in MUTANTS])
-def test_mutant(mutant, job):
-    report = run_mutant(mutant, job)
+def test_mutant(mutant, jobs):
+    report = run_mutant(mutant, jobs)
     assert report is not None, f"{mutant.module}: {mutant.bug} went unseen"
     if "mismatch" in report:
         assert re.search(r"oc_tile \d+, .*o_nij -?\d+.*, column \d+: expected -?\d+, got (X|-?\d+)", report), report
