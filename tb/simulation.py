@@ -291,6 +291,7 @@ def run(
             words += ["-fst"] if built.simulator == "icarus" else ["--trace"]
         variables = {
             **command.env, "COCOTB_RESULTS_FILE": str(results), "COCOTB_LOG_LEVEL": "INFO", "NO_COLOR": "1",
+            "OPENBLAS_NUM_THREADS": "1",   # the other cores have simulations of their own
             "PYTHONPATH": os.pathsep.join([str(ROOT), command.env.get("PYTHONPATH", "")]),
             **(environment or {}),
         }  # fmt: skip
