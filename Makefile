@@ -26,7 +26,7 @@ cosim: simulator ## co-simulate real layers and print the table (the default); S
 	@$(RUN) -m tb.cosim --jobs $(JOBS) $(COSIM_ARGS)
 
 test: simulator ## all tests, on both simulators unless SIM names one
-	@$(RUN) -m pytest tests tb --sim '$(or $(SIM),$(BOTH))' -n $(JOBS) $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest tests tb --sim '$(or $(SIM),$(BOTH))' -n $(JOBS) $(PYTEST_ARGS)
 
 golden: $(SETUP) ## write golden files: LAYER=features.27 IMAGE=0 OUT=golden/ FORMAT=seed004 (or seed002)
 	@$(RUN) -m golden_model.export --checkpoint '$(or $(CHECKPOINT),vgg16_digits)' --layer '$(or $(LAYER),features.27)' \

@@ -56,6 +56,7 @@ def golden_layer(
         _check_integer("residual", residual)
         if residual.shape != (shape.oc, shape.oh, shape.ow):
             raise ValueError(f"residual must be {[shape.oc, shape.oh, shape.ow]}, not {list(residual.shape)}")
+        sfp.check_psum_range(residual, configuration.psum_bits, "residual")
 
     rows, cols, psum_bits = configuration.rows, configuration.cols, configuration.psum_bits
     proven = _magnitude_bound(weight, activation, stride, padding, residual) < 1 << (psum_bits - 1)

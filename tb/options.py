@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import NamedTuple
 
 
@@ -35,10 +36,9 @@ def from_environment(setting: Setting) -> str | None:
 
 
 def variables(values: dict[str, object]) -> str:
-    """``NAME=value`` words of a make command line for the settings that differ from their defaults."""
-    words = []
-    for setting in SETTINGS:
-        value = values.get(setting.variable)
-        if value not in (None, "", setting.default):
-            words.append(f"{setting.variable}={value}")
-    return " ".join(words)
+    """``NAME=value`` words of a make command line, for the settings that have a value."""
+    return " ".join(
+        f"{setting.variable}={shlex.quote(str(values[setting.variable]))}"
+        for setting in SETTINGS
+        if values.get(setting.variable) not in (None, "")
+    )

@@ -58,6 +58,12 @@ class Channel:
             )
 
 
+def _table(values) -> np.ndarray:
+    """int64 [words, lanes] of values [words, lanes] or [words]."""
+    values = np.asarray(values, dtype=np.int64)
+    return values if values.ndim == 2 else values.reshape(len(values), -1 if len(values) else 1)
+
+
 class Scoreboard:
     """Channels of one test; ``check`` fails on a difference, on leftovers, and when nothing was compared."""
 
@@ -69,8 +75,11 @@ class Scoreboard:
         self, name: str, expected, actual, *, names=("word",), labels=None, lane="column", unknown=None
     ) -> Channel:
         """Compare two arrays [words, lanes] (or [words]) under these coordinates; ``unknown`` marks X [words, lanes]."""
-        expected = np.asarray(expected, dtype=np.int64).reshape(len(expected), -1)
-        actual = np.asarray(actual, dtype=np.int64).reshape(len(actual), -1 if len(actual) else expected.shape[1])
+        expected, actual = _table(expected), _table(actual)
+        if not len(actual):
+            actual = actual.reshape(0, expected.shape[1])
+        elif not len(expected):
+            expected = expected.reshape(0, actual.shape[1])
         labels = np.arange(len(expected))[:, None] if labels is None else labels
         channel = Channel(name, expected, names, labels, lane)
         channel.compare(actual, unknown)

