@@ -75,6 +75,16 @@ def test_residual_can_overflow(dataflow):
                 golden_layer(weight, activation, **options)
 
 
+@dataflows
+def test_residual_must_fit_itself(dataflow):
+    """The core takes it as a word of PSUM_BITS, whatever the sum with it comes to."""
+    weight, activation = np.full((1, 1, 1, 1), -1, np.int32), np.ones((1, 1, 1), np.int32)
+    options = {"stride": 1, "padding": 0, "configuration": configuration(), "dataflow": dataflow}
+    with pytest.raises(sfp.PsumOverflow, match=r"residual\[0, 0, 0\] is 32768.*PSUM_BITS = 17 would suffice"):
+        golden_layer(weight, activation, residual=np.full((1, 1, 1), 2**15, np.int32), **options)
+
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(Dataflow), st.integers(11, 14), st.integers(0, 2**32 - 1))
 def test_overflow_is_raised_exactly_when_a_running_sum_leaves_the_range(dataflow, psum_bits, seed):
