@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -236,12 +237,10 @@ def main(words: list[str] | None = None) -> int:
         for row in rows:
             if row.failure:
                 failed += 1
-                console.print(f"\n[bold red]FAIL[/] {row.layer.task.title}", style="")
-                console.print(
-                    f"{row.failure}\nreplay: {replay(row.layer, checkpoint, settings, sim, c, parsed.stalls)}",
-                    markup=False,
-                    soft_wrap=True,
-                )
+                title = row.layer.task.title
+                told = row.failure.removeprefix(f"{title}: ")
+                again = replay(row.layer, checkpoint, settings, sim, c, parsed.stalls)
+                console.print(f"\n[bold red]FAIL[/] {title}: {escape(told)}\nreplay: {escape(again)}", soft_wrap=True)
     compared = sum(o.measured["compared"] for o in outcomes.values() if o.measured)
     worst = max(layer.recovery_error for layer in everything)
     console.print(

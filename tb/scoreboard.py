@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SHOWN = 8  # mismatches written out; the rest is counted
+SHOWN = 8  # mismatches written out of the first channel that has any; the rest is counted
+SHOWN_AFTER = 2  # of later channels: mostly consequences
 
 
 class Mismatch(AssertionError):
@@ -33,7 +34,7 @@ class Channel:
             return f"word {word}"
         return ", ".join(f"{name} {value}" for name, value in zip(self.names, self.labels[word], strict=True))
 
-    def compare(self, actual: np.ndarray, unknown: np.ndarray | None = None) -> None:
+    def compare(self, actual: np.ndarray, unknown: np.ndarray | None = None, shown: int = SHOWN) -> None:
         """Compare [words, lanes]; a missing or an extra word is a mismatch of each of its lanes, and so is an X."""
         words = min(len(actual), len(self.expected))
         unknown = np.zeros(actual.shape, bool) if unknown is None else unknown
@@ -42,13 +43,13 @@ class Channel:
         self.compared = words * lanes
         difference = abs(len(actual) - len(self.expected))
         self.mismatches = len(wrong) + difference * lanes
-        for word, lane in wrong[:SHOWN]:
+        for word, lane in wrong[:shown]:
             self.report.append(
                 f"{self.name} mismatch: {self.coordinates(word)}, {self.lane} {lane}: "
                 f"expected {self.expected[word, lane]}, got {'X' if unknown[word, lane] else actual[word, lane]}"
             )
-        if len(wrong) > SHOWN:
-            self.report.append(f"... and {len(wrong) - SHOWN} more of {self.name}")
+        if len(wrong) > shown:
+            self.report.append(f"... and {len(wrong) - shown} more of {self.name}")
         if len(actual) > words:
             extra = ", ".join(str(list(map(int, word))) for word in actual[words : words + 2])
             self.report.append(f"{self.name}: {difference} words too many, the first: {extra}")
@@ -82,7 +83,7 @@ class Scoreboard:
             expected = expected.reshape(0, actual.shape[1])
         labels = np.arange(len(expected))[:, None] if labels is None else labels
         channel = Channel(name, expected, names, labels, lane)
-        channel.compare(actual, unknown)
+        channel.compare(actual, unknown, SHOWN_AFTER if self.mismatches else SHOWN)
         self.channels.append(channel)
         return channel
 
