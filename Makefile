@@ -43,7 +43,7 @@ bench: simulator ## measure: golden model, simulation speed, cycles and utilisat
 
 lint: $(SETUP) ## Verilator's and ruff's checks, no warnings allowed
 	@$(RUN) -m tb.hardware lint
-	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
 
 synth: synthesiser ## synthesise core with Yosys: cells, flip-flops, memory
 	@$(RUN) -m tb.hardware synth $(call options,CONFIG)

@@ -7,6 +7,7 @@ operation that needs it allows. What the operations read must be the layer's ope
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def interpret(program, c, eager: bool, signed: bool):
     wgts = unpack_lanes(wgt, lanes, c.wgt_bits)
     psums = []
     starts = [i for i, op in enumerate(s["act_op"].items) if op[2]] + [len(act)]
-    for index, (begin, end) in enumerate(zip(starts, starts[1:], strict=False)):
+    for index, (begin, end) in enumerate(itertools.pairwise(starts)):
         assert s["act_op"].items[end - 1][3], "a pass that does not end with last"
         if program.psum_names == OS_PSUM:
             psums.append(acts[begin:end].T @ wgts[begin:end])
@@ -130,7 +131,7 @@ def test_strided_out_positions_are_not_written():
 
 def test_memory_too_small_is_named():
     small = dataclasses.replace(configuration("course_8x8"), act_depth=20)
-    with pytest.raises(ProgramError, match="ACT_DEPTH = 20 of course_8x8 .* needs 24"):
+    with pytest.raises(ProgramError, match=r"ACT_DEPTH = 20 of course_8x8 .* needs 24"):
         compile_layer(
             np.ones((8, 8, 3, 3), int), np.ones((8, 8, 8), int), stride=1, padding=1, configuration=small,
             dataflow=Dataflow.weight_stationary,

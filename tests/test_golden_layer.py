@@ -84,7 +84,6 @@ def test_residual_must_fit_itself(dataflow):
         golden_layer(weight, activation, residual=np.full((1, 1, 1), 2**15, np.int32), **options)
 
 
-
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(Dataflow), st.integers(11, 14), st.integers(0, 2**32 - 1))
 def test_overflow_is_raised_exactly_when_a_running_sum_leaves_the_range(dataflow, psum_bits, seed):
