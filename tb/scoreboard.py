@@ -75,7 +75,7 @@ class Scoreboard:
     def compare(
         self, name: str, expected, actual, *, names=("word",), labels=None, lane="column", unknown=None
     ) -> Channel:
-        """Compare two arrays [words, lanes] (or [words]) under these coordinates; ``unknown`` marks X [words, lanes]."""
+        """Compare two arrays [words, lanes] (or [words]) under these coordinates; ``unknown`` marks X values."""
         expected, actual = _table(expected), _table(actual)
         if not len(actual):
             actual = actual.reshape(0, expected.shape[1])
