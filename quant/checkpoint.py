@@ -10,6 +10,7 @@ import os
 import pickle
 import pickletools
 import re
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,17 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
                 "torch.save({'state_dict': model.state_dict()}, path) writes it"
             ) from error
         raise CheckpointError(_unreadable(path, error)) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, UnicodeDecodeError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        struct.error,
+    ) as error:
         raise CheckpointError(_unreadable(path, error)) from error
     checkpoint = _with_state_dict(path, checkpoint)
     _refuse_not_finite(path, checkpoint["state_dict"])
