@@ -20,7 +20,7 @@ from quant import cli
 from quant.capture import quantised_layers
 from quant.checkpoint import META_FORMAT, read_checkpoint, write_checkpoint
 from quant.data import load_data
-from quant.errors import CheckpointError
+from quant.errors import CheckpointError, DataError
 from quant.evaluation import evaluate
 from quant.files import write_whole
 from quant.network import Network, load_network
@@ -32,7 +32,7 @@ def convert(
     source: str | Path,
     out: Path,
     *,
-    measure: bool = False,
+    measure: bool | str = False,
     data_root: str | None = None,
     dataset: str | None = None,
     note: str | None = None,
@@ -40,8 +40,9 @@ def convert(
 ) -> str:
     """Write checkpoint ``source`` to ``out`` in the form that ``out``'s name says; returns a line that says what came.
 
-    measure: measure the accuracy on the test split of ``dataset`` (by default the checkpoint's) and store it in place
-        of the stored one. dataset, note: replace those of the metadata.
+    measure: measure the accuracy and store it in place of the stored one: on the test split of the network's data set,
+        or of the one named here (a folder of CIFAR-10's images, say, whose path is not to be stored).
+    dataset, note: replace those of the metadata.
     options: those of :func:`~quant.network.load_network`.
     CheckpointError where ``source`` cannot be read, or its integers cannot be stored.
     """
@@ -49,7 +50,10 @@ def convert(
     content = read_checkpoint(network.path)
     fields = _fields(network, content, note)
     if measure:
-        test = load_data(network.dataset, data_root).test
+        data = load_data(network.dataset if measure is True else measure, data_root)
+        if tuple(data.classes) != network.classes:
+            raise DataError(f"{data.name} has the classes {', '.join(data.classes)}, not those of the network")
+        test = data.test
         fields |= {"accuracy": evaluate(network.model, DataLoader(test, 256)).accuracy, "test_images": len(test)}
     if out.suffix == SUFFIX:
         write_whole(out, pack(network.model, fields))
@@ -103,8 +107,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m quant.pack", description="Packed checkpoints, from and to.")
     parser.add_argument("checkpoint", help="a checkpoint file of either form, or the name of a shipped one")
     parser.add_argument("out", type=Path, help=f"the file to write: *{SUFFIX} packed, else the course's form")
-    parser.add_argument("--measure", action="store_true", help="measure the accuracy and store it")
-    parser.add_argument("--data", help="data set to store (and to measure on), in place of the checkpoint's")
+    parser.add_argument(
+        "--measure", nargs="?", const=True, metavar="DATA", help="measure the accuracy (on DATA) and store it"
+    )
+    parser.add_argument("--data", help="name of the data set to store, in place of the checkpoint's")
     parser.add_argument("--data-root", help="folder of CIFAR-10 [$QUANT_DATA, else data]")
     parser.add_argument("--note", help="text to store, such as 'accuracy on JPEG-recompressed images'")
     cli.add_bits_overrides(parser)
@@ -113,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
         convert(
             options.checkpoint,
             options.out,
-            measure=options.measure,
+            measure=options.measure or False,
             data_root=options.data_root,
             dataset=options.data,
             note=options.note,

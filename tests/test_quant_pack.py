@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from quant import cli, pack
 from quant.checkpoint import read_checkpoint
 from quant.checkpoints import SHIPPED
-from quant.errors import CheckpointError
+from quant.errors import CheckpointError, DataError
 from quant.evaluation import evaluate
 from quant.latent import latent_weight, quantised_integers
 from quant.layers import QuantConv2d
@@ -191,6 +191,30 @@ def test_measured_accuracy_and_note(tmp_path, capsys):
 
     network = load_network(out)
     assert evaluate(network.model, DataLoader(load_data("digits").test, 256)).accuracy == network.accuracy
+
+
+def test_measured_on_a_folder_whose_path_is_not_stored(tmp_path):
+    from torch.utils.data import DataLoader
+
+    from quant._torchvision import torchvision
+    from quant.data import load_data
+
+    torchvision()
+    from torchvision.transforms.functional import to_pil_image
+
+    for split in ("train", "test"):
+        for name in map(str, range(10)):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            to_pil_image(torch.full((3, 32, 32), int(name) / 10)).save(folder / "0.png")
+    out = tmp_path / "a.safetensors"
+    pack.convert("resnet20_digits", out, measure=f"folder:{tmp_path}")
+    network, meta = load_network(out), read_checkpoint(out)["meta"]
+    expected = evaluate(network.model, DataLoader(load_data(f"folder:{tmp_path}").test, 10)).accuracy
+    assert network.accuracy == expected < 90
+    assert network.dataset == "digits" and meta["test_images"] == 10
+    with pytest.raises(DataError, match="not those of the network"):
+        pack.convert(course_file(tmp_path / "course.pth", SPEC), out, measure="digits")
 
 
 def test_every_changed_byte_is_found(tmp_path, packed_file):
