@@ -32,11 +32,11 @@ golden: $(SETUP) ## write golden files: LAYER=features.27 IMAGE=0 OUT=golden/ FO
 	@$(RUN) -m golden_model.export --checkpoint '$(or $(CHECKPOINT),vgg16_digits)' --layer '$(or $(LAYER),features.27)' \
 	    --out '$(or $(OUT),golden)' $(call options,IMAGE DATA CONFIG DATAFLOW FORMAT)
 
-train: $(SETUP) ## train a network: MODEL=vgg16 DATA=digits EPOCHS=60 OUT=runs/vgg16 TRAIN_ARGS="--width 0.25"
-	@$(RUN) -m quant.train --out '$(or $(OUT),runs/$(or $(MODEL),vgg16))' $(call options,MODEL DATA EPOCHS SEED) $(TRAIN_ARGS)
+train: $(SETUP) ## train a network: RECIPE=vgg16_w4a4 DATA=cifar10, or MODEL=vgg16 EPOCHS=60 TRAIN_ARGS="--width 0.25"
+	@$(RUN) -m quant.train --out '$(or $(OUT),runs/$(or $(RECIPE),$(MODEL),vgg16))' $(call options,RECIPE MODEL DATA EPOCHS SEED) $(TRAIN_ARGS)
 
-eval: $(SETUP) ## accuracy of a checkpoint, and each layer's recovery error and psum range
-	@$(RUN) -m quant.eval $(call options,CHECKPOINT DATA)
+eval: $(SETUP) ## accuracy of a checkpoint; recovery error, psums and histograms of each layer; PLOTS=dir for pictures
+	@$(RUN) -m quant.eval $(call options,CHECKPOINT DATA PLOTS)
 
 bench: simulator ## measure: golden model, simulation speed, cycles and utilisation of each layer
 	@$(RUN) -m tb.bench

@@ -8,10 +8,12 @@ integers that the accelerator multiplies. What to import from where:
 ``quant.layers``          :class:`~quant.layers.QuantConv2d`
 ``quant.models``          ``vgg16_quant``, ``resnet20_quant``, :class:`~quant.models.ModelSpec`
 ``quant.data``            the data sets ``digits``, ``cifar10``, ``folder:PATH``
+``quant.recipes``         the named training recipes of ``recipes.toml``
 ``quant.checkpoint``      safe reading and atomic writing of checkpoint files
+``quant.packed``          the packed form: integers at their bit width in safetensors, no pickle
 ``quant.network``         :func:`~quant.network.load_network`: checkpoint file -> model with its metadata
 ``quant.capture``         :func:`~quant.capture.capture`: network, layers, image -> integer operands
 ``quant.checkpoints``     the checkpoints that ship with the package
-``python -m quant.train``, ``quant.eval``, ``quant.export``   the commands
+``python -m quant.train``, ``quant.eval``, ``quant.pack``, ``quant.export``   the commands
 ========================  ==========================================================================================
 """

@@ -2,7 +2,7 @@
 
 A checkpoint is a dictionary with the course's keys ``epoch``, ``state_dict``, ``best_prec`` (per cent), ``optimizer``.
 Files written here add ``meta`` (plain values: model, data set, accuracy), and those that training can resume from add
-``scheduler`` and ``rng``.
+``scheduler`` and ``rng``. The packed form of a checkpoint (:mod:`quant.packed`) is read here too.
 """
 
 import io
@@ -10,7 +10,7 @@ import os
 import pickle
 import pickletools
 import re
-import tempfile
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from quant.errors import CheckpointError, UnsafeCheckpointError
+from quant.files import write_whole
+from quant.packed import looks_packed, read_packed
 
 META_FORMAT = 1
 # What numpy scalars in a checkpoint (a best_prec, say) need; they build numbers and run nothing else.
@@ -27,32 +29,10 @@ _SAFE_GLOBALS = [np._core.multiarray.scalar, np.dtype, *{type(np.dtype(kind)) fo
 
 
 def write_checkpoint(path: str | os.PathLike, checkpoint: dict[str, Any]) -> None:
-    """Write ``checkpoint`` to ``path`` so that the file holds the old content or the new, never a part.
-
-    The bytes go to a temporary file in the same folder, are flushed to disk, and take the name in one step. Whatever
-    stops the write (full disk, interrupt), the temporary file is removed and the old file stays.
-    """
-    path = Path(path)
+    """Write ``checkpoint`` to ``path`` so that the file holds the old content or the new, never a part."""
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes files private; a checkpoint is an ordinary file
-        Path(temporary).replace(path)
-    except BaseException:  # KeyboardInterrupt too
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_whole(path, buffer.getbuffer())
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
@@ -60,12 +40,17 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
 
     Only tensors and plain values are read (``weights_only=True``): a file that names code to run raises
     UnsafeCheckpointError and runs nothing. CheckpointError where the file is missing, cut short, not a checkpoint, or
-    holds NaN or infinite weights. A file that is a bare state dict is accepted.
+    holds NaN or infinite weights. A file that is a bare state dict is accepted, and so is a packed one
+    (:mod:`quant.packed`), whose dictionary also has ``integers``.
     """
     path = Path(path)
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
         raise CheckpointError(f"checkpoint {path} {what}")
+    if looks_packed(path):
+        checkpoint = read_packed(path)
+        _refuse_not_finite(path, checkpoint["state_dict"])
+        return checkpoint
     try:
         with torch.serialization.safe_globals(_SAFE_GLOBALS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read raises
@@ -78,7 +63,17 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
                 "torch.save({'state_dict': model.state_dict()}, path) writes it"
             ) from error
         raise CheckpointError(_unreadable(path, error)) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, UnicodeDecodeError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        struct.error,
+    ) as error:
         raise CheckpointError(_unreadable(path, error)) from error
     checkpoint = _with_state_dict(path, checkpoint)
     _refuse_not_finite(path, checkpoint["state_dict"])

@@ -32,6 +32,11 @@ def _channels_or_none(text: str) -> int | None:
     return None if text == "none" else int(text)
 
 
+def name_or_none(text: str) -> str | None:
+    """Argument type: 'none' is None."""
+    return None if text == "none" else text
+
+
 def _yes_or_no(text: str) -> bool:
     if text not in ("yes", "no"):
         raise argparse.ArgumentTypeError(f"must be yes or no, got {text!r}")
@@ -67,24 +72,26 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
             dest=f"spec_{field.name}",
             metavar="VALUE",
             type=kind,
-            default=field.default,
+            default=argparse.SUPPRESS,
             help=f"{text} [{field.default}]",
         )
 
 
-def spec_from(arguments: argparse.Namespace, num_classes: int) -> ModelSpec:
-    """The ModelSpec that the options describe. QuantError where a value is out of range."""
-    values = {name.removeprefix("spec_"): value for name, value in vars(arguments).items() if name.startswith("spec_")}
+def spec_from(arguments: argparse.Namespace, num_classes: int, base: dict | None = None) -> ModelSpec:
+    """The ModelSpec with ``base``'s fields and, before them, the options'. QuantError where a value is out of range."""
+    given = {name.removeprefix("spec_"): value for name, value in vars(arguments).items() if name.startswith("spec_")}
     try:
-        return ModelSpec(**values, num_classes=num_classes)
+        return ModelSpec.from_dict({**(base or {}), **given, "num_classes": num_classes})
     except ValueError as error:
         raise QuantError(str(error)) from error
 
 
-def add_data_options(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """Which data set, where, and how it is read. default None: the one that the checkpoint names."""
+def add_data_options(
+    parser: argparse.ArgumentParser, default: str | None, otherwise: str = "as the checkpoint says"
+) -> None:
+    """Which data set, where, and how it is read. default None: what ``otherwise`` says."""
     group = parser.add_argument_group("data")
-    group.add_argument("--data", default=default, help=f"{', '.join(NAMES)} [{default or 'as the checkpoint says'}]")
+    group.add_argument("--data", default=default, help=f"{', '.join(NAMES)} [{default or otherwise}]")
     group.add_argument("--data-root", help="folder of CIFAR-10 [$QUANT_DATA, else data]")
     group.add_argument("--download", action="store_true", help="fetch CIFAR-10 if it is not there")
     group.add_argument("--workers", type=int, default=0, help="processes that load images [0]")

@@ -1,13 +1,17 @@
-"""Accuracy and capture check of a checkpoint: ``python -m quant.eval --checkpoint vgg16_digits``.
+"""Fidelity report of a checkpoint: ``python -m quant.eval --checkpoint vgg16_digits``.
 
-Prints the test accuracy by class, and for every quantised layer how well its integers recover the float psum and how
-many bits its psums take. Exit code 1 where a layer's mean recovery error reaches 1e-3.
+Prints the test accuracy of the fake-quantised network, and for every quantised layer how well its integers recover the
+float psum, which psums occur and how many bits they take, and how often each weight and activation integer occurs. Exit
+code 1 where a layer's mean recovery error reaches 1e-3. ``--plots DIR`` draws the same as PNG files.
 """
 
 import argparse
 from collections import defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
@@ -18,7 +22,9 @@ from quant.checkpoints import SHIPPED
 from quant.data import DataSet, load_data
 from quant.errors import QuantError
 from quant.evaluation import Evaluation, evaluate
+from quant.histogram import count, plot_histograms, plot_psums, sparkline
 from quant.network import Network, load_network
+from quant.quantizers import activation_range, weight_levels
 
 RECOVERY_LIMIT = 1e-3
 EXIT_NOT_RECOVERED = 1
@@ -33,8 +39,13 @@ class LayerSummary:
     max_error: float = 0.0
     low: int = 0  # extremes of psum and, where there is one, psum + residual
     high: int = 0
+    lowest: int = 0  # what sums of these weights can reach with any input, part sums included; no residual
+    highest: int = 0
     clipped: int = 0
     activations: int = 0
+    weight_counts: np.ndarray | None = None  # int64, how often each integer occurs, from -(2^(w_bits-1)-1) on
+    activation_counts: np.ndarray | None = None  # over all images
+    activation_low: int = 0
     zero_images: list[int] = field(default_factory=list)  # images whose activations in this layer are all 0
 
     def add(self, operands: LayerOperands) -> None:
@@ -46,6 +57,15 @@ class LayerSummary:
         sums = [psum] if operands.residual is None else [psum, psum + operands.residual]
         self.low = min(self.low, *(int(values.min()) for values in sums))
         self.high = max(self.high, *(int(values.max()) for values in sums))
+        low, high = activation_range(operands.a_bits, operands.a_signed)
+        products = np.stack([operands.weight * low, operands.weight * high]).reshape(2, len(operands.weight), -1)
+        self.lowest = int(products.min(0).clip(max=0).sum(1).min())
+        self.highest = int(products.max(0).clip(min=0).sum(1).max())
+        top = weight_levels(operands.w_bits)
+        self.weight_counts = count(operands.weight, -top, top)
+        seen = count(operands.activation, low, high)
+        self.activation_counts = seen if self.activation_counts is None else self.activation_counts + seen
+        self.activation_low = low
         self.clipped += operands.clipped
         self.activations += operands.activation.size
         if not operands.activation.any():
@@ -53,8 +73,17 @@ class LayerSummary:
 
     @property
     def psum_bits(self) -> int:
-        """Bits of the two's complement range that holds low..high."""
-        return max(self.high.bit_length(), (-self.low - 1).bit_length() if self.low < 0 else 0) + 1
+        """Bits of the two's complement range that holds low..high: what PSUM_BITS must be for these images."""
+        return _bits(self.low, self.high)
+
+    @property
+    def safe_bits(self) -> int:
+        """Bits that hold every sum of these weights with any input (a residual left out)."""
+        return _bits(self.lowest, self.highest)
+
+
+def _bits(low: int, high: int) -> int:
+    return max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1
 
 
 def summarise_layers(network: Network, data: DataSet, images: range) -> dict[str, LayerSummary]:
@@ -67,26 +96,57 @@ def summarise_layers(network: Network, data: DataSet, images: range) -> dict[str
 
 
 def _class_table(evaluation: Evaluation, classes: tuple[str, ...]) -> Table:
-    table = Table("class", "correct", "images", "per cent", title="Test accuracy by class")
+    table = Table("class", "correct", "images", "per cent", title="Test accuracy by class", box=box.SIMPLE_HEAD)
     for name, correct, total in zip(classes, evaluation.correct.tolist(), evaluation.total.tolist(), strict=True):
         table.add_row(name, str(correct), str(total), f"{100 * correct / max(1, total):.1f}")
     return table
 
 
-def _layer_table(summaries: dict[str, LayerSummary], images: int) -> Table:
-    columns = ("layer", "weights on input", "mean error", "max error", "psum (+ residual)", "bits", "clipped")
-    table = Table(*columns, title=f"Recovery of the float psum from integers, {images} images")
+def _recovery_table(summaries: dict[str, LayerSummary], images: int) -> Table:
+    table = Table(
+        "layer", "mean error", "max error", "psum (+residual)", "bits", "any", "clipped", box=box.SIMPLE_HEAD, padding=0
+    )
+    table.title = f"Psums recovered from integers, {images} images. bits: PSUM_BITS needed"
+    table.caption = "any: bits that hold the sums of any input whatever, before the residual"
     for name, summary in summaries.items():
         table.add_row(
             name,
-            summary.shape,
             f"{summary.mean_error:.1e}",
             f"{summary.max_error:.1e}",
-            f"{summary.low} .. {summary.high}",
+            f"{summary.low}..{summary.high}",
             str(summary.psum_bits),
+            str(summary.safe_bits),
             f"{100 * summary.clipped / summary.activations:.2f} %",
         )
     return table
+
+
+def _histogram_table(summaries: dict[str, LayerSummary], images: int) -> Table:
+    table = Table("layer", "weights", "zero", "activations", "zero", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.title = f"How often each integer occurs, lowest first, {images} images"
+    table.caption = "height: square root of the share"
+    for name, summary in summaries.items():
+        weights, activations = summary.weight_counts, summary.activation_counts
+        table.add_row(
+            name,
+            sparkline(weights),
+            f"{100 * weights[len(weights) // 2] / weights.sum():.0f} %",
+            sparkline(activations),
+            f"{100 * activations[-summary.activation_low] / activations.sum():.0f} %",
+        )
+    return table
+
+
+def plot_report(folder: Path, title: str, summaries: dict[str, LayerSummary]) -> list[Path]:
+    """Write ``weights.png``, ``activations.png`` and ``psums.png`` to ``folder``; returns their paths."""
+    weights = {name: (-(len(s.weight_counts) // 2), s.weight_counts) for name, s in summaries.items()}
+    activations = {name: (s.activation_low, s.activation_counts) for name, s in summaries.items()}
+    psums = {name: (s.low, s.high, s.lowest, s.highest) for name, s in summaries.items()}
+    return [
+        plot_histograms(folder / "weights.png", f"{title}: weight integers", weights),
+        plot_histograms(folder / "activations.png", f"{title}: activation integers", activations),
+        plot_psums(folder / "psums.png", f"{title}: psums", psums),
+    ]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,6 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m quant.eval", description="Accuracy and capture check.")
     parser.add_argument("--checkpoint", default=next(iter(SHIPPED)), help=f"a file, or {' or '.join(SHIPPED)}")
     parser.add_argument("--images", type=int, default=4, help="test images whose layers are captured [4]")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw histograms and psum ranges as PNG files there")
     parser.add_argument("--batch-size", type=int, default=256)
     cli.add_bits_overrides(parser)
     cli.add_device_option(parser)
@@ -112,14 +173,18 @@ def main(arguments: list[str] | None = None) -> int:
     images = range(min(options.images, len(data.test)))
     summaries = summarise_layers(network, data, images)
 
-    console = Console(width=None if Console().is_terminal else 120)
+    console = Console(width=80, legacy_windows=False)
     console.print(_class_table(evaluation, data.classes))
     if summaries:
-        console.print(_layer_table(summaries, len(images)))
+        console.print(_recovery_table(summaries, len(images)))
+        console.print(_histogram_table(summaries, len(images)))
+        if options.plots:
+            title = f"{Path(options.checkpoint).name}, {len(images)} images of {data.name}"
+            print("plots:", *plot_report(options.plots, title, summaries))
     stored = "" if network.accuracy is None else f" (stored in the checkpoint: {network.accuracy:.2f} %)"
     print(
         f"{network.name} width {network.width:g}, {network.w_bits}-bit weights, {network.a_bits}-bit activations, "
-        f"{data.name}: test accuracy {evaluation.accuracy:.2f} %{stored}"
+        f"{data.name}:\ntest accuracy {evaluation.accuracy:.2f} %{stored}"
     )
     lost = [name for name, summary in summaries.items() if not summary.mean_error < RECOVERY_LIMIT]
     if lost:

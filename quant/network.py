@@ -14,7 +14,7 @@ from quant.data import CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD
 from quant.errors import CheckpointError
 from quant.layers import QuantConv2d
 from quant.models import ModelSpec
-from quant.recognise import recognise
+from quant.recognise import fits_w_bits, recognise
 
 COURSE_DATA = "cifar10"
 
@@ -69,7 +69,7 @@ def load_network(
 ) -> Network:
     """Load a checkpoint of ``python -m quant.train`` or of the course.
 
-    checkpoint: a path, or the name of a shipped one (``vgg16_digits``, ``resnet20_digits``).
+    checkpoint: a path, packed or not, or the name of a shipped one (``vgg16_digits``, ``resnet20_digits``).
     dataset: replaces the data set that the checkpoint names (course files name none: cifar10).
     w_bits, a_bits: replace what the checkpoint says or suggests; a course file does not tell its activation bits (4 is
         assumed), so one with 2-bit activations needs ``a_bits=2``.
@@ -87,7 +87,13 @@ def load_network(
             spec = spec or recognise(state)
         else:
             spec = spec or _spec_of(meta)
+        if "integers" in content:
+            _refuse_other_bits(_spec_of(content["meta"]), spec, content["integers"], w_bits, a_bits)
         spec = replace(spec, w_bits=w_bits or spec.w_bits, a_bits=a_bits or spec.a_bits)
+        if not fits_w_bits(state, spec.w_bits):
+            raise CheckpointError(
+                f"its weight_q are not multiples of {spec.w_bits}-bit steps: other weight bits made it"
+            )
         model = spec.build()
         load_state(model, state)
         return Network(
@@ -104,6 +110,21 @@ def load_network(
         raise CheckpointError(f"checkpoint {path} cannot be loaded: its metadata lacks {error}") from error
     except (ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"checkpoint {path} cannot be loaded: {error}") from error
+
+
+def _refuse_other_bits(
+    stored: ModelSpec, spec: ModelSpec, integers: dict[str, Tensor], w_bits: int | None, a_bits: int | None
+) -> None:
+    """A packed network's integers are what they are: CheckpointError where other bits or layers are asked for."""
+    asked = {"w_bits": w_bits or spec.w_bits, "a_bits": a_bits or spec.a_bits}
+    for name, value in asked.items():
+        if value != getattr(stored, name):
+            raise CheckpointError(f"it is packed with {name} {getattr(stored, name)}, which cannot be read as {value}")
+    built = {name for name, layer in spec.build().named_modules() if isinstance(layer, QuantConv2d)}
+    if different := sorted(built ^ set(integers)):
+        raise CheckpointError(
+            f"it is packed with other quantised layers than {spec.name} has: {', '.join(different[:3])}"
+        )
 
 
 def _spec_of(meta: dict[str, Any]) -> ModelSpec:

@@ -113,6 +113,8 @@ def quantise_activation(x: Tensor, alpha: Tensor, bits: int, signed: bool = Fals
     Unsigned: the course's quantiser, and also clamped at 0 from below, which changes nothing after a ReLU but makes
     the range 0..2^bits-1 hold for every input. Signed: clamped to two's complement of ``bits`` bits.
     """
+    if x.dtype in (torch.float16, torch.bfloat16):  # of mixed precision: too coarse to find the nearest level in
+        x = x.float()
     low, high = activation_range(bits, signed)
     return _ActivationClipRound.apply(x, alpha, activation_levels(bits), low, high)
 

@@ -41,19 +41,29 @@ def infer_w_bits(state: dict[str, Tensor]) -> int | None:
 
     A sample of every layer decides. None where no ``weight_q`` is stored, all are 0, or none fits.
     """
+    values = _sampled_levels(state)
+    return None if values is None else next((b for b in range(MIN_BITS, MAX_BITS + 1) if _are_levels(values, b)), None)
+
+
+def fits_w_bits(state: dict[str, Tensor], bits: int) -> bool:
+    """Whether the stored ``weight_q`` can be those of ``bits``-bit weights; yes where they tell nothing."""
+    values = _sampled_levels(state)
+    return values is None or _are_levels(values, bits) or infer_w_bits(state) is None
+
+
+def _sampled_levels(state: dict[str, Tensor]) -> Tensor | None:
+    """|weight_q / wgt_alpha| of a sample of every layer, float64; None where there is no ``weight_q`` but 0."""
     fractions = []
     for name, weight_q in state.items():
         alpha = state.get(name.removesuffix("weight_q") + "weight_quant.wgt_alpha")
         if name.endswith(".weight_q") and alpha is not None and weight_q.any():
             fractions.append((weight_q.flatten()[:SAMPLE] / alpha).double())
-    if not fractions:
-        return None
-    values = torch.cat(fractions).abs()
-    for bits in range(MIN_BITS, MAX_BITS + 1):
-        steps = values * weight_levels(bits)
-        if (steps - steps.round()).abs().max() < 1e-3 and values.max() < 1 + 1e-3:
-            return bits
-    return None
+    return torch.cat(fractions).abs() if fractions else None
+
+
+def _are_levels(values: Tensor, bits: int) -> bool:
+    steps = values * weight_levels(bits)
+    return bool((steps - steps.round()).abs().max() < 1e-3 and values.max() < 1 + 1e-3)
 
 
 def _recognise_vgg(state: dict[str, Tensor], bits: dict[str, int]) -> ModelSpec:

@@ -1,10 +1,10 @@
-"""The checkpoints that ship with the package; README.md beside this file says how each was trained."""
+"""The checkpoints that ship with the package, packed; README.md beside this file says how each was trained."""
 
 import os
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SHIPPED = {name: FOLDER / f"{name}.pth" for name in ("vgg16_digits", "resnet20_digits")}
+SHIPPED = {name: FOLDER / f"{name}.safetensors" for name in ("vgg16_digits", "resnet20_digits")}
 
 
 def default_checkpoint(model: str = "vgg16") -> Path:

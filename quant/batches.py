@@ -1,0 +1,134 @@
+"""Whole data splits on the training device, with augmentation of a batch at a time.
+
+CIFAR-10's 50,000 images are 150 MB as bytes, so they stay on the GPU (or in memory), and an epoch is no longer bound by
+the processes that decode and shake images one by one. All randomness comes from one generator.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from quant.data import SIZE, DataSet
+from quant.errors import DataError
+
+PAD = 4  # pixels that a crop may move, as in the seeds
+HOLE = 12  # side of the square that 'strong' blanks
+JITTER = 0.2  # 'strong': brightness and contrast change by up to this share
+AUGMENTATIONS = ("dataset", "none", "light", "strong")
+
+
+def pixels_of(split: Dataset) -> tuple[Tensor, Tensor]:
+    """All images [N, 3, 32, 32] and labels int64 [N] of a data set's split, before its transform.
+
+    uint8 where the images are stored as bytes, else float32 in 0..1. DataError where the kind of split is not known.
+    """
+    if isinstance(split, Subset):
+        # What is not wanted is not decoded either.
+        parent = split.dataset
+        if hasattr(parent, "samples"):
+            return _decoded(parent, [parent.samples[index] for index in split.indices])
+        images, labels = pixels_of(parent)
+        chosen = torch.as_tensor(list(split.indices))
+        return images[chosen], labels[chosen]
+    if hasattr(split, "samples"):  # torchvision's ImageFolder
+        return _decoded(split, split.samples)
+    if hasattr(split, "images") and hasattr(split, "labels"):  # tensors in memory
+        return split.images, split.labels
+    if hasattr(split, "data") and hasattr(split, "targets"):  # torchvision's CIFAR10: [N, 32, 32, 3]
+        return torch.from_numpy(split.data).permute(0, 3, 1, 2).contiguous(), torch.as_tensor(split.targets)
+    raise DataError(f"the images of a {type(split).__name__} cannot be held in memory; train with --augment dataset")
+
+
+def _decoded(folder: Dataset, samples: list[tuple[str, int]]) -> tuple[Tensor, Tensor]:
+    """Image files as bytes, resized where they are not 32x32."""
+
+    def read(sample: tuple[str, int]) -> np.ndarray:
+        image = folder.loader(sample[0])
+        return np.asarray(image if image.size == (SIZE, SIZE) else image.resize((SIZE, SIZE), 2))
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        images = torch.from_numpy(np.stack(list(pool.map(read, samples, chunksize=64))))
+    return images.permute(0, 3, 1, 2).contiguous(), torch.tensor([label for _, label in samples])
+
+
+class Batches:
+    """Iterates over (images float32 [B, 3, 32, 32], normalised, channels last; labels int64 [B]) on ``device``.
+
+    augment: 'none'; 'light': crop after padding by 4, mirror (not for digits, whose mirror images are no digits);
+        'strong': that, a blank square, brightness and contrast.
+    generator: on ``device``; None: in order, without augmentation, the last batch included. With one: shuffled, whole
+        batches only.
+    """
+
+    def __init__(
+        self,
+        split: Dataset,
+        data: DataSet,
+        batch_size: int,
+        device: torch.device,
+        augment: str = "none",
+        generator: torch.Generator | None = None,
+    ):
+        images, labels = pixels_of(split)
+        self.images, self.labels = images.to(device), labels.to(device)
+        self.batch_size, self.device, self.augment, self.generator = batch_size, device, augment, generator
+        self.mirror = data.name != "digits"
+        self.mean = torch.tensor(data.mean, device=device)[:, None, None]
+        self.std = torch.tensor(data.std, device=device)[:, None, None]
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.labels), self.batch_size)
+        return whole + (self.generator is None and rest > 0)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        count = len(self.labels)
+        if self.generator is None:
+            order = torch.arange(count, device=self.device)
+        else:
+            order = torch.randperm(count, generator=self.generator, device=self.device)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            yield self._prepared(self.images[chosen]), self.labels[chosen]
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        if self.generator is None or self.augment == "none":
+            return self._normalised(images).contiguous(memory_format=torch.channels_last)
+        images = self._normalised(self._cropped(images))
+        return self._shaken(images) if self.augment == "strong" else images
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        return (images - self.mean) / self.std
+
+    def _random(self, count: int, high: int) -> Tensor:
+        return torch.randint(high, (count,), generator=self.generator, device=self.device)
+
+    def _cropped(self, images: Tensor) -> Tensor:
+        """Every image moved by -4..4 pixels in both directions, black coming in, and half of them mirrored."""
+        count = len(images)
+        images = F.pad(images, (PAD,) * 4)
+        pixel = torch.arange(SIZE, device=self.device)
+        rows = self._random(count, 2 * PAD + 1)[:, None] + pixel
+        mirrored = self._random(count, 2)[:, None].bool() & self.mirror
+        columns = self._random(count, 2 * PAD + 1)[:, None] + torch.where(mirrored, SIZE - 1 - pixel, pixel)
+        image = torch.arange(count, device=self.device)[:, None, None]
+        # Index tensors with a slice between put the slice's axis last, [B, 32, 32, 3]: channels last already.
+        return images[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+    def _shaken(self, images: Tensor) -> Tensor:
+        """Brightness, contrast and a blank square (the normalised mean, 0) for every image by itself."""
+        count = len(images)
+        change = 2 * JITTER * (torch.rand(2, count, 1, 1, 1, generator=self.generator, device=self.device) - 0.5)
+        centre = images.mean((1, 2, 3), keepdim=True)
+        images = (images - centre) * (1 + change[0]) + centre + change[1]
+        pixel = torch.arange(SIZE, device=self.device)
+        inside = [(pixel - self._random(count, SIZE)[:, None] + HOLE // 2) for _ in range(2)]
+        rows, columns = ((offset >= 0) & (offset < HOLE) for offset in inside)
+        return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)

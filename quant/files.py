@@ -1,0 +1,32 @@
+"""Writing a file as a whole: whatever stops the write, the name holds the old content or the new."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_whole(path: str | os.PathLike, content: bytes | memoryview) -> None:
+    """Write ``content`` to ``path`` in one step; folders are made as needed.
+
+    The bytes go to a temporary file in the same folder, are flushed to disk, and take the name in one step. Whatever
+    stops the write (full disk, interrupt), the temporary file is removed and the old file stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes files private; these are ordinary files
+        Path(temporary).replace(path)
+    except BaseException:  # KeyboardInterrupt too
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,78 @@
+"""The fidelity report: its figures, its width, its pictures."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Subset
+
+from quant import eval
+from quant.capture import capture
+from quant.data import load_data
+from quant.histogram import count, sparkline
+from quant.network import load_network
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """These networks are so small that threads only wait for each other, badly so where the cores are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def small_data():
+    digits = load_data("digits")
+    return replace(digits, test=Subset(digits.test, range(32)))
+
+
+def test_count():
+    assert count(np.array([[-7, 0], [0, 7]]), -7, 7).tolist() == [1, *[0] * 6, 2, *[0] * 6, 1]
+    assert count(np.array([], int), 0, 3).tolist() == [0] * 4
+    with pytest.raises(ValueError, match=r"0 \.\. 9 lie outside 0 \.\. 7"):
+        count(np.array([0, 9]), 0, 7)
+
+
+def test_sparkline():
+    assert sparkline(np.array([0, 1, 10_000])) == " ▁█"
+    assert sparkline(np.array([100, 25, 0])) == "█▄ "
+    assert sparkline(np.zeros(4, int)) == "    "
+    wide = sparkline(np.arange(1, 256))
+    assert len(wide) == 16 and wide[-1] == "█" and " " not in wide
+
+
+def test_summary_of_a_layer():
+    network = load_network("vgg16_digits")
+    operands = [capture(network, ["features.0"], image)["features.0"] for image in (0, 1)]
+    summary = eval.LayerSummary()
+    for each in operands:
+        summary.add(each)
+    assert summary.weight_counts.sum() == operands[0].weight.size
+    assert summary.activation_counts.sum() == 2 * operands[0].activation.size == summary.activations
+    assert summary.activation_low == -8 and len(summary.activation_counts) == 16
+    np.testing.assert_array_equal(
+        summary.weight_counts, [(operands[0].weight == level).sum() for level in range(-7, 8)]
+    )
+    # The most that any input of -8..7 makes of these weights, channel by channel.
+    flat = operands[0].weight.reshape(len(operands[0].weight), -1)
+    highest = max(sum(max(w * 7, w * -8, 0) for w in row) for row in flat.tolist())
+    lowest = min(sum(min(w * 7, w * -8, 0) for w in row) for row in flat.tolist())
+    assert (summary.lowest, summary.highest) == (lowest, highest)
+    assert summary.lowest <= summary.low < summary.high <= summary.highest
+    assert summary.psum_bits <= summary.safe_bits
+
+
+@pytest.mark.parametrize("name, layer", [("vgg16_digits", "features.27"), ("resnet20_digits", "layer3.0.downsample.0")])
+def test_report_fits_80_columns(monkeypatch, capsys, tmp_path, small_data, name, layer):
+    monkeypatch.setattr(eval, "load_data", lambda *_: small_data)
+    assert eval.main(["--checkpoint", name, "--images", "1", "--plots", str(tmp_path / "plots")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("plots:")) <= 80
+    assert sum(line.strip().startswith(layer) for line in lines) == 2  # recovery and histograms
+    assert any("test accuracy" in line for line in lines)
+    pictures = sorted((tmp_path / "plots").iterdir())
+    assert [path.name for path in pictures] == ["activations.png", "psums.png", "weights.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)

@@ -1,0 +1,363 @@
+"""Named recipes, data held on the device, warm start, averaged weights, distillation, and the log of a run."""
+
+import csv
+import math
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch.utils.data import Subset
+
+from quant import cli, pack, train
+from quant._torchvision import torchvision
+from quant.batches import AUGMENTATIONS, HOLE, Batches, pixels_of
+from quant.calibration import calibrate
+from quant.checkpoint import read_checkpoint
+from quant.data import DataSet, load_data
+from quant.errors import DataError, QuantError
+from quant.models import ModelSpec
+from quant.network import load_network
+from quant.provenance import commit
+from quant.quantizers import quantise_activation
+from quant.recipes import named_recipe, recipe_names
+from quant.runlog import CSV, FIELDS, PNG, plot, read_csv
+from quant.warm_start import warm_start
+
+SPEC = ModelSpec("resnet20", width=0.125, first_stage=4)
+RECIPE = train.Recipe(
+    spec=SPEC,
+    epochs=3,
+    batch_size=16,
+    seed=5,
+    warmup=1,
+    nesterov=True,
+    augment="strong",
+    calibration="mse",
+    ema=0.9,
+    clip_grad=5.0,
+    amp=True,
+    channels_last=True,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """These networks are so small that threads only wait for each other, badly so where the cores are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def small_data():
+    """64 training and 32 test digits."""
+    digits = load_data("digits")
+    return replace(digits, train=Subset(digits.train, range(64)), test=Subset(digits.test, range(32)))
+
+
+class Bytes:
+    """A split of random byte images, with the fields of torchvision's CIFAR10."""
+
+    def __init__(self, count, seed):
+        generator = torch.Generator().manual_seed(seed)
+        self.data = torch.randint(256, (count, 32, 32, 3), generator=generator, dtype=torch.uint8).numpy()
+        self.targets = [index % 10 for index in range(count)]
+
+    def __len__(self):
+        return len(self.targets)
+
+
+@pytest.fixture
+def byte_data():
+    classes = tuple("abcdefghij")
+    return DataSet("bytes", classes, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), Bytes(24, 0), Bytes(10, 1))
+
+
+def run(recipe, out, data, **options):
+    return train.train(recipe, out, data, report=lambda _: None, **options)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipes_are_complete(name, byte_data):
+    options = train._parser().parse_args(["--recipe", name])
+    recipe = train.recipe_from(options, byte_data)
+    model = recipe.spec.build()
+    assert recipe.spec.num_classes == 10 and sum(p.numel() for p in model.parameters()) > 1000
+    given, spec = named_recipe(name)
+    assert given.keys() <= {field.name for field in fields(train.Recipe)}
+    assert spec.keys() <= {field.name for field in fields(ModelSpec)}
+    bits = {"w4a4": (4, 4), "w4a2": (4, 2), "w2a4": (2, 4), "digits": (4, 4)}[name.split("_")[1]]
+    assert (recipe.spec.w_bits, recipe.spec.a_bits) == bits
+
+
+def test_the_seeds_geometries():
+    specs = {name: ModelSpec(**named_recipe(name)[1]) for name in recipe_names()}
+    assert specs["vgg16_w4a4"].squeeze == 8 and not specs["vgg16_w4a4"].squeeze_identity
+    assert specs["vgg16_w4a2"].squeeze == 16 and specs["vgg16_w4a2"].squeeze_identity
+    assert specs["resnet20_w4a4"].first_stage == specs["resnet20_w2a4"].first_stage == 16
+    assert {specs[name].width for name in specs if not name.endswith("digits")} == {1.0}
+    assert named_recipe("vgg16_w4a2")[0]["warm_start"] == "vgg16_w4a4"
+
+
+def test_command_line_overrides_the_recipe(byte_data):
+    arguments = [
+        "--recipe",
+        "vgg16_w4a2",
+        "--epochs",
+        "7",
+        "--no-amp",
+        "--squeeze",
+        "8",
+        "--teacher",
+        "none",
+        "--lr",
+        "1",
+    ]
+    recipe = train.recipe_from(train._parser().parse_args(arguments), byte_data)
+    assert (recipe.epochs, recipe.amp, recipe.lr, recipe.teacher) == (7, False, 1.0, None)
+    assert recipe.spec.squeeze == 8 and recipe.spec.a_bits == 2
+    assert recipe.nesterov and recipe.warm_start == "vgg16_w4a4"
+    plain = train.recipe_from(train._parser().parse_args([]), byte_data)
+    assert plain == train.Recipe(spec=ModelSpec(), data="bytes")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--recipe", "vgg19"], "unknown recipe 'vgg19'; recipes.toml has vgg16_digits"),
+        ([], "--out"),
+        (["--out", "x", "--augment", "mixup"], "augment must be one of dataset, none, light, strong, got 'mixup'"),
+        (["--out", "x", "--calibration", "best"], "calibration must be one of quantile, mse, none"),
+        (["--out", "x", "--ema", "1"], "ema must lie in 0..0.99999"),
+        (["--out", "x", "--warmup", "30"], "warmup must lie in 0..29"),
+        (["--out", "x", "--train-images", "0"], "--train-images must lie in 1..1433"),
+        (["--out", "x", "--warm-start", "vgg16_w4a4"], "train it first (python -m quant.train --recipe vgg16_w4a4)"),
+        (["--out", "x", "--teacher", "nowhere.pth"], "'nowhere.pth' is neither a checkpoint file nor"),
+    ],
+)
+def test_wrong_options_are_named(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit:
+        cli.run(lambda: train.main(arguments))
+    error = capsys.readouterr().err
+    assert exit.value.code == cli.EXIT_ERROR and message in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_resume_equals_uninterrupted(tmp_path, monkeypatch, small_data):
+    run(RECIPE, tmp_path / "whole", small_data)
+    original = train.Trainer.train_epoch
+
+    def interrupted(self):
+        if self.epoch == 2:
+            next(iter(self.train_loader))
+            raise KeyboardInterrupt
+        return original(self)
+
+    monkeypatch.setattr(train.Trainer, "train_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(RECIPE, tmp_path / "parts", small_data)
+    # A log that is ahead of the checkpoint, as a kill between the two writes leaves it, is put right.
+    with (tmp_path / "parts" / CSV).open("a") as file:
+        file.write("3,0,0,0,0,0,0\n")
+    monkeypatch.setattr(train.Trainer, "train_epoch", original)
+    torch.manual_seed(99)
+    run(RECIPE, tmp_path / "parts", small_data, resume=True)
+    for name in (train.LAST, train.BEST):
+        left, right = (read_checkpoint(tmp_path / folder / name) for folder in ("whole", "parts"))
+        assert left["epoch"] == right["epoch"] and left["best_prec"] == right["best_prec"]
+        for part in ("state_dict", "average"):
+            assert (part in left) == (part in right) == (part == "state_dict" or name == train.LAST)
+            for key, value in left.get(part, {}).items():
+                assert torch.equal(value, right[part][key]), key
+    logs = [[{**row, "seconds": 0} for row in read_csv(tmp_path / folder)] for folder in ("whole", "parts")]
+    assert logs[0] == logs[1] and [row["epoch"] for row in logs[0]] == [1, 2, 3]
+
+
+def test_log_and_plot(tmp_path, small_data):
+    best = run(RECIPE, tmp_path, small_data)
+    with (tmp_path / CSV).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == FIELDS and len(rows) == 3
+    rates = [float(row["lr"]) for row in rows]
+    assert rates == pytest.approx([RECIPE.lr / 2, RECIPE.lr, RECIPE.lr / 2], rel=1e-4)
+    assert max(float(row["test_accuracy"]) for row in rows) == pytest.approx(best, abs=1e-3)
+    assert all(0 < float(row["test_loss"]) < 10 and float(row["seconds"]) > 0 for row in rows)
+    picture = plot(tmp_path)
+    assert picture == tmp_path / PNG and picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_best_is_the_averaged_network(tmp_path, small_data):
+    run(replace(RECIPE, epochs=2), tmp_path, small_data)
+    last, best = read_checkpoint(tmp_path / train.LAST), read_checkpoint(tmp_path / train.BEST)
+    assert "average" in last and "average" not in best
+    assert not torch.equal(last["state_dict"]["fc.weight"], last["average"]["fc.weight"])
+    if best["epoch"] == last["epoch"]:
+        assert torch.equal(best["state_dict"]["fc.weight"], last["average"]["fc.weight"])
+    assert load_network(tmp_path / train.BEST).accuracy == best["best_prec"]
+    assert best["meta"]["commit"] == commit()
+    pack.convert(tmp_path / train.BEST, tmp_path / "small.safetensors")
+    assert read_checkpoint(tmp_path / "small.safetensors")["meta"]["recipe"]["ema"] == 0.9
+
+
+def test_training_with_every_means_learns(small_data):
+    recipe = replace(RECIPE, spec=ModelSpec("resnet20", width=0.25), epochs=8, augment="light", lr=0.1)
+    trainer = train.Trainer(recipe, small_data, torch.device("cpu"))
+    losses = [trainer.train_epoch() for _ in range(recipe.epochs)]
+    assert losses[-1] < losses[0] - 0.4
+    assert trainer.last_train[1] > 40 and not math.isnan(trainer.test()) and trainer.test_loss > 0
+
+
+def test_teacher_is_learned_from(tmp_path, small_data):
+    teacher = replace(RECIPE, epochs=1, warmup=0, ema=0.0)
+    run(teacher, tmp_path / "teacher", small_data)
+    recipe = replace(RECIPE, teacher="teacher", distill=1.0)
+    trainer = train.Trainer(recipe, small_data, torch.device("cpu"), neighbours=tmp_path)
+    before = {name: value.clone() for name, value in trainer.teacher.state_dict().items()}
+    images = torch.stack([small_data.test[i][0] for i in range(8)])
+    labels = torch.zeros(8, dtype=torch.int64)
+    with torch.no_grad():
+        scores = trainer.teacher(images)
+    assert trainer._loss(images, scores, labels).item() == pytest.approx(0, abs=1e-5)  # the labels count for nothing
+    assert trainer._loss(images, scores + torch.randn(8, 10), labels).item() > 0.01
+    trainer.train_epoch()
+    assert all(torch.equal(value, before[name]) for name, value in trainer.teacher.state_dict().items())
+    other = replace(recipe, spec=replace(SPEC, num_classes=7))
+    with pytest.raises(QuantError, match=r"teacher .* has 10 classes"):
+        train.Trainer(other, small_data, torch.device("cpu"), neighbours=tmp_path)
+
+
+def test_warm_start_skips_and_names_what_does_not_fit(tmp_path, small_data):
+    torch.manual_seed(1)
+    source = ModelSpec(width=0.125).build()  # seed 002: features.29 follows the squeeze
+    target = ModelSpec(width=0.125, squeeze=16, squeeze_identity=True, a_bits=2).build()  # seed 003: features.30
+    skipped = warm_start(target, source)
+    assert [line.split(":")[0] for line in skipped] == [f"features.{i}" for i in (24, 25, 27, 30)]
+    assert "(16, 32, 3, 3) here, (8, 32, 3, 3) in the source" in skipped[0]
+    assert torch.equal(target.features[34].weight, source.features[33].weight)
+    assert torch.equal(target.features[41].running_var, source.features[40].running_var)
+    assert torch.equal(target.classifier.weight, source.classifier.weight)
+    assert torch.equal(target.features[34].weight_q, target.features[34].weight_quant(target.features[34].weight))
+    assert warm_start(ModelSpec(width=0.125).build(), source) == []
+    plain = warm_start(ModelSpec(width=0.125, squeeze=None).build(), source)
+    assert "features.28: the source has no such layer" in plain
+
+
+def test_warm_start_is_reported_and_resumed(tmp_path, small_data):
+    run(replace(RECIPE, epochs=1, warmup=0), tmp_path / "first", small_data)
+    lines = []
+    recipe = replace(RECIPE, epochs=1, warmup=0, spec=replace(SPEC, w_bits=2, first_stage=6), warm_start="first")
+    train.train(recipe, tmp_path / "second", small_data, report=lines.append)
+    assert "warm start skips conv1: weight is (6, 3, 3, 3) here, (4, 3, 3, 3) in the source" in lines
+    (tmp_path / "first" / train.BEST).unlink()  # no longer needed: the start is in the checkpoint
+    train.train(recipe, tmp_path / "second", small_data, resume=True, report=lines.append)
+
+
+def test_shipped_networks_can_be_the_start(small_data):
+    recipe = replace(RECIPE, spec=load_network("resnet20_digits").spec, warm_start="resnet20_digits")
+    trainer = train.Trainer(recipe, small_data, torch.device("cpu"))
+    assert trainer.skipped == []
+    assert trainer.test() > 90
+
+
+def test_calibration_by_least_error_uses_two_bits(byte_data):
+    torch.manual_seed(0)
+    model = ModelSpec("resnet20", width=0.5, w_bits=2, a_bits=2).build()
+    images = next(iter(Batches(byte_data.test, byte_data, 10, torch.device("cpu"))))[0]
+    calibrate(model, images, "mse")
+    layer = model.layer2[1].conv1
+    share = (layer.to_int() == 0).float().mean().item()
+    assert 0.2 < share < 0.6  # at wgt_alpha 3 it would be 0.87
+    seen = []
+    layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        model(images)
+
+    def error(alpha):
+        return (quantise_activation(seen[0], torch.tensor(alpha), 2) - seen[0]).square().mean().item()
+
+    alpha = layer.act_alpha.item()
+    assert error(alpha) < 1.02 * min(error(alpha * factor) for factor in (0.6, 0.8, 1.2, 1.5))
+
+
+def test_batches_in_order_are_the_images(byte_data):
+    loader = Batches(byte_data.test, byte_data, 4, torch.device("cpu"))
+    batches = list(loader)
+    assert [len(labels) for _, labels in batches] == [4, 4, 2] and len(loader) == 3
+    images, labels = torch.cat([b[0] for b in batches]), torch.cat([b[1] for b in batches])
+    raw = torch.from_numpy(byte_data.test.data).permute(0, 3, 1, 2).float() / 255
+    expected = (raw - torch.tensor(byte_data.mean)[:, None, None]) / torch.tensor(byte_data.std)[:, None, None]
+    torch.testing.assert_close(images, expected)
+    assert labels.tolist() == byte_data.test.targets
+    assert images[:1].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS[1:])
+def test_batches_replay_and_shuffle(byte_data, augment):
+    def epoch(seed):
+        generator = torch.Generator().manual_seed(seed)
+        loader = Batches(byte_data.train, byte_data, 10, torch.device("cpu"), augment, generator)
+        batches = list(loader)
+        assert len(batches) == len(loader) == 2  # whole batches only
+        return torch.cat([b[0] for b in batches]), torch.cat([b[1] for b in batches])
+
+    first, again, other = epoch(1), epoch(1), epoch(2)
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    assert not torch.equal(first[1], other[1])
+    assert first[0].shape == (20, 3, 32, 32) and first[0].dtype == torch.float32
+
+
+def test_crops_are_moved_and_mirrored_images(byte_data):
+    loader = Batches(byte_data.train, byte_data, 24, torch.device("cpu"), "light", torch.Generator().manual_seed(0))
+    images, padded = loader.images, torch.nn.functional.pad(loader.images, (4,) * 4)
+    crops = loader._cropped(images)
+    found = set()
+    for image, crop in zip(padded, crops, strict=True):
+        matches = [
+            (y, x, mirrored)
+            for y in range(9)
+            for x in range(9)
+            for mirrored in (False, True)
+            if torch.equal(
+                image[:, y : y + 32, x : x + 32].flip(2) if mirrored else image[:, y : y + 32, x : x + 32], crop
+            )
+        ]
+        assert len(matches) == 1
+        found.add(matches[0])
+    assert {mirrored for _, _, mirrored in found} == {False, True} and len(found) > 15
+
+
+def test_strong_augmentation_blanks_a_square(byte_data):
+    loader = Batches(byte_data.train, byte_data, 24, torch.device("cpu"), "strong", torch.Generator().manual_seed(0))
+    for image in loader._shaken(torch.full((24, 3, 32, 32), 5.0)):
+        blank = (image == 0).all(0)
+        rows, columns = blank.any(1).sum(), blank.any(0).sum()
+        assert blank.sum() == rows * columns and HOLE // 2 <= min(rows, columns) <= max(rows, columns) <= HOLE
+
+
+def test_digits_are_not_mirrored():
+    digits = load_data("digits")
+    generator = torch.Generator().manual_seed(0)
+    assert not Batches(digits.test, digits, 8, torch.device("cpu"), "light", generator).mirror
+
+
+def test_image_folders_are_decoded_once(tmp_path):
+    torchvision()
+    from torchvision.transforms.functional import to_pil_image
+
+    for split in ("train", "test"):
+        for index, name in enumerate(("cat", "dog")):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            to_pil_image(torch.full((3, 40, 40), index / 2)).save(folder / "0.png")
+    data = load_data(f"folder:{tmp_path}")
+    images, labels = pixels_of(data.train)
+    assert images.dtype == torch.uint8 and images.shape == (2, 3, 32, 32) and labels.tolist() == [0, 1]
+    assert images[1].unique().tolist() in ([127], [128])
+    images, labels = pixels_of(Subset(data.train, [1]))
+    assert len(images) == 1 and labels.tolist() == [1]
+    own, _ = data.test_image(1)
+    torch.testing.assert_close(next(iter(Batches(data.test, data, 2, torch.device("cpu"))))[0][1], own)
+    with pytest.raises(DataError, match="list cannot be held in memory"):
+        pixels_of([1, 2])
