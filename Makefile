@@ -13,13 +13,13 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SETTINGS := SIM CHECKPOINT DATA LAYER IMAGE CONFIG DATAFLOW SEED WAVES
 $(foreach name,$(SETTINGS),$(if $($(name)),$(eval export $(name)),$(eval unexport $(name))))
 # The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
-options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) '$($(name))'))
+options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) '$($(name))'))
 
-.PHONY: help cosim test golden train eval bench lint synth mutate setup simulator synthesiser clean
+.PHONY: help cosim test golden golden-check train eval bench lint synth mutate setup simulator synthesiser clean
 
 help: ## this list
 	@echo "make [target] [SETTING=value ...]"
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12 | sed 's/^/  /'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14 | sed 's/^/  /'
 	@echo "settings: $(SETTINGS) JOBS"
 
 cosim: simulator ## co-simulate real layers and print the table (the default); SIM=icarus or verilator
@@ -28,9 +28,12 @@ cosim: simulator ## co-simulate real layers and print the table (the default); S
 test: simulator ## all tests, on both simulators unless SIM names one
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest tests tb --sim '$(or $(SIM),$(BOTH))' -n $(JOBS) $(PYTEST_ARGS)
 
-golden: $(SETUP) ## write golden files: LAYER=features.27 IMAGE=0 OUT=golden/ FORMAT=seed004 (or seed002)
+golden: $(SETUP) ## write golden files: LAYER=features.27 IMAGE=0 OUT=golden/ FORMAT=seed004 (000, 002, 003)
 	@$(RUN) -m golden_model.export --checkpoint '$(or $(CHECKPOINT),vgg16_digits)' --layer '$(or $(LAYER),features.27)' \
-	    --out '$(or $(OUT),golden)' $(call options,IMAGE DATA CONFIG DATAFLOW FORMAT)
+	    --out '$(or $(OUT),golden)' $(call options,IMAGE DATA CONFIG DATAFLOW FORMAT IC_TILE OC_TILE O_TILE)
+
+golden-check: $(SETUP) ## compare OUT=golden/ with its manifest, with itself, and with its checkpoint computed afresh
+	@$(RUN) -m golden_model.check --out '$(or $(OUT),golden)' $(call options,CHECKPOINT)
 
 train: $(SETUP) ## train a network: RECIPE=vgg16_w4a4 DATA=cifar10, or MODEL=vgg16 EPOCHS=60 TRAIN_ARGS="--width 0.25"
 	@$(RUN) -m quant.train --out '$(or $(OUT),runs/$(or $(RECIPE),$(MODEL),vgg16))' $(call options,RECIPE MODEL DATA EPOCHS SEED) $(TRAIN_ARGS)

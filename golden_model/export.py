@@ -1,6 +1,7 @@
-"""``python -m golden_model.export``: the golden files of one layer of a trained network, behind ``make golden``.
+"""``python -m golden_model.export``: golden files of layers of a trained network, behind ``make golden``.
 
-The only module here that touches ``quant``, and torch with it, and only once the arguments are known to be right.
+This and ``check`` are the only modules here that touch ``quant``, and torch with it, and only once the arguments are
+known to be right.
 """
 
 from __future__ import annotations
@@ -8,11 +9,24 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from golden_model.configuration import DEFAULT_CONFIGURATION, Dataflow, configuration
-from golden_model.golden_set import FORMATS, GoldenSetError, read_golden_set, write_golden_set
+from golden_model.golden_set import (
+    DEFAULT_FORMAT,
+    FORMATS,
+    TILES,
+    GoldenSetError,
+    Operands,
+    Source,
+    file_hash,
+    read_golden_set,
+    set_directories,
+    write_golden_set,
+    write_network_sets,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,44 +47,70 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m golden_model.export", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--checkpoint", required=True, help="path, or the name of a shipped checkpoint")
     parser.add_argument("--data", help="data set, where not the one the network was trained on")
-    parser.add_argument("--layer", required=True, help="quantised layer, e.g. features.27")
+    parser.add_argument(
+        "--layer",
+        required=True,
+        help="quantised layer, e.g. features.27; several with commas, or all: a folder each",
+    )
     parser.add_argument("--image", type=int, default=0, help="index into the test images (default 0)")
-    parser.add_argument("--out", required=True, help="directory to write; an older set there is replaced as a whole")
-    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help=f"default {FORMATS[0]}")
+    parser.add_argument("--out", required=True, help="directory to write; older sets there are replaced as a whole")
+    parser.add_argument("--format", choices=FORMATS, default=DEFAULT_FORMAT, help=f"default {DEFAULT_FORMAT}")
     flows = [flow.name for flow in Dataflow]
     parser.add_argument("--dataflow", choices=flows, default=flows[0], help="for seed002 (default weight_stationary)")
-    parser.add_argument("--o-tile", type=int, default=0, help="output-stationary: tile of output positions (default 0)")
-    parser.add_argument("--oc-tile", type=int, default=0, help="output-stationary: tile of output channels (default 0)")
+    kinds = ("input channels", "output channels", "output positions")
+    for name, kind in zip(TILES, kinds, strict=True):
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=int, help=f"tile of {kind}, where the format shows one tile")
     parser.add_argument("--config", default=DEFAULT_CONFIGURATION, help=f"default {DEFAULT_CONFIGURATION}")
     return parser
 
 
-def _export(options: argparse.Namespace) -> None:
-    core = configuration(options.config)
-    from quant.capture import capture
+def load(checkpoint: str, data: str | None) -> tuple[Any, Source]:
+    """The network of a checkpoint, and what a manifest says of it. Raises what ``load_network`` raises."""
     from quant.network import load_network
 
-    network = load_network(options.checkpoint, dataset=options.data)
-    operands = capture(network, [options.layer], options.image)[options.layer]
+    network = load_network(checkpoint, dataset=data)
+    return network, Source(checkpoint, file_hash(network.path), network.dataset)
+
+
+def captured(network: Any, layers: Sequence[str], image: int) -> list[Operands]:
+    """Operands of the named layers of a network, from one forward pass. Raises what ``capture`` raises."""
+    from quant.capture import capture
+
+    operands = capture(network, list(layers), image)
+    return [operands[name] for name in layers]
+
+
+def _export(options: argparse.Namespace) -> None:
+    core = configuration(options.config)
+    from quant.capture import quantised_layers
+
+    network, source = load(options.checkpoint, options.data)
+    several = options.layer == "all" or "," in options.layer
+    names = quantised_layers(network.model) if options.layer == "all" else options.layer.split(",")
+    layers = captured(network, list(dict.fromkeys(names)), options.image)
+    settings = {
+        "format": options.format,
+        "dataflow": Dataflow[options.dataflow],
+        "tiles": {name: getattr(options, name) for name in TILES},
+        "source": source,
+    }
     try:
-        meta = write_golden_set(
-            options.out,
-            operands,
-            core,
-            options.format,
-            dataflow=Dataflow[options.dataflow],
-            o_tile=options.o_tile,
-            oc_tile=options.oc_tile,
-        )
+        if several:
+            write_network_sets(options.out, layers, core, **settings)
+        else:
+            write_golden_set(options.out, layers[0], core, **settings)
     except OSError as error:
         raise GoldenSetError(f"cannot write {options.out}, which is unchanged: {error.strerror}") from error
-    golden = read_golden_set(options.out)
-    if not np.array_equal(golden.recompute(), golden.out):
-        raise GoldenSetError(f"{options.out}: convolving the files that were written does not reproduce the outputs")
-    print(
-        f"{options.out}: {len(meta['files'])} {options.format} files of {operands.model} {operands.layer}, "
-        f"image {operands.image}; read back, they reproduce all {golden.out.size} outputs"
-    )
+    for directory in set_directories(options.out).values():
+        golden = read_golden_set(directory)
+        if not np.array_equal(golden.recompute(), golden.out):
+            raise GoldenSetError(f"{directory}: convolving the files that were written does not reproduce the outputs")
+        meta = golden.meta
+        print(
+            f"{directory}: {len(meta['files'])} {meta['format']} files of {meta['model']} {meta['layer']}, "
+            f"image {meta['image']}; read back, they reproduce all {golden.out.size} outputs"
+        )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
 ========================  ============================================================================================
 
 The seed shows tile (0, 0) of a layer whose first eight outputs lie in one line of the map; here any tile of any layer
-can be shown. Rows and columns beyond the layer are zero.
+can be shown (``excerpt.os_tile``). Rows and columns beyond the layer are zero. The format has no place for a residual.
 """
 
 from __future__ import annotations
@@ -17,49 +17,42 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from golden_model import tiling
 from golden_model.configuration import Configuration, Dataflow
-from golden_model.layer import golden_layer
-from golden_model.tiling import ConvShape
+from golden_model.excerpt import Excerpt, chosen_tiles, os_tile, whole
+from golden_model.tiling import ConvShape, tile_count
 from golden_model.vectors import VectorFile, read_vectors, vector_header
 
 if TYPE_CHECKING:
     from golden_model.golden_set import Operands
 
 OUT_RELU = False
-HAS_RESIDUAL = False
 
 
-def files(operands: Operands, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
-    """All files of the tile that ``meta`` names. Raises ValueError for a tile that the layer does not have."""
+def excerpt(
+    operands: Operands, configuration: Configuration, wanted: dict[str, int | None]
+) -> tuple[Excerpt, dict[str, int]]:
+    """The tile that the set shows as a 1x1 layer, and which it is. Raises what ``chosen_tiles`` raises."""
+    layer = whole(operands, residual=False)
     rows, cols = configuration.rows, configuration.cols
-    golden = golden_layer(
-        operands.weight,
-        operands.activation,
-        stride=operands.stride,
-        padding=operands.padding,
-        configuration=configuration,
-        dataflow=Dataflow.output_stationary,
-        relu=False,
-        a_signed=operands.a_signed,
-    )
-    shape = golden.shape
-    oc_tiles, o_tiles = golden.psums.shape[:2]
-    for name, tiles in (("o_tile", o_tiles), ("oc_tile", oc_tiles)):
-        if not 0 <= meta[name] < tiles:
-            raise ValueError(f"{name} {meta[name]} does not exist: {operands.layer} has {name}s 0..{tiles - 1}")
+    counts = {"o_tile": tile_count(layer.shape.n_o_nij, rows), "oc_tile": tile_count(layer.shape.oc, cols)}
+    tiles = chosen_tiles(wanted, counts, operands.layer, "seed002", instead="")
+    return os_tile(layer, rows, cols, **tiles), tiles
 
-    activation = tiling.os_activation_tiles(operands.activation, shape, rows)[meta["o_tile"]]
-    weight = tiling.os_weight_tiles(operands.weight, cols)[meta["oc_tile"]]
+
+def files(shown: Excerpt, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
+    """All files of the tile. Raises what ``golden_layer`` raises."""
+    rows, cols = configuration.rows, configuration.cols
+    [[psums]] = shown.golden(configuration, Dataflow.output_stationary).psums
+    activation, weight = shown.activation[:, 0], shown.weight[:, :, 0, 0].T
     # The seed's third header line has another number of dots in different files.
     act_header = vector_header("time", "row", rows, dots=4)
     wgt_header = vector_header("col", "row", rows, dots=6)
     result = []
-    for ic in range(shape.ic):
-        steps = slice(ic * shape.n_kij, (ic + 1) * shape.n_kij)
+    layer = ConvShape(**meta["layer_shape"])
+    for ic in range(layer.ic):
+        steps = slice(ic * layer.n_kij, (ic + 1) * layer.n_kij)
         result.append(VectorFile(f"activation_os_ic{ic}.txt", activation[steps], configuration.act_bits, act_header))
         result.append(VectorFile(f"weight_os_ic{ic}.txt", weight[steps], configuration.wgt_bits, wgt_header))
-    psums = golden.psums[meta["oc_tile"], meta["o_tile"]]
     header = vector_header("time", "col", cols, dots=4)
     result.append(VectorFile("out_os.txt", psums, configuration.psum_bits, header))
     return result
@@ -67,16 +60,16 @@ def files(operands: Operands, configuration: Configuration, meta: dict[str, Any]
 
 def read(directory: Path, shape: ConvShape, meta: dict[str, Any]) -> dict[str, np.ndarray | None]:
     """The fields of a GoldenSet, from the files in ``directory``."""
-    rows, cols = meta["rows"], meta["cols"]
+    rows, cols, layer = meta["rows"], meta["cols"], ConvShape(**meta["layer_shape"])
 
     def operand(name: str, lanes: int, bits: int, signed: bool) -> np.ndarray:
-        paths = [directory / f"{name}_os_ic{ic}.txt" for ic in range(shape.ic)]
-        return np.concatenate([read_vectors(path, lanes, bits, signed, shape.n_kij) for path in paths])
+        paths = [directory / f"{name}_os_ic{ic}.txt" for ic in range(layer.ic)]
+        return np.concatenate([read_vectors(path, lanes, bits, signed, layer.n_kij) for path in paths])
 
-    out = read_vectors(directory / "out_os.txt", cols, meta["psum_bits"], True, rows)
+    out = read_vectors(directory / "out_os.txt", cols, meta["psum_bits"], True, rows).T[:, None]
     return {
-        "weight": operand("weight", cols, meta["wgt_bits"], True),
-        "activation": operand("activation", rows, meta["act_bits"], meta["a_signed"]),
+        "weight": operand("weight", cols, meta["wgt_bits"], True).T[:, :, None, None],
+        "activation": operand("activation", rows, meta["act_bits"], meta["a_signed"])[:, None],
         "residual": None,
         "out_raw": out,
         "out": out,

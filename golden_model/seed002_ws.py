@@ -1,4 +1,4 @@
-"""The weight-stationary files of seed 002, for a layer that fits one array tile.
+"""The weight-stationary files of seed 002, for one tile of input and output channels.
 
 ====================  ================================================================================================
 ``activation.txt``    one line for each nij of the padded map, a word for each row
@@ -6,6 +6,9 @@
 ``psum_kij{k}.txt``   one line for each nij, a word for each col
 ``out.txt``           accumulated psums before ReLU: one line for each o_nij, a word for each col
 ====================  ================================================================================================
+
+``ic_tile`` and ``oc_tile`` choose the tile of a layer that has several (``excerpt.channel_tile``). The format has no
+place for a residual.
 """
 
 from __future__ import annotations
@@ -17,42 +20,38 @@ import numpy as np
 
 from golden_model import sfp, tiling
 from golden_model.configuration import Configuration, Dataflow
-from golden_model.layer import golden_layer
-from golden_model.tiling import ConvShape
+from golden_model.excerpt import Excerpt, channel_tile, chosen_tiles, whole
+from golden_model.tiling import ConvShape, tile_count
 from golden_model.vectors import VectorFile, read_vectors, vector_header
 
 if TYPE_CHECKING:
     from golden_model.golden_set import Operands
 
 OUT_RELU = False
-HAS_RESIDUAL = False
 
 
-def files(operands: Operands, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
-    """All files of the set. Raises ValueError for a layer of more channels than the array has rows or columns."""
+def excerpt(
+    operands: Operands, configuration: Configuration, wanted: dict[str, int | None]
+) -> tuple[Excerpt, dict[str, int]]:
+    """The tile of channels that the set shows, and which it is. Raises what ``chosen_tiles`` raises."""
+    layer = whole(operands, residual=False)
     rows, cols = configuration.rows, configuration.cols
-    golden = golden_layer(
-        operands.weight,
-        operands.activation,
-        stride=operands.stride,
-        padding=operands.padding,
-        configuration=configuration,
-        dataflow=Dataflow.weight_stationary,
-        relu=False,
-        a_signed=operands.a_signed,
-    )
-    shape, psum_bits = golden.shape, configuration.psum_bits
-    if shape.ic > rows or shape.oc > cols:
-        raise ValueError(
-            f"format seed002 holds one tile of {rows} input and {cols} output channels in weight_stationary; "
-            f"{operands.layer} has {shape.ic} and {shape.oc}: use format seed004"
-        )
+    counts = {"ic_tile": tile_count(layer.shape.ic, rows), "oc_tile": tile_count(layer.shape.oc, cols)}
+    tiles = chosen_tiles(wanted, counts, operands.layer, "seed002", instead="seed004")
+    return channel_tile(layer, rows, cols, **tiles), tiles
+
+
+def files(shown: Excerpt, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
+    """All files of the set. Raises what ``golden_layer`` raises."""
+    rows, cols, psum_bits = configuration.rows, configuration.cols, configuration.psum_bits
+    golden = shown.golden(configuration, Dataflow.weight_stationary)
+    shape = golden.shape
     sfp.check_psum_range(golden.psums, psum_bits, "psum [ic_tile, oc_tile, kij, nij, col] = ")
     out = np.zeros((shape.n_o_nij, cols), np.int64)
     out[:, : shape.oc] = golden.accumulated.reshape(shape.oc, -1).T
 
-    [activation] = tiling.activation_tiles(operands.activation, shape, rows)
-    [[weights]] = tiling.weight_tiles(operands.weight, rows, cols)
+    [activation] = tiling.activation_tiles(shown.activation, shape, rows)
+    [[weights]] = tiling.weight_tiles(shown.weight, rows, cols)
     [[psums]] = golden.psums
     # The seed's third header line has another number of dots in different files.
     psum_header = vector_header("time", "col", cols, dots=4)

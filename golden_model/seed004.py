@@ -21,7 +21,7 @@ import numpy as np
 
 from golden_model import sfp, tiling
 from golden_model.configuration import Configuration, Dataflow
-from golden_model.layer import golden_layer
+from golden_model.excerpt import Excerpt, chosen_tiles, whole
 from golden_model.tiling import ConvShape, tile_count
 from golden_model.vectors import OPERAND_WIDTH, PSUM_WIDTH, VectorFile, read_vectors, vector_header
 
@@ -29,24 +29,21 @@ if TYPE_CHECKING:
     from golden_model.golden_set import Operands
 
 OUT_RELU = True
-HAS_RESIDUAL = True
 
 
-def files(operands: Operands, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
-    """All files of the set."""
+def excerpt(
+    operands: Operands, configuration: Configuration, wanted: dict[str, int | None]
+) -> tuple[Excerpt, dict[str, int]]:
+    """The whole layer; there is no tile to choose."""
+    return whole(operands, residual=True), chosen_tiles(wanted, {}, operands.layer, "seed004", instead="")
+
+
+def files(shown: Excerpt, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
+    """All files of the set. Raises what ``golden_layer`` raises."""
     rows, cols = configuration.rows, configuration.cols
-    golden = golden_layer(
-        operands.weight,
-        operands.activation,
-        stride=operands.stride,
-        padding=operands.padding,
-        configuration=configuration,
-        dataflow=Dataflow.weight_stationary,
-        residual=operands.residual,
-        a_signed=operands.a_signed,
-    )
+    golden = shown.golden(configuration, Dataflow.weight_stationary, relu=True)
     shape, psum_bits = golden.shape, configuration.psum_bits
-    out_raw = golden.accumulated if operands.residual is None else golden.accumulated - operands.residual
+    out_raw = golden.accumulated if shown.residual is None else golden.accumulated - shown.residual
     psum = golden.psums[0, 0, 0]
     sfp.check_psum_range(out_raw, psum_bits, "out_raw [oc, row, col] = ")
     sfp.check_psum_range(psum, psum_bits, "psum of ic_tile 0, oc_tile 0, kij 0 [nij, col] = ")
@@ -61,13 +58,13 @@ def files(operands: Operands, configuration: Configuration, meta: dict[str, Any]
     def output(name: str, matrix: np.ndarray) -> None:
         result.append(VectorFile(f"{name}.txt", matrix, psum_bits, out_header, PSUM_WIDTH))
 
-    for tile, steps in enumerate(tiling.activation_tiles(operands.activation, shape, rows).swapaxes(1, 2)):
+    for tile, steps in enumerate(tiling.activation_tiles(shown.activation, shape, rows).swapaxes(1, 2)):
         operand(f"activation_tile{tile}", steps, configuration.act_bits, row_header)
-    weights = tiling.weight_tiles(operands.weight, rows, cols)
+    weights = tiling.weight_tiles(shown.weight, rows, cols)
     for ic_tile, oc_tile, kij in np.ndindex(weights.shape[:3]):
         name = _weight_name(ic_tile, oc_tile, kij)
         operand(name, weights[ic_tile, oc_tile, kij].T, configuration.wgt_bits, vector_header("col", "row", rows))
-    maps = {"out_raw": out_raw, "residual": operands.residual, "out": golden.output}
+    maps = {"out_raw": out_raw, "residual": shown.residual, "out": golden.output}
     for name, values in maps.items():
         if values is not None:
             for suffix, steps in _by_oc_tile(values, shape, cols):

@@ -1,7 +1,8 @@
 """The course's text vectors: one line for each time step, the highest lane first, each word msb first.
 
-A lane is a row or a column of the array. Words are two's complement of a fixed width, with nothing between them. Three
-lines that start with ``#`` come first. The decimal twin of a file has the same lines with numbers to look at.
+A lane is a row or a column of the array. Words are two's complement of a fixed width, with nothing between them. In
+most formats three lines that start with ``#`` come first. The decimal twin of a file has the same lines with numbers to
+look at.
 
 Example, lanes 0..2 = 1, -2, 3 in 4 bits: ``001111100001``; its twin: ``  3  -2   1`` and a blank.
 """
@@ -27,7 +28,7 @@ class VectorFileError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class VectorFile:
-    """One file of a set: name, values [time, lane], their width, and the number width of its decimal twin if any."""
+    """One file of a set: name, values [time, lane], their width, header, and the width of numbers in a decimal twin."""
 
     name: str
     matrix: np.ndarray
@@ -58,42 +59,45 @@ def vector_header(step: str, lane: str, lanes: int, *, dots: int = 5, lane_above
     return line(0), line(1), f"#{'.' * dots}#"
 
 
-def write_vectors(path: Path, matrix: np.ndarray, bits: int, header: tuple[str, ...]) -> None:
-    """Write integers [time, lane] as ``bits``-wide words.
+def vector_text(name: Path | str, matrix: np.ndarray, bits: int, header: tuple[str, ...]) -> bytes:
+    """The content of a vector file: ``header``, then integers [time, lane] as ``bits``-wide words.
 
-    Raises ValueError for a value that ``bits`` hold neither unsigned nor in two's complement: -2^(bits-1)..2^bits-1.
+    Raises ValueError, naming the file, for a value that ``bits`` hold neither unsigned nor in two's complement:
+    -2^(bits-1)..2^bits-1.
     """
     outside = (matrix < -(1 << (bits - 1))) | (matrix >= 1 << bits)
     if outside.any():
         time, lane = np.argwhere(outside)[0]
-        raise ValueError(f"{path}: time {time}, lane {lane} is {matrix[time, lane]}, which {bits} bits do not hold")
+        raise ValueError(f"{name}: time {time}, lane {lane} is {matrix[time, lane]}, which {bits} bits do not hold")
     words = matrix[:, ::-1].astype(np.int64)
     digits = (words[..., None] >> np.arange(bits - 1, -1, -1)) & 1
     text = np.full((len(matrix), matrix.shape[1] * bits + 1), ord("\n"), np.uint8)
     text[:, :-1] = digits.reshape(len(matrix), -1) + ord("0")
-    Path(path).write_bytes("".join(f"{line}\n" for line in header).encode() + text.tobytes())
+    return "".join(f"{line}\n" for line in header).encode() + text.tobytes()
 
 
-def write_decimal(path: Path, matrix: np.ndarray, width: int, header: tuple[str, ...]) -> None:
-    """Write the decimal twin of [time, lane]: each number right-aligned in ``width`` with room for a sign, and a blank.
+def decimal_text(matrix: np.ndarray, width: int, header: tuple[str, ...]) -> bytes:
+    """The content of the decimal twin of [time, lane]: each number right-aligned in ``width``, and a blank.
 
     The seeds take width 3 for operands and 6 for psums; a longer number takes what it needs.
     """
     lines = ["".join(f"{int(value): {width}d} " for value in step[::-1]) for step in matrix]
-    Path(path).write_text("".join(f"{line}\n" for line in (*header, *lines)), encoding="ascii")
+    return "".join(f"{line}\n" for line in (*header, *lines)).encode("ascii")
 
 
-def write_file(directory: Path, file: VectorFile) -> None:
-    """Write a file of a set, and its decimal twin if it has one, into ``directory``."""
-    path, *twins = (directory / name for name in file.names)
-    write_vectors(path, file.matrix, file.bits, file.header)
+def rendered(file: VectorFile) -> dict[str, bytes]:
+    """The content of a file of a set, and of its decimal twin if it has one, by name."""
+    name, *twins = file.names
+    content = {name: vector_text(name, file.matrix, file.bits, file.header)}
     for twin in twins:
-        twin.parent.mkdir(exist_ok=True)
-        write_decimal(twin, file.matrix, file.decimal_width, file.header)
+        content[twin] = decimal_text(file.matrix, file.decimal_width, file.header)
+    return content
 
 
-def read_vectors(path: Path, lanes: int, bits: int, signed: bool, count: int | None = None) -> np.ndarray:
-    """Read a file of ``write_vectors`` into int64 [time, lane], lane 0 first; Windows line ends are taken too.
+def read_vectors(
+    path: Path, lanes: int, bits: int, signed: bool, count: int | None = None, header_lines: int = HEADER_LINES
+) -> np.ndarray:
+    """Read a vector file into int64 [time, lane], lane 0 first; Windows line ends are taken too.
 
     Raises VectorFileError for a missing header, no data, a character other than 0 and 1, a line that is too short or
     too long, or, given ``count``, another number of time steps; OSError when the file cannot be opened.
@@ -102,19 +106,19 @@ def read_vectors(path: Path, lanes: int, bits: int, signed: bool, count: int | N
     lines = Path(path).read_text(encoding="latin-1").split("\n")
     if lines[-1] == "":
         lines.pop()
-    for number, line in enumerate(lines[:HEADER_LINES], 1):
+    for number, line in enumerate(lines[:header_lines], 1):
         if not line.startswith("#"):
-            raise VectorFileError(path, number, 1, f"header line {number} of {HEADER_LINES} must start with '#'")
-    if len(lines) < HEADER_LINES:
-        problem = f"the file ends before header line {len(lines) + 1} of {HEADER_LINES}"
+            raise VectorFileError(path, number, 1, f"header line {number} of {header_lines} must start with '#'")
+    if len(lines) < header_lines:
+        problem = f"the file ends before header line {len(lines) + 1} of {header_lines}"
         raise VectorFileError(path, len(lines) + 1, 1, problem)
-    data = lines[HEADER_LINES:]
+    data = lines[header_lines:]
     if not data:
-        raise VectorFileError(path, HEADER_LINES + 1, 1, "no data after the header")
-    for number, line in enumerate(data, HEADER_LINES + 1):
+        raise VectorFileError(path, header_lines + 1, 1, "no data after the header")
+    for number, line in enumerate(data, header_lines + 1):
         _check_line(path, number, line, lanes, bits)
     if count is not None and len(data) != count:
-        line = HEADER_LINES + 1 + min(count, len(data))
+        line = header_lines + 1 + min(count, len(data))
         raise VectorFileError(path, line, 1, f"{len(data)} time steps where {count} are expected")
     digits = np.frombuffer("".join(data).encode(), np.uint8).reshape(len(data), lanes, bits) - ord("0")
     values = digits.astype(np.int64) @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int64))

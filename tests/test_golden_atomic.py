@@ -167,7 +167,7 @@ def run_script(directory, plant, action=KILL):
 @pytest.mark.parametrize(
     ("plant", "value"),
     [
-        ("before(golden_set, 'write_file', 4)", 5),
+        ("before(golden_set, 'write_content', 4)", 5),
         ("before(atomic, '_flush', 1)", 5),
         ("before(atomic, '_exchange', 1)", 5),
         ("before(atomic.shutil, 'rmtree', 1)", 6),

@@ -1,6 +1,7 @@
 """``python -m golden_model.export``: the command behind ``make golden``."""
 
 import errno
+import hashlib
 import subprocess
 import sys
 import types
@@ -18,25 +19,35 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def network(monkeypatch):
-    """A stand-in for ``quant``: one 8->8 layer, features.27, whose operands depend on the image."""
+    """A stand-in for ``quant``: two 8->8 layers, features.24 and .27, whose operands depend on the image."""
+    names = ["features.24", "features.27"]
 
     def capture(network, layers, image):
-        if layers != ["features.27"]:
-            raise ValueError(f"no layer {layers[0]!r}; there are: features.27")
-        generator = np.random.default_rng(image)
-        operands = types.SimpleNamespace(
-            model=network, layer=layers[0], image=image, stride=1, padding=1, w_bits=4, a_bits=4, a_signed=False,
+        for layer in layers:
+            if layer not in names:
+                raise ValueError(f"no layer {layer!r}; there are: {', '.join(names)}")
+        return {layer: operands(network, layer, image) for layer in layers}
+
+    def operands(network, layer, image):
+        generator = np.random.default_rng([image, names.index(layer)])
+        return types.SimpleNamespace(
+            model=network.name, layer=layer, image=image, stride=1, padding=1, w_bits=4, a_bits=4, a_signed=False,
             weight=generator.integers(-7, 8, (8, 8, 3, 3), dtype=np.int32),
             activation=generator.integers(0, 16, (8, 4, 4), dtype=np.int32),
             w_delta=0.1, x_delta=0.2, residual=None, out_scale=np.ones(8), negated=np.zeros(8, bool), relu=True,
         )  # fmt: skip
-        return {layers[0]: operands}
+
+    def load_network(checkpoint, dataset=None):
+        dataset = dataset or "digits"
+        return types.SimpleNamespace(
+            name=f"{checkpoint} on {dataset}", path=Path(__file__), dataset=dataset, model=None
+        )
 
     quant = types.ModuleType("quant")
     quant.__path__ = []
     for name, attributes in {
-        "capture": {"capture": capture},
-        "network": {"load_network": lambda checkpoint, dataset=None: f"{checkpoint} on {dataset}"},
+        "capture": {"capture": capture, "quantised_layers": lambda model: names},
+        "network": {"load_network": load_network},
     }.items():
         module = types.ModuleType(f"quant.{name}")
         vars(module).update(attributes)
@@ -51,7 +62,7 @@ def command(out, *more, layer="features.27"):
 def test_writes_and_reads_back(tmp_path, network, capsys):
     assert command(tmp_path / "g", "--image", "3") == 0
     assert capsys.readouterr().out == (
-        f"{tmp_path / 'g'}: 26 seed004 files of best.pth on None features.27, image 3; "
+        f"{tmp_path / 'g'}: 26 seed004 files of best.pth on digits features.27, image 3; "
         "read back, they reproduce all 128 outputs\n"
     )
     meta = read_golden_set(tmp_path / "g").meta
@@ -60,19 +71,39 @@ def test_writes_and_reads_back(tmp_path, network, capsys):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("layer", ["all", "features.24,features.27"])
+def test_several_layers_are_a_folder_each(tmp_path, network, capsys, layer):
+    assert command(tmp_path / "g", "--format", "seed000", layer=layer) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split(",", 1)[0] for line in out] == [
+        f"{tmp_path / 'g' / name}: 14 seed000 files of best.pth on digits {name}"
+        for name in ("features.24", "features.27")
+    ]
+    assert read_golden_set(tmp_path / "g/features.24").meta["layer"] == "features.24"
+
+
 def test_options_reach_the_set(tmp_path, network):
     options = ["--format", "seed002", "--dataflow", "output_stationary", "--o-tile", "1", "--config", "net_8x8"]
-    assert command(tmp_path / "g", *options, "--data", "digits") == 0
+    assert command(tmp_path / "g", *options, "--data", "folder:x") == 0
     meta = read_golden_set(tmp_path / "g").meta
-    assert (meta["dataflow"], meta["o_tile"], meta["configuration"]) == ("output_stationary", 1, "net_8x8")
-    assert meta["model"] == "best.pth on digits"
+    assert (meta["dataflow"], meta["tiles"], meta["configuration"]) == (
+        "output_stationary", {"o_tile": 1, "oc_tile": 0}, "net_8x8",
+    )  # fmt: skip
+    sha256 = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    assert meta["checkpoint"] == {"name": "best.pth", "sha256": sha256, "data": "folder:x"}
 
 
 @pytest.mark.parametrize(
     ("options", "layer", "message"),
     [
-        ([], "features.28", "error: no layer 'features.28'; there are: features.27\n"),
+        ([], "features.28", "error: no layer 'features.28'; there are: features.24, features.27\n"),
         (["--config", "x"], "features.27", "error: no configuration 'x' in rtl/configurations.toml; there are: "),
+        ([], "features.27,features.3", "error: no layer 'features.3'; there are: features.24, features.27\n"),
+        (
+            ["--format", "seed003", "--oc-tile", "0"],
+            "all",
+            "error: 2 of 2 layers cannot be written: features.24: oc_tile",
+        ),
         (["--dataflow", "output_stationary"], "features.27", "error: format seed004 has no output_stationary files"),
     ],
 )
@@ -91,15 +122,15 @@ def test_unknown_format_exits_with_2(tmp_path, network, capsys):
 
 
 def fail_at_the_fifth_file(monkeypatch, error):
-    plain, calls = golden_set.write_file, []
+    plain, calls = golden_set.write_content, []
 
-    def write_file(*arguments):
+    def write_content(*arguments):
         calls.append(arguments)
         if len(calls) == 5:
             raise error
         plain(*arguments)
 
-    monkeypatch.setattr(golden_set, "write_file", write_file)
+    monkeypatch.setattr(golden_set, "write_content", write_content)
 
 
 @pytest.mark.parametrize("there_before", [False, True])
@@ -111,12 +142,15 @@ def fail_at_the_fifth_file(monkeypatch, error):
     ],
     ids=["disk full", "interrupt"],
 )
-def test_a_failed_write_changes_nothing(tmp_path, network, monkeypatch, capsys, error, code, message, there_before):
+@pytest.mark.parametrize("layer", ["features.27", "all"])
+def test_a_failed_write_changes_nothing(
+    tmp_path, network, monkeypatch, capsys, error, code, message, there_before, layer
+):
     out = tmp_path / "g"
     if there_before:
         assert command(out, "--image", "1") == 0
     fail_at_the_fifth_file(monkeypatch, error)
-    assert command(out, "--image", "2") == code
+    assert command(out, "--image", "2", layer=layer) == code
     assert capsys.readouterr().err.startswith(message.format(out=out))
     assert [path.name for path in tmp_path.iterdir()] == (["g"] if there_before else [])
     if there_before:

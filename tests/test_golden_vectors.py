@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden_model.vectors import VectorFileError, read_vectors, vector_header, write_decimal, write_vectors
+from golden_model.vectors import VectorFileError, decimal_text, read_vectors, vector_header, vector_text
 
 HEADER = ("#a#", "#b#", "#c#")
 
@@ -56,14 +56,12 @@ def test_header(arguments, options, expected):
     assert vector_header(*arguments, **options) == expected
 
 
-def test_bytes_of_a_file_and_its_twin(tmp_path):
+def test_bytes_of_a_file_and_its_twin():
     matrix = np.array([[1, -2, 3], [0, 15, -8]])
-    write_vectors(tmp_path / "a.txt", matrix, 4, HEADER)
-    assert (tmp_path / "a.txt").read_bytes() == b"#a#\n#b#\n#c#\n001111100001\n100011110000\n"
-    write_decimal(tmp_path / "b.txt", matrix, 3, HEADER)
-    assert (tmp_path / "b.txt").read_bytes() == b"#a#\n#b#\n#c#\n  3  -2   1 \n -8  15   0 \n"
-    write_decimal(tmp_path / "c.txt", np.array([[-12345, 7]]), 6, HEADER)
-    assert (tmp_path / "c.txt").read_text().splitlines()[3] == "     7 -12345 "
+    assert vector_text("a.txt", matrix, 4, HEADER) == b"#a#\n#b#\n#c#\n001111100001\n100011110000\n"
+    assert vector_text("a.txt", matrix, 4, ()) == b"001111100001\n100011110000\n"
+    assert decimal_text(matrix, 3, HEADER) == b"#a#\n#b#\n#c#\n  3  -2   1 \n -8  15   0 \n"
+    assert decimal_text(np.array([[-12345, 7]]), 6, ()) == b"     7 -12345 \n"
 
 
 @given(st.data())
@@ -72,16 +70,16 @@ def test_what_is_written_is_read_back(tmp_path_factory, data):
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
     rows = st.lists(st.integers(low, high), min_size=lanes, max_size=lanes)
     matrix = np.array(data.draw(st.lists(rows, min_size=1, max_size=5)))
+    header = HEADER[: data.draw(st.integers(0, 3))]
     path = tmp_path_factory.getbasetemp() / "round_trip.txt"
-    write_vectors(path, matrix, bits, HEADER)
-    np.testing.assert_array_equal(read_vectors(path, lanes, bits, signed, count=len(matrix)), matrix)
+    path.write_bytes(vector_text(path, matrix, bits, header))
+    np.testing.assert_array_equal(read_vectors(path, lanes, bits, signed, len(matrix), len(header)), matrix)
 
 
 @pytest.mark.parametrize("value", [16, -9])
-def test_a_value_that_the_width_does_not_hold_is_refused(tmp_path, value):
-    with pytest.raises(ValueError, match=rf"time 1, lane 2 is {value}, which 4 bits do not hold"):
-        write_vectors(tmp_path / "a.txt", np.array([[0, 0, 0], [0, 0, value]]), 4, HEADER)
-    assert not (tmp_path / "a.txt").exists()
+def test_a_value_that_the_width_does_not_hold_is_refused(value):
+    with pytest.raises(ValueError, match=rf"a.txt: time 1, lane 2 is {value}, which 4 bits do not hold"):
+        vector_text("a.txt", np.array([[0, 0, 0], [0, 0, value]]), 4, HEADER)
 
 
 @pytest.mark.parametrize(
@@ -123,3 +121,13 @@ def test_windows_line_ends_are_taken(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"#a#\r\n#b#\r\n#c#\r\n00011111\r\n")
     assert read_vectors(path, lanes=2, bits=4, signed=True).tolist() == [[-1, 1]]
+
+
+def test_a_file_without_header(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("0001\n00x1\n")
+    with pytest.raises(VectorFileError, match=r"a\.txt:2:3: 'x' is neither 0 nor 1"):
+        read_vectors(path, lanes=2, bits=2, signed=False, header_lines=0)
+    path.write_text("")
+    with pytest.raises(VectorFileError, match=r"a\.txt:1:1: no data"):
+        read_vectors(path, lanes=2, bits=2, signed=False, header_lines=0)
