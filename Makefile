@@ -10,7 +10,7 @@ BOTH := icarus,verilator
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 # The settings that mean the same everywhere; tb/options.py has the list with its explanations. Empty ones stay unset.
-SETTINGS := SIM CHECKPOINT DATA LAYER IMAGE CONFIG DATAFLOW SEED WAVES
+SETTINGS := SIM CHECKPOINT DATA GOLDEN LAYER IMAGE CONFIG DATAFLOW SEED WAVES
 $(foreach name,$(SETTINGS),$(if $($(name)),$(eval export $(name)),$(eval unexport $(name))))
 # The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) '$($(name))'))

@@ -82,7 +82,7 @@ def check_outputs(directory: Path, golden: GoldenSet) -> None:
     except ValueError as error:
         raise GoldenSetError(f"{directory}: {error}") from error
     if findings:
-        more = "" if len(findings) == 1 else f"; and so in {len(findings) - 1} more files"
+        more = "" if len(findings) == 1 else f"; and in other files: {len(findings) - 1}"
         raise GoldenSetError(f"{findings[0]}{more}")
 
 

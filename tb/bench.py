@@ -154,7 +154,7 @@ def layer_table(network: str, layers: list[RealLayer], sim: str) -> Table:
         run = outcome.measured
         macs, cycles, ideal = macs + layer.shape.macs, cycles + run["cycles"], ideal + best
         table.add_row(
-            layer.operands.layer, convolution(layer), ABBREVIATION[layer.task.dataflow], str(tiles(layer, c)),
+            layer.name, convolution(layer), ABBREVIATION[layer.task.dataflow], str(tiles(layer, c)),
             f"{layer.shape.macs:,}", f"{best:,}", f"{run['cycles']:,}", f"{run['utilisation']:.1%}",
         )  # fmt: skip
     total = macs / (cycles * c.rows * c.cols)
@@ -168,7 +168,7 @@ def main() -> int:
     console.print(golden_table())
     networks = {name: real_layers(load_network(name), None, 0, c) for name in SHIPPED}
     chosen = [layer for layers in networks.values() for layer in layers]
-    sample = [layer for layer in chosen if layer.operands.layer in ("features.0", "features.29", "layer2.0.conv1")]
+    sample = [layer for layer in chosen if layer.name in ("features.0", "features.29", "layer2.0.conv1")]
     console.print()
     console.print(speed_table(sample))
     for name, layers in networks.items():

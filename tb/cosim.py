@@ -1,7 +1,8 @@
 """The main job: co-simulate real layers of trained networks and print what was measured.
 
 ``make SIM=icarus`` runs this; ``python -m tb.cosim --help`` lists the settings. Every layer is captured live from its
-checkpoint, simulated in a process of its own, and compared psum by psum with the golden model.
+checkpoint, or read from the folder of golden files that GOLDEN names, simulated in a process of its own, and compared
+psum by psum with the golden model.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from golden_model.configuration import DEFAULT_CONFIGURATION, Configuration, ConfigurationError, Dataflow, configuration
+from golden_model.golden_set import GoldenSetError
 from golden_model.layer import golden_layer
 from golden_model.sfp import PsumOverflow
+from golden_model.tiling import ConvShape
 from tb import options, simulation
+from tb.golden import golden_configuration, golden_names, golden_task
 from tb.jobs import LayerJob, read_results
 from tb.layers import RealLayer, ideal_cycles, real_layers
 from tb.program import ProgramError, compile_layer
@@ -64,10 +68,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list[RealLayer]]:
-    """Capture the chosen layers; by checkpoint."""
-    from quant.checkpoints import SHIPPED
-    from quant.network import load_network
-
+    """Capture the chosen layers, or read them from golden files; by checkpoint or folder."""
     dataflow = None
     if settings["DATAFLOW"]:
         try:
@@ -75,6 +76,11 @@ def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list
         except KeyError:
             names = ", ".join(flow.name for flow in Dataflow)
             raise UserError(f"unknown DATAFLOW={settings['DATAFLOW']}; there are: {names}") from None
+    if settings["GOLDEN"]:
+        return {settings["GOLDEN"]: [golden_layer_of(settings, name, dataflow) for name in chosen_golden(settings)]}
+    from quant.checkpoints import SHIPPED
+    from quant.network import load_network
+
     try:
         image = int(settings["IMAGE"])
     except ValueError:
@@ -96,6 +102,22 @@ def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list
             names = DEFAULT_LAYERS.get(checkpoint)
         result[checkpoint] = real_layers(load_network(checkpoint), names, image, c, dataflow, settings["DATA"])
     return result
+
+
+def chosen_golden(settings: dict[str, str | None]) -> list[str]:
+    """The layers of the GOLDEN folder that are to run."""
+    for name in ("CHECKPOINT", "DATA"):
+        if settings[name]:
+            raise UserError(f"GOLDEN={settings['GOLDEN']} runs without a checkpoint: leave {name} away")
+    return golden_names(settings["GOLDEN"], settings["LAYER"])
+
+
+def golden_layer_of(settings: dict[str, str | None], name: str, dataflow: Dataflow | None) -> RealLayer:
+    """A layer of the GOLDEN folder."""
+    task = golden_task(settings["GOLDEN"], name, dataflow)
+    return RealLayer(
+        settings["GOLDEN"], name, task, ConvShape.of(task.weight, task.activation, task.stride, task.padding)
+    )
 
 
 def check(layers: list[RealLayer], c: Configuration) -> None:
@@ -156,8 +178,8 @@ def table(network: str, about: str, outcomes: list[Outcome], c: Configuration) -
         else:
             figures = ["-", "-", "-", "[bold red]FAIL[/]"]
         result.add_row(
-            layer.operands.layer, convolution(layer), ABBREVIATION[layer.task.dataflow], f"{tiles(layer, c)}", *figures,
-            f"{layer.recovery_error:.0e}",
+            layer.name, convolution(layer), ABBREVIATION[layer.task.dataflow], f"{tiles(layer, c)}", *figures,
+            "-" if layer.recovery_error is None else f"{layer.recovery_error:.0e}",
         )  # fmt: skip
     return result
 
@@ -183,7 +205,7 @@ def tiles(layer: RealLayer, c: Configuration) -> int:
 def replay(layer: RealLayer, checkpoint: str, settings: dict, sim: str, c: Configuration, stalls: float) -> str:
     """The command that runs one layer again."""
     values = settings | {
-        "SIM": sim, "CHECKPOINT": checkpoint, "LAYER": layer.operands.layer, "CONFIG": c.name,
+        "SIM": sim, "CHECKPOINT": None if settings["GOLDEN"] else checkpoint, "LAYER": layer.name, "CONFIG": c.name,
         "DATAFLOW": layer.task.dataflow.name, "WAVES": None,
     }  # fmt: skip
     extra = f" COSIM_ARGS='--stalls {stalls}'" if stalls else ""
@@ -200,7 +222,10 @@ def main(words: list[str] | None = None) -> int:
     except ValueError:
         raise UserError(f"SEED must be a number, not {settings['SEED']!r}") from None
     simulation.check_simulator(sim)
-    c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
+    if settings["GOLDEN"] and not settings["CONFIG"]:
+        c = golden_configuration(settings["GOLDEN"], chosen_golden(settings)[0])
+    else:
+        c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
     by_checkpoint = collect(settings, c)
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
     check(everything, c)
@@ -231,7 +256,8 @@ def main(words: list[str] | None = None) -> int:
     failed = 0
     for checkpoint, layers in by_checkpoint.items():
         rows = [outcomes[id(layer)] for layer in layers]
-        about = f"image {settings['IMAGE']} on {c.name}, {sim}"
+        what = "golden files" if settings["GOLDEN"] else f"image {settings['IMAGE']}"
+        about = f"{what} on {c.name}, {sim}"
         console.print()
         console.print(table(checkpoint, about, rows, c))
         for row in rows:
@@ -242,12 +268,13 @@ def main(words: list[str] | None = None) -> int:
                 again = replay(row.layer, checkpoint, settings, sim, c, parsed.stalls)
                 console.print(f"\n[bold red]FAIL[/] {title}: {escape(told)}\nreplay: {escape(again)}", soft_wrap=True)
     compared = sum(o.measured["compared"] for o in outcomes.values() if o.measured)
-    worst = max(layer.recovery_error for layer in everything)
+    errors = [layer.recovery_error for layer in everything if layer.recovery_error is not None]
+    recovery = f"; largest mean recovery error {max(errors):.1e}" if errors else ""
     console.print(
         f"\n{len(everything) - failed} of {len(everything)} layers match: {compared:,} values compared"
-        f"{'' if failed else ', 0 mismatches'}; largest mean recovery error {worst:.1e}"
+        f"{'' if failed else ', 0 mismatches'}{recovery}"
     )
-    if worst >= 1e-3:
+    if errors and max(errors) >= 1e-3:
         console.print("[bold red]FAIL[/] the recovered psums do not reproduce the float reference (limit 1e-3)")
         return 1
     return 1 if failed else 0
@@ -259,7 +286,9 @@ def cli() -> int:
 
     try:
         return main()
-    except (UserError, QuantError, ConfigurationError, simulation.SimulationError) as error:
+    except (
+        UserError, QuantError, ConfigurationError, GoldenSetError, simulation.SimulationError,
+    ) as error:  # fmt: skip
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -30,18 +30,19 @@ def faster_dataflow(shape: ConvShape, configuration: Configuration) -> Dataflow:
 
 @dataclasses.dataclass(frozen=True)
 class RealLayer:
-    """A captured layer, ready to run."""
+    """A layer, ready to run; ``operands`` as captured, None where golden files gave the task."""
 
     network: str
-    operands: LayerOperands
+    name: str
     task: LayerTask
     shape: ConvShape
+    operands: LayerOperands | None = None
 
     @property
-    def recovery_error(self) -> float:
-        """Mean absolute error of the recovered psum against the float reference."""
+    def recovery_error(self) -> float | None:
+        """Mean absolute error of the recovered psum against the float reference; None without one."""
         o = self.operands
-        return recovery_error(o, convolve(o.weight, o.activation, o.stride, o.padding))[0]
+        return None if o is None else recovery_error(o, convolve(o.weight, o.activation, o.stride, o.padding))[0]
 
 
 def real_layers(
@@ -68,5 +69,5 @@ def real_layers(
             a_signed=operands.a_signed,
             residual=operands.residual,
         )
-        result.append(RealLayer(network.name, operands, task, shape))
+        result.append(RealLayer(network.name, name, task, shape, operands))
     return result

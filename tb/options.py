@@ -21,6 +21,7 @@ SETTINGS = (
     Setting("--sim", "SIM", None, "simulator: icarus, verilator, or both with a comma between"),
     Setting("--checkpoint", "CHECKPOINT", None, "a checkpoint file, or a shipped one: vgg16_digits, resnet20_digits"),
     Setting("--data", "DATA", None, "data set of the images: digits, cifar10, folder:PATH (the checkpoint's own)"),
+    Setting("--golden", "GOLDEN", None, "folder of golden files to run, in place of a checkpoint (make golden)"),
     Setting("--layer", "LAYER", None, "quantised layers, with commas between, or all"),
     Setting("--image", "IMAGE", "0", "index of the test image"),
     Setting("--config", "CONFIG", None, "named configuration of rtl/configurations.toml"),

@@ -1,13 +1,19 @@
 """core on layers: real ones, live from checkpoints, and random ones of every shape.
 
-``--checkpoint``, ``--layer``, ``--image``, ``--config`` and ``--dataflow`` replace the list of real layers.
+``--checkpoint``, ``--layer``, ``--image``, ``--config`` and ``--dataflow`` replace the list of real layers, and so does
+``--golden``, with the layers of a folder of golden files.
 """
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from golden_model.configuration import Dataflow, configuration
+from golden_model.golden_set import GoldenSetError
+from golden_model.tiling import ConvShape
 from tb.conftest import setting
+from tb.golden import golden_configuration, golden_names, golden_task
 from tb.jobs import LayerJob, LayerTask
 
 WS, OS = Dataflow.weight_stationary, Dataflow.output_stationary
@@ -30,9 +36,11 @@ def pytest_generate_tests(metafunc):
     if "real" not in metafunc.fixturenames:
         return
     config = metafunc.config
-    chosen = {name: setting(config, name) for name in ("CHECKPOINT", "LAYER", "CONFIG", "DATAFLOW")}
+    chosen = {name: setting(config, name) for name in ("CHECKPOINT", "GOLDEN", "LAYER", "CONFIG", "DATAFLOW")}
     cases = REAL
-    if chosen["CHECKPOINT"] or chosen["LAYER"]:
+    if chosen["GOLDEN"]:
+        cases = golden_cases(chosen["GOLDEN"], chosen["LAYER"])
+    elif chosen["CHECKPOINT"] or chosen["LAYER"]:
         names = (chosen["LAYER"] or "features.27").split(",")
         cases = [
             ("course_8x8", flow, chosen["CHECKPOINT"] or "vgg16_digits", name) for flow in Dataflow for name in names
@@ -46,6 +54,15 @@ def pytest_generate_tests(metafunc):
         for config_name, flow, checkpoint, layer in cases
     ]
     metafunc.parametrize("real", cases, ids=ids)
+
+
+def golden_cases(folder: str, layer: str | None) -> list[tuple]:
+    """Every layer of a folder of golden files, or those named, in both dataflows."""
+    try:
+        cores = {name: golden_configuration(folder, name).name for name in golden_names(folder, layer)}
+    except GoldenSetError as error:
+        raise pytest.UsageError(f"--golden: {error}") from None
+    return [(core, flow, Path(folder), name) for flow in Dataflow for name, core in cores.items()]
 
 
 @pytest.fixture(scope="session")
@@ -64,17 +81,31 @@ def network():
 
 
 def test_layer(simulate, network, real, request, seed):
+    name, dataflow, checkpoint, layer = real
+    c = configuration(name)
+    if isinstance(checkpoint, Path):
+        run_golden(simulate, checkpoint, layer, c, dataflow, seed)
+        return
     from tb.layers import real_layers
 
-    name, dataflow, checkpoint, layer = real
     image = int(setting(request.config, "IMAGE"))
-    c = configuration(name)
     captured = real_layers(network(checkpoint), [layer], image, c, dataflow, setting(request.config, "DATA"))[0]
     assert captured.recovery_error < 1e-3
     (result,) = simulate.layers(LayerJob(c, [captured.task], seed))
     assert result["compared"] >= 2 * captured.shape.oc * captured.shape.n_o_nij
     if real == REAL[0]:
         assert result["cycles"] <= 200, "9 passes over 16 positions have 144 cycles of work"
+
+
+def run_golden(simulate, folder, layer, c, dataflow, seed) -> None:
+    """A layer of a folder of golden files; what is wrong in the folder is told as that, without a run."""
+    try:
+        task = golden_task(folder, layer, dataflow)
+    except GoldenSetError as error:
+        pytest.fail(str(error), pytrace=False)
+    (result,) = simulate.layers(LayerJob(c, [task], seed))
+    outputs = ConvShape.of(task.weight, task.activation, task.stride, task.padding)
+    assert result["compared"] >= 2 * outputs.oc * outputs.n_o_nij
 
 
 def random_layer(rng, c, dataflow, index) -> LayerTask:
