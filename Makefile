@@ -30,7 +30,7 @@ test: simulator ## all tests, on both simulators unless SIM names one
 
 golden: $(SETUP) ## write golden files: LAYER=features.27 IMAGE=0 OUT=golden/ FORMAT=seed004 (000, 002, 003)
 	@$(RUN) -m golden_model.export --checkpoint '$(or $(CHECKPOINT),vgg16_digits)' --layer '$(or $(LAYER),features.27)' \
-	    --out '$(or $(OUT),golden)' $(call options,IMAGE DATA CONFIG DATAFLOW FORMAT IC_TILE OC_TILE O_TILE)
+	    --out '$(or $(OUT),golden)' $(call options,IMAGE DATA CONFIG DATAFLOW FORMAT A_BITS IC_TILE OC_TILE O_TILE)
 
 golden-check: $(SETUP) ## compare OUT=golden/ with its manifest, with itself, and with its checkpoint computed afresh
 	@$(RUN) -m golden_model.check --out '$(or $(OUT),golden)' $(call options,CHECKPOINT)

@@ -120,7 +120,7 @@ class _Fresh:
 
     def __init__(self, checkpoint: str | None) -> None:
         self.checkpoint = checkpoint
-        self.loaded: dict[tuple[Path, str], tuple[Any, Source]] = {}
+        self.loaded: dict[tuple[Path, str, int | None], tuple[Any, Source]] = {}
 
     def plan(self, meta: dict[str, Any]) -> tuple[dict[str, Any], list[VectorFile]]:
         """Manifest and files of the set as they come out now.
@@ -131,12 +131,12 @@ class _Fresh:
             source = Source(**meta["checkpoint"]) if meta["checkpoint"] else None
             if source is None:
                 raise Skipped("its manifest names none")
-            key = (self._path(source), source.data)
+            key = (self._path(source), source.data, source.a_bits)
             from quant.errors import DataError
 
             try:
                 if key not in self.loaded:
-                    self.loaded = {key: load(str(key[0]), source.data)}
+                    self.loaded = {key: load(str(key[0]), source.data, source.a_bits)}
                 network, now = self.loaded[key]
                 [operands] = captured(network, [meta["layer"]], meta["image"])
             except DataError as error:

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="quantised layer, e.g. features.27; several with commas, or all: a folder each",
     )
+    parser.add_argument("--a-bits", type=int, help="activation bits; a course checkpoint does not state them (4)")
     parser.add_argument("--image", type=int, default=0, help="index into the test images (default 0)")
     parser.add_argument("--out", required=True, help="directory to write; older sets there are replaced as a whole")
     parser.add_argument("--format", choices=FORMATS, default=DEFAULT_FORMAT, help=f"default {DEFAULT_FORMAT}")
@@ -65,12 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def load(checkpoint: str, data: str | None) -> tuple[Any, Source]:
+def load(checkpoint: str, data: str | None, a_bits: int | None = None) -> tuple[Any, Source]:
     """The network of a checkpoint, and what a manifest says of it. Raises what ``load_network`` raises."""
     from quant.network import load_network
 
-    network = load_network(checkpoint, dataset=data)
-    return network, Source(checkpoint, file_hash(network.path), network.dataset)
+    network = load_network(checkpoint, dataset=data, a_bits=a_bits)
+    return network, Source(checkpoint, file_hash(network.path), network.dataset, a_bits)
 
 
 def captured(network: Any, layers: Sequence[str], image: int) -> list[Operands]:
@@ -85,7 +86,7 @@ def _export(options: argparse.Namespace) -> None:
     core = configuration(options.config)
     from quant.capture import quantised_layers
 
-    network, source = load(options.checkpoint, options.data)
+    network, source = load(options.checkpoint, options.data, options.a_bits)
     several = options.layer == "all" or "," in options.layer
     names = quantised_layers(network.model) if options.layer == "all" else options.layer.split(",")
     layers = captured(network, list(dict.fromkeys(names)), options.image)

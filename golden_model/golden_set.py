@@ -70,11 +70,15 @@ class Operands(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where operands come from: the checkpoint as it was named, the SHA-256 of its file, the data set of the image."""
+    """Where operands come from: the checkpoint as it was named, the SHA-256 of its file, the data set of the image.
+
+    ``a_bits``: activation bits where they were given in place of the checkpoint's.
+    """
 
     name: str
     sha256: str
     data: str
+    a_bits: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

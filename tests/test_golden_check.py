@@ -9,7 +9,9 @@ import torch
 from golden_model import check, export
 from golden_model.golden_set import manifest_text, read_golden_set, read_manifest
 from golden_model.verify import against_fresh, against_hashes
+from quant.checkpoint import write_checkpoint
 from quant.checkpoints import SHIPPED
+from quant.models import ModelSpec
 
 LAYER = "features.27"
 FLOWS = {
@@ -156,7 +158,7 @@ def test_without_the_checkpoint_a_changed_output_has_its_place(golden, capsys):
         (lambda g: replace(g / "out.txt", "\n", "\r\n"), "out.txt:1:61: '\\r' where a line end is expected"),
         (lambda g: cut(g / "out.txt"), "the end where a line end is expected"),
         (lambda g: replace(g / "manifest.json", '"image": 0', '"image": 1'), "the checkpoint gives otherwise"),
-        (lambda g: replace(g / "manifest.json", '"image": 0', '"image":  0'), "manifest.json:11:12: ' ' where '0'"),
+        (lambda g: replace(g / "manifest.json", '"image": 0', '"image":  0'), "manifest.json:12:12: ' ' where '0'"),
         (lambda g: replace(g / "manifest.json", '"w_delta": 0', '"w_delta": 1'), "manifest.json:"),
         (lambda g: replace(g / "manifest.json", '"layer": "features.27"', '"layer": "x"'), "no quantised layer 'x'"),
         (lambda g: replace(g / "manifest.json", '"rows": 8', '"rows": 9'), "the set was written for ROWS = 9"),
@@ -188,8 +190,9 @@ def replace(path, old, new):
 
 
 def test_a_checkpoint_that_lies_elsewhere_is_named_on_the_command_line(tmp_path, capsys):
-    here, there = tmp_path / "here.pth", tmp_path / "there.pth"
-    shutil.copy(SHIPPED["vgg16_digits"], here)
+    shipped = SHIPPED["vgg16_digits"]
+    here, there = tmp_path / f"here{shipped.suffix}", tmp_path / f"there{shipped.suffix}"
+    shutil.copy(shipped, here)
     write(tmp_path / "g", checkpoint=here)
     here.rename(there)
     code, [line] = checked(capsys, tmp_path / "g")
@@ -245,3 +248,19 @@ def test_a_manifest_that_was_made_to_fit_is_still_found_by_the_fresh_computation
     assert lines[0].startswith(f"WRONG {directory / 'psum_4.txt'}:2:128: ")
     assert lines[1].startswith(f"WRONG {directory / 'manifest.json'}:")
     assert json.loads((directory / "manifest.json").read_text())["format"] == "seed003"
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_16x16_layer_of_a_course_checkpoint_with_2_bit_activations(tmp_path, capsys, name):
+    """Its 16 channels are one tile of 8 rows in seed 003 alone; elsewhere a tile is chosen."""
+    spec = ModelSpec(width=0.125, squeeze=16, squeeze_identity=True, a_bits=2)
+    torch.manual_seed(0)
+    write_checkpoint(tmp_path / "model_best.pth.tar", {"state_dict": spec.build().state_dict(), "best_prec": 88.0})
+    one_tile = {"seed000": ["--ic-tile", "1", "--oc-tile", "1"], "seed002": ["--ic-tile", "1", "--oc-tile", "0"]}
+    options = ["--format", *FLOWS[name], "--data", "digits", "--a-bits", "2", *one_tile.get(name, [])]
+    write(tmp_path / "g", *options, checkpoint=tmp_path / "model_best.pth.tar")
+    got = read_golden_set(tmp_path / "g")
+    assert got.activation.max() in (1, 2, 3)
+    assert got.meta["a_bits"] == got.meta["checkpoint"]["a_bits"] == 2
+    code, [line] = checked(capsys, tmp_path / "g")
+    assert code == 0 and "equal a fresh computation" in line

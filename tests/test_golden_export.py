@@ -37,7 +37,7 @@ def network(monkeypatch):
             w_delta=0.1, x_delta=0.2, residual=None, out_scale=np.ones(8), negated=np.zeros(8, bool), relu=True,
         )  # fmt: skip
 
-    def load_network(checkpoint, dataset=None):
+    def load_network(checkpoint, dataset=None, a_bits=None):
         dataset = dataset or "digits"
         return types.SimpleNamespace(
             name=f"{checkpoint} on {dataset}", path=Path(__file__), dataset=dataset, model=None
@@ -90,7 +90,7 @@ def test_options_reach_the_set(tmp_path, network):
         "output_stationary", {"o_tile": 1, "oc_tile": 0}, "net_8x8",
     )  # fmt: skip
     sha256 = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    assert meta["checkpoint"] == {"name": "best.pth", "sha256": sha256, "data": "folder:x"}
+    assert meta["checkpoint"] == {"name": "best.pth", "sha256": sha256, "data": "folder:x", "a_bits": None}
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_the_manifest_says_what_the_set_is(tmp_path):
     assert meta | {"files": None} == {
         "format": "seed004",
         "dataflow": "weight_stationary",
-        "checkpoint": {"name": "best.pth", "sha256": "0a1b", "data": "digits"},
+        "checkpoint": {"name": "best.pth", "sha256": "0a1b", "data": "digits", "a_bits": None},
         "model": "hand",
         "layer": "made",
         "image": 7,
