@@ -122,6 +122,9 @@ async def weight_stationary(dut):
                 expected.append((when, golden[t]))
                 when += 1 + int(rng.random() < 0.2)  # gaps
             cycle = max(when, cycle + cols)
+        for noise in range(cycle + rows):  # what lies on the output-stationary path must not matter
+            for col in range(cols):
+                tb.at(noise, "wgt_n", col, int(rng.integers(*limits(tb.p.WGT_BITS), endpoint=True)))
         seen = await tb.play(cycle + rows + cols + 8)
         scoreboard = Scoreboard("array weight-stationary")
         for col in range(cols):
@@ -156,6 +159,24 @@ async def output_stationary(dut):
     for col in range(cols):
         scoreboard.compare(f"column {col}", [(t + col, g[col]) for t, g in expected], seen[col], lane="cycle/psum")
     scoreboard.check()
+
+
+@cocotb.test()
+async def output_stationary_overflow(dut):
+    """The overflow of any single tile reaches the array's sticky bit."""
+    tb = ArrayBench(dut)
+    act, wgt = limits(tb.p.ACT_BITS, False)[1], limits(tb.p.WGT_BITS)[1]
+    fits = limits(tb.p.PSUM_BITS)[1] // (act * wgt)
+    for row in range(tb.rows):
+        for col in range(tb.cols):
+            for length in (fits, fits + 1):
+                await tb.start(OS)
+                for k in range(length):
+                    tb.activation(k, [act * (r == row) for r in range(tb.rows)], start=k == 0)
+                    tb.north_weight(k, [wgt * (c == col) for c in range(tb.cols)])
+                await tb.play(length + tb.rows + tb.cols + 6)
+                seen = bool(read_word(dut.overflow))
+                assert seen == (length > fits), f"overflow is {seen} after {length} operands in tile {row}, {col}"
 
 
 @cocotb.test()

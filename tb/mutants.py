@@ -65,6 +65,8 @@ def mutation_jobs(c: Configuration, seed: int) -> list[LayerJob]:
     tasks.append(LayerTask("one position, 45 passes", ws, kernel, pixel, padding=1))
     short = rng.integers(0, 16, (3, 8, 8)), kernel[:, :3, :1, :1]
     tasks.append(LayerTask("three operands a pass", os_, short[1], short[0]))
+    tall = rng.integers(0, 16, (8, 130, 16)), rng.integers(-7, 8, (8, 8, 1, 2))
+    tasks.append(LayerTask("most of the psum memory", ws, tall[1], tall[0][:, :, :15]))
     ends = np.full((2, 33, 3, 3), 7)  # 33 * 9 * 15 * 7 = 31,185 of 32,767
     ends[1] = -7
     tasks.append(LayerTask("sums near both ends of PSUM_BITS", ws, ends, np.full((33, 3, 3), 15)))

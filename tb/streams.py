@@ -151,6 +151,7 @@ class StreamMonitor(_Stream):
         self.keep_unknown = keep_unknown
         self.words: list[list[int]] = [[] for _ in fields]  # a list for each field
         self.unknown: list[dict[int, int]] = [{} for _ in fields]
+        self.on_item: Callable[[], None] | None = None  # called in the cycle in which an item moves
         self.first_step: int | None = None
         self.last_step: int | None = None
         self._task = cocotb.start_soon(self._run())
@@ -178,6 +179,8 @@ class StreamMonitor(_Stream):
                 bits = str(handle.value)
                 unknown[len(words)] = int("".join("0" if bit in "01" else "1" for bit in bits), 2)
                 words.append(int("".join(bit if bit in "01" else "0" for bit in bits), 2))
+        if self.on_item is not None:
+            self.on_item()
         self.last_step = get_sim_time("step")
         if self.first_step is None:
             self.first_step = self.last_step

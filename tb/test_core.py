@@ -170,7 +170,16 @@ def edge_layers(c, dataflow) -> list[LayerTask]:
         layer("one row", 2, 2, 1, 17, 1, high, wgt_high),
         layer("one column, stride 2", 2, 2, 17, 1, 3, high, wgt_low, stride=2, padding=1),
         layer("many channels on one position", 70, 41, 1, 1, 1, 1, 1),
+        full_psum_memory(c, dataflow),
     ]
+
+
+def full_psum_memory(c, dataflow) -> LayerTask:
+    """A map of nearly as many positions as the psum memory has words: every address bit counts."""
+    rng, size = np.random.default_rng(1), int(c.psum_depth**0.5)
+    activation = rng.integers(0, 1 << c.act_bits, (c.rows, size, size))
+    weight = rng.integers(-2, 3, (c.cols, c.rows, 1, 2))
+    return LayerTask("full psum memory", dataflow, weight, activation)
 
 
 @pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)

@@ -13,6 +13,11 @@ def test_mac_array(simulate, rows, cols, case):
     simulate("mac_array", {"ROWS": rows, "COLS": cols, **WIDTHS}, "tb.cases_mac_array", case)
 
 
+def test_mac_array_output_stationary_overflow(simulate):
+    parameters = {"ROWS": 3, "COLS": 5, **WIDTHS, "PSUM_BITS": 10}
+    simulate("mac_array", parameters, "tb.cases_mac_array", "output_stationary_overflow")
+
+
 @pytest.mark.parametrize("case", ["weight_stationary", "reset_in_pass"])
 def test_mac_row(simulate, case):
     simulate("mac_row", {"COLS": 6, **WIDTHS}, "tb.cases_mac_array", case)
