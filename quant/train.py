@@ -11,6 +11,7 @@ result as if never interrupted), ``model_best.pth.tar`` (the epoch with the best
 import argparse
 import copy
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -456,6 +457,12 @@ def recipe_from(options: argparse.Namespace, data: DataSet) -> Recipe:
         raise QuantError(f"recipe {options.recipe}: {error}") from error
 
 
+def announce(line: str) -> None:
+    """Print beside the progress bar, at once: a log that is piped or kept in a file grows with every epoch."""
+    tqdm.write(line)
+    sys.stdout.flush()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     options = _parser().parse_args(arguments)
@@ -470,7 +477,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.train_images is not None:
         data = _few(data, options.train_images, recipe.seed)
     try:
-        best = train(recipe, options.out, data, device, options.resume, options.restart, options.workers, tqdm.write)
+        best = train(recipe, options.out, data, device, options.resume, options.restart, options.workers, announce)
     except KeyboardInterrupt:
         if (options.out / CSV).is_file():
             plot(options.out)

@@ -205,6 +205,7 @@ def test_interrupt_leaves_a_loadable_checkpoint(tmp_path):
         tmp_path,
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONUNBUFFERED", None)  # the command itself must see to it that each epoch is shown
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     try:
         assert child.stdout.readline().startswith("epoch 1/500")
