@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from golden_model.configuration import ConfigurationError
 from tb import options, simulation
 from tb.jobs import LayerJob, read_results
 
@@ -30,11 +31,12 @@ def setting(config, variable: str) -> str | None:
 
 def pytest_configure(config):
     config.option_values = {s.variable: setting(config, s.variable) for s in options.SETTINGS}
-    for name in (config.option_values["SIM"] or "icarus").split(","):
-        try:
+    try:
+        for name in (config.option_values["SIM"] or "icarus").split(","):
             simulation.check_simulator(name.strip())
-        except simulation.SimulationError as error:
-            raise pytest.UsageError(str(error)) from None
+        options.check(config.option_values)
+    except (simulation.SimulationError, ConfigurationError, ValueError) as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_generate_tests(metafunc):

@@ -69,26 +69,17 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list[RealLayer]]:
     """Capture the chosen layers, or read them from golden files; by checkpoint or folder."""
-    dataflow = None
-    if settings["DATAFLOW"]:
-        try:
-            dataflow = Dataflow[settings["DATAFLOW"]]
-        except KeyError:
-            names = ", ".join(flow.name for flow in Dataflow)
-            raise UserError(f"unknown DATAFLOW={settings['DATAFLOW']}; there are: {names}") from None
+    dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
     if settings["GOLDEN"]:
         return {settings["GOLDEN"]: [golden_layer_of(settings, name, dataflow) for name in chosen_golden(settings)]}
     from quant.checkpoints import SHIPPED
     from quant.network import load_network
 
-    try:
-        image = int(settings["IMAGE"])
-    except ValueError:
-        raise UserError(f"IMAGE must be the index of a test image, not {settings['IMAGE']!r}") from None
+    image = int(settings["IMAGE"])
     if settings["CHECKPOINT"]:
         checkpoints = [settings["CHECKPOINT"]]
     elif settings["LAYER"] not in (None, "all"):  # the shipped network that has the layer
-        first = settings["LAYER"].split(",")[0]
+        first = options.layer_names(settings["LAYER"])[0]
         checkpoints = ["resnet20_digits" if re.match(r"layer\d|conv1", first) else "vgg16_digits"]
     else:
         checkpoints = list(SHIPPED)
@@ -97,7 +88,7 @@ def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list
         if settings["LAYER"] == "all":
             names = None
         elif settings["LAYER"]:
-            names = settings["LAYER"].split(",")
+            names = options.layer_names(settings["LAYER"])
         else:
             names = DEFAULT_LAYERS.get(checkpoint)
         result[checkpoint] = real_layers(load_network(checkpoint), names, image, c, dataflow, settings["DATA"])
@@ -218,9 +209,10 @@ def main(words: list[str] | None = None) -> int:
     console = Console(stderr=False, highlight=False)
     sim = settings["SIM"] or "icarus"
     try:
-        seed = int(settings["SEED"])
-    except ValueError:
-        raise UserError(f"SEED must be a number, not {settings['SEED']!r}") from None
+        options.check(settings)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    seed = int(settings["SEED"])
     simulation.check_simulator(sim)
     if settings["GOLDEN"] and not settings["CONFIG"]:
         c = golden_configuration(settings["GOLDEN"], chosen_golden(settings)[0])
@@ -269,9 +261,9 @@ def main(words: list[str] | None = None) -> int:
                 console.print(f"\n[bold red]FAIL[/] {title}: {escape(told)}\nreplay: {escape(again)}", soft_wrap=True)
     compared = sum(o.measured["compared"] for o in outcomes.values() if o.measured)
     errors = [layer.recovery_error for layer in everything if layer.recovery_error is not None]
-    recovery = f"; largest mean recovery error {max(errors):.1e}" if errors else ""
+    recovery = f", recovery error {max(errors):.1e}" if errors else ""
     console.print(
-        f"\n{len(everything) - failed} of {len(everything)} layers match: {compared:,} values compared"
+        f"\n{len(everything) - failed} of {len(everything)} layers match: {compared:,} values"
         f"{'' if failed else ', 0 mismatches'}{recovery}"
     )
     if errors and max(errors) >= 1e-3:

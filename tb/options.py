@@ -9,6 +9,8 @@ import os
 import shlex
 from typing import NamedTuple
 
+from golden_model.configuration import Dataflow, configuration
+
 
 class Setting(NamedTuple):
     option: str
@@ -18,7 +20,7 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (
-    Setting("--sim", "SIM", None, "simulator: icarus, verilator, or both with a comma between"),
+    Setting("--sim", "SIM", None, "simulator: icarus or verilator; pytest also takes both with a comma between"),
     Setting("--checkpoint", "CHECKPOINT", None, "a checkpoint file, or a shipped one: vgg16_digits, resnet20_digits"),
     Setting("--data", "DATA", None, "data set of the images: digits, cifar10, folder:PATH (the checkpoint's own)"),
     Setting("--golden", "GOLDEN", None, "folder of golden files to run, in place of a checkpoint (make golden)"),
@@ -34,6 +36,23 @@ SETTINGS = (
 def from_environment(setting: Setting) -> str | None:
     """Value of a setting that make or the shell has set; an empty one counts as not set."""
     return os.environ.get(setting.variable) or setting.default
+
+
+def check(values: dict[str, str | None]) -> None:
+    """Raise ValueError, naming the setting, for a value that can be seen to be wrong without loading anything."""
+    for variable in ("SEED", "IMAGE"):
+        if not (values[variable] or "0").isdigit():
+            raise ValueError(f"{variable} must be a whole number from 0, not {values[variable]!r}")
+    names = [flow.name for flow in Dataflow]
+    if values["DATAFLOW"] and values["DATAFLOW"] not in names:
+        raise ValueError(f"unknown DATAFLOW={values['DATAFLOW']}; there are: {', '.join(names)}")
+    if values["CONFIG"]:
+        configuration(values["CONFIG"])
+
+
+def layer_names(text: str) -> list[str]:
+    """Layers of a LAYER setting: names with commas between, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def variables(values: dict[str, object]) -> str:

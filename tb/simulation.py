@@ -49,6 +49,9 @@ def check_simulator(name: str) -> str:
         )
     if name == "verilator":
         verilator_environment()
+        for path in (ROOT, BUILD):
+            if " " in str(path):
+                raise SimulationError(f"Verilator's makefiles cannot work in a path with a space: {path}")
         for tool, package in (("perl", "perl"), ("make", "make"), ("g++", "g++")):
             if shutil.which(tool) is None:
                 raise SimulationError(f"Verilator needs {tool}; on Debian or Ubuntu: sudo apt-get install -y {package}")
@@ -227,7 +230,14 @@ def build(
             runtime.keep()
             for intermediate in (*directory.glob("*.o"), *directory.glob("*.gch"), *directory.glob("*.a")):
                 intermediate.unlink()
-        done.touch()
+        try:
+            # More than a touch: iverilog reports success on a full disk, with half a file behind it.
+            done.write_text(f"{simulator} {toplevel}\n" + " " * 65536)
+        except OSError as error:
+            done.unlink(missing_ok=True)
+            raise SimulationError(
+                f"building {toplevel} for {simulator} failed: {error.strerror}: {directory}"
+            ) from None
     return result
 
 
