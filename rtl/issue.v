@@ -28,7 +28,7 @@ module issue #(
     output wire act_fire,
     output wire wgt_fire,
     output wire ififo_fire,
-    output wire idle           // no psum is on its way or waiting
+    output wire idle           // no psum is on its way or waiting, no pass is open, no weight waits for its pass
 );
     localparam CREDIT_BITS = $clog2(OFIFO_DEPTH + 1);
     localparam SHADOW_BITS = $clog2(COLS + 1);
@@ -43,6 +43,7 @@ module issue #(
     reg [CREDIT_BITS-1:0] credit_q;   // free ofifo words that nothing on its way has claimed
     reg [SHADOW_BITS-1:0] shadow_q;   // weights in the shadow registers of a row
     reg [DRAIN_BITS-1:0]  drain_q;    // cycles until the next OS pass may end
+    reg                   open_q;     // an OS pass has begun and not ended
 
     wire shadow_full = shadow_q == ALL_COLS[SHADOW_BITS-1:0];
     wire ws_grant    = credit_q != {CREDIT_BITS{1'b0}} & (~act_start | shadow_full);
@@ -64,7 +65,9 @@ module issue #(
             credit_q <= ALL_CREDITS[CREDIT_BITS-1:0];
             shadow_q <= {SHADOW_BITS{1'b0}};
             drain_q  <= {DRAIN_BITS{1'b0}};
+            open_q   <= 1'b0;
         end else begin
+            if (ififo_fire) open_q <= ~act_last;
             credit_q <= credit_q - claim + {{(CREDIT_BITS-1){1'b0}}, psum_pop};
             if (swap)          shadow_q <= wgt_fire ? ONE[SHADOW_BITS-1:0] : {SHADOW_BITS{1'b0}};
             else if (wgt_fire) shadow_q <= shadow_q + 1'b1;
@@ -73,7 +76,7 @@ module issue #(
         end
     end
 
-    assign idle = credit_q == ALL_CREDITS[CREDIT_BITS-1:0];
+    assign idle = credit_q == ALL_CREDITS[CREDIT_BITS-1:0] & ~open_q & shadow_q == {SHADOW_BITS{1'b0}};
 endmodule
 
 `default_nettype wire

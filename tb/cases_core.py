@@ -8,6 +8,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
+from golden_model.convolution import convolve
 from golden_model.layer import GoldenLayer, golden_layer
 from tb.core_bench import CoreBench
 from tb.jobs import LayerJob, LayerTask, report
@@ -23,6 +24,11 @@ def prepare(job: LayerJob, layer: LayerTask) -> tuple[Program, GoldenLayer]:
         "dataflow": layer.dataflow, "residual": layer.residual, "relu": True,
     }  # fmt: skip
     golden = golden_layer(layer.weight, layer.activation, a_signed=layer.a_signed, **shared)
+    # The tiles are cut by the same functions for both; the plain convolution knows nothing of tiles.
+    expected = convolve(layer.weight, layer.activation, layer.stride, layer.padding)
+    if layer.residual is not None:
+        expected = expected + layer.residual
+    assert np.array_equal(golden.accumulated, expected), f"{layer.title}: the tiled golden model is not the convolution"
     return compile_layer(layer.weight, layer.activation, **shared), golden
 
 

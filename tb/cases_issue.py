@@ -18,7 +18,11 @@ class IssueModel:
 
     def __init__(self, p, dataflow: int):
         self.p, self.dataflow = p, dataflow
-        self.credit, self.shadow, self.since_end = p.OFIFO_DEPTH, 0, p.ROWS
+        self.credit, self.shadow, self.since_end, self.open = p.OFIFO_DEPTH, 0, p.ROWS, False
+
+    @property
+    def idle(self) -> bool:
+        return self.credit == self.p.OFIFO_DEPTH and not self.shadow and not self.open
 
     def cycle(self, act, start, last, wgt, ififo, pop) -> tuple[bool, bool, bool]:
         """Grants (act, wgt, ififo) of one cycle."""
@@ -32,6 +36,7 @@ class IssueModel:
         else:
             fits = self.credit >= self.p.ROWS and self.since_end >= self.p.ROWS
             act_fire = act and ififo and (not last or fits)
+            self.open = not last if act_fire else self.open
             self.since_end = 1 if act_fire and last else self.since_end + 1
             self.credit -= self.p.ROWS * (act_fire and last)
             grants = (act_fire, False, act_fire)
@@ -56,8 +61,9 @@ async def follow(dut, dataflow: int, cycles: int, busy: float, drain: float, sal
         dut.wgt_valid.value, dut.ififo_valid.value, dut.psum_pop.value = wgt, ififo, pop
         await RisingEdge(dut.clk)
         fires = tuple(read_bit(getattr(dut, f"{name}_fire")) for name in ("act", "wgt", "ififo"))
+        idle = model.idle
         grants = model.cycle(act, head[0], head[1], wgt, ififo, pop)
-        expected.append((*grants, owed == 0))
+        expected.append((*grants, idle))
         actual.append((*fires, read_bit(dut.idle)))
         owed += (p.ROWS * (grants[0] and head[1]) if dataflow == OS else grants[0]) - pop
         if grants[0]:

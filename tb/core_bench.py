@@ -119,6 +119,9 @@ class CoreBench:
         overflow = str(self.dut.overflow.value)
         told = f"the core's overflow bit is set: a sum left PSUM_BITS = {self.configuration.psum_bits}"
         notes = {"0": [], "1": [told]}.get(overflow, [f"the core's overflow bit is {overflow}"])
+        left = [f"{len(s.items) - s.sent} of {prefix}" for prefix, s in self.sources.items() if not s.idle]
+        if left:
+            notes = [*notes, f"input items that the core never took: {', '.join(left)}"]
         if self.idle_lies:
             notes = [*notes, f"busy was low while {self.idle_lies} words moved"]
         scoreboard.check(*notes)

@@ -12,6 +12,7 @@ import concurrent.futures
 import dataclasses
 import os
 import re
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -276,10 +277,14 @@ def cli() -> int:
     """``main`` with what a user does wrong told in one line."""
     from quant.errors import QuantError
 
+    def terminate(*_):
+        raise KeyboardInterrupt  # simulations have process groups of their own and must not outlive this one
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         return main()
     except (
-        UserError, QuantError, ConfigurationError, GoldenSetError, simulation.SimulationError,
+        UserError, QuantError, ConfigurationError, GoldenSetError, simulation.SimulationError, OSError,
     ) as error:  # fmt: skip
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -91,13 +91,15 @@ def _run(mutant: Mutant, job: LayerJob, sim: str) -> str | None:
             )
         target.write_text(text.replace(mutant.old, mutant.new))
         environment = job.save(folder / "job.npz")
+        built = None
         try:
             built = simulation.build(sim, "core", job.configuration.parameters, sources=sorted(folder.glob("*.v")))
             outcomes = simulation.run(built, "tb.cases_core", only="layers", seed=job.seed, environment=environment)
         except simulation.SimulationError as error:
             return str(error)
         finally:
-            shutil.rmtree(built.directory, ignore_errors=True)
+            if built is not None:
+                shutil.rmtree(built.directory, ignore_errors=True)
         return outcomes[0].failure
 
 

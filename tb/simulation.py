@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sysconfig
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -127,6 +128,9 @@ class TestOutcome:
     failure: str | None
 
 
+_command_lock = threading.Lock()
+
+
 def rtl_sources() -> list[Path]:
     return sorted(RTL.glob("*.v"))
 
@@ -162,7 +166,8 @@ def _command(
         sources = [visible, *sources]
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with open(os.devnull, "w") as quiet, contextlib.redirect_stderr(quiet):
+        # redirect_stderr acts on the whole process, and the main job simulates in threads
+        with _command_lock, open(os.devnull, "w") as quiet, contextlib.redirect_stderr(quiet):
             return kind(
                 toplevel=toplevel,
                 module=kwargs.pop("module", "none"),
@@ -297,6 +302,8 @@ def run(
         )  # fmt: skip
         command.set_env()
         words = command.run_command() if built.simulator == "icarus" else [str(built.directory / built.toplevel)]
+        if built.simulator == "verilator":  # else every register without a reset would start at a friendly 0
+            words += ["+verilator+rand+reset+2", f"+verilator+seed+{(seed or 0) % 2**31 + 1}"]
         if built.waves:
             words += ["-fst"] if built.simulator == "icarus" else ["--trace"]
         variables = {

@@ -86,12 +86,14 @@ def test_layer(simulate, network, real, request, seed):
     if isinstance(checkpoint, Path):
         run_golden(simulate, checkpoint, layer, c, dataflow, seed)
         return
-    from tb.layers import real_layers
+    from tb.layers import ideal_cycles, real_layers
 
     image = int(setting(request.config, "IMAGE"))
     captured = real_layers(network(checkpoint), [layer], image, c, dataflow, setting(request.config, "DATA"))[0]
     assert captured.recovery_error < 1e-3
     (result,) = simulate.layers(LayerJob(c, [captured.task], seed))
+    # The throughput contract: fill and drain are paid once a layer, nothing else.
+    assert result["cycles"] <= ideal_cycles(captured.shape, c, dataflow) + 2 * (c.rows + c.cols)
     assert result["compared"] >= 2 * captured.shape.oc * captured.shape.n_o_nij
     if real == REAL[0]:
         assert result["cycles"] <= 200, "9 passes over 16 positions have 144 cycles of work"
