@@ -7,7 +7,6 @@ import os
 from types import SimpleNamespace
 
 import numpy as np
-from cocotb.triggers import RisingEdge
 
 
 def seed() -> int:
@@ -38,8 +37,3 @@ def encode(value: int, bits: int) -> int:
 def decode(value: int, bits: int) -> int:
     """Value of two's complement bits."""
     return value - (1 << bits) if value >> (bits - 1) else value
-
-
-async def cycles(dut, count: int) -> None:
-    for _ in range(count):
-        await RisingEdge(dut.clk)

@@ -18,7 +18,7 @@ from tb.streams import read_bit
 
 
 def prepare(job: LayerJob, layer: LayerTask) -> tuple[Program, GoldenLayer]:
-    """The layer's micro-operations, and independently of them the golden values."""
+    """The layer's micro-operations and its golden values, the latter held against the plain convolution."""
     shared = {
         "stride": layer.stride, "padding": layer.padding, "configuration": job.configuration,
         "dataflow": layer.dataflow, "residual": layer.residual, "relu": True,

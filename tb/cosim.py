@@ -25,13 +25,12 @@ from rich.table import Table
 from golden_model.configuration import DEFAULT_CONFIGURATION, Configuration, ConfigurationError, Dataflow, configuration
 from golden_model.golden_set import GoldenSetError
 from golden_model.layer import golden_layer
-from golden_model.sfp import PsumOverflow
 from golden_model.tiling import ConvShape
 from tb import options, simulation
 from tb.golden import golden_configuration, golden_names, golden_task
 from tb.jobs import LayerJob, read_results
 from tb.layers import RealLayer, ideal_cycles, real_layers
-from tb.program import ProgramError, compile_layer
+from tb.program import compile_layer
 
 # The main job's layers: each kind of convolution that the networks have. LAYER=all runs every quantised one.
 DEFAULT_LAYERS = {
@@ -123,7 +122,7 @@ def check(layers: list[RealLayer], c: Configuration) -> None:
         try:
             golden_layer(task.weight, task.activation, a_signed=task.a_signed, **shared)
             compile_layer(task.weight, task.activation, **shared)
-        except (PsumOverflow, ProgramError, ValueError) as error:
+        except ValueError as error:
             raise UserError(f"{task.title} cannot run on {c.name}: {error}") from None
 
 
