@@ -45,13 +45,15 @@ class Configuration:
     l0_depth: int
     ififo_depth: int
     ofifo_depth: int
+    wgt_lanes: int
+    simd: int
     about: str = ""
 
     def __post_init__(self) -> None:
         """The rules that the modules of ``rtl/`` check too; here they are named before anything is built."""
         sum_bits = self.act_bits + self.wgt_bits + max(1, (self.rows - 1).bit_length())
         rules = [
-            (f.name.upper(), 1 if f.name in ("rows", "cols", "act_bits") else 2)
+            (f.name.upper(), {"rows": 1, "cols": 1, "act_bits": 1, "wgt_lanes": 1, "simd": 0}.get(f.name, 2))
             for f in dataclasses.fields(self)
             if f.name not in ("name", "about")
         ]
@@ -62,6 +64,19 @@ class Configuration:
                 raise ConfigurationError(
                     f"[{self.name}] {parameter} must be a number of at least {least}, is {value!r}"
                 )
+
+        if self.cols % self.wgt_lanes:
+            raise ConfigurationError(f"[{self.name}] WGT_LANES must divide COLS = {self.cols}, is {self.wgt_lanes}")
+        if self.simd not in (0, 1) or (self.simd and self.act_bits % 2):
+            raise ConfigurationError(
+                f"[{self.name}] SIMD must be 0 or 1, and 0 with an odd ACT_BITS; it is {self.simd}, "
+                f"ACT_BITS {self.act_bits}"
+            )
+
+    @property
+    def wgt_field(self) -> int:
+        """Bits of one tile's weights: two weights where a2w4 is built in."""
+        return self.wgt_bits * (1 + self.simd)
 
     @property
     def parameters(self) -> dict[str, int]:

@@ -1,6 +1,6 @@
 // core: a systolic CNN accelerator core that runs a convolution as a stream of micro-operations.
 //
-//   act_wr -> act sram -> operand_fetch -> l0 ---------> +-----------+
+//   act_wr -> act banks -> act_fetch ---> l0 ----------> +-----------+
 //   wgt_wr -> wgt sram -> operand_fetch -> l0 (WS) ----> | mac_array | -> ofifo -> sfp -> out
 //                                       -> ififo (OS) -> +-----------+      res -> sfp <-> psum sram
 //
@@ -8,15 +8,16 @@
 //             high. Order within a stream is kept; between streams the hardware waits by itself (see issue), with one
 //             duty for the driver: a word must have been written (act_wr, wgt_wr) before the micro-operation that
 //             reads it is accepted.
-// act_op    : reads the ROWS activations of one time step. pad: zeros instead of a read. start: first of a pass.
+// act_op    : reads the ROWS activations of one time step, see act_fetch. pad: zeros, row by row. start: first of a pass.
 //             last: last of an OS pass.
-// wgt_op    : reads one weight word. WS: COLS words a pass in column order, each with the ROWS weights of a column.
-//             OS: one word for each act_op, with a weight for each column.
+// wgt_op    : reads one weight word. WS: COLS/WGT_LANES words a pass in column order, row r's weights of WGT_LANES
+//             columns in the fields r*WGT_LANES and up. OS: one word for each act_op, with a field for each column.
+//             A field is one weight, or with SIMD two: the lower for a4w4 or the low halves of activations in a2w4.
 // sfp_op    : what happens to the next word of COLS psums, see sfp.
 // res       : residuals in psum scale, COLS a word, in the order of the sfp_op that take them.
 // psum      : the words that enter the sfp, shown for monitors: one psum for each column of one pass (WS: one kij of one
 //             ic_tile at one position; OS: the finished psums of one row).
-// Modes     : dataflow and act_signed may change while busy is low.
+// Modes     : dataflow, act_signed and simd may change while busy is low.
 // Does not  : generate addresses; the driver, or a sequencer in front, does.
 
 `default_nettype none
@@ -28,14 +29,18 @@ module core #(
     parameter WGT_BITS    = 4,
     parameter PSUM_BITS   = 16,
     parameter ACT_DEPTH   = 2048,   // words of ROWS activations
-    parameter WGT_DEPTH   = 2048,   // words of max(ROWS, COLS) weights
+    parameter WGT_DEPTH   = 2048,   // words of max(ROWS*WGT_LANES, COLS) fields
     parameter PSUM_DEPTH  = 2048,   // words of COLS psums
     parameter L0_DEPTH    = 16,
     parameter IFIFO_DEPTH = 16,
     parameter OFIFO_DEPTH = 32,
+    parameter WGT_LANES   = 1,      // columns whose weights arrive together (WS)
+    parameter SIMD        = 0,      // 1: a2w4 is built in
     // derived, do not set
+    parameter ROT_BITS    = ROWS > 1 ? $clog2(ROWS) : 1,
     parameter ACT_WORD    = ROWS * ACT_BITS,
-    parameter WGT_WORD    = (ROWS > COLS ? ROWS : COLS) * WGT_BITS,
+    parameter WGT_FIELD   = WGT_BITS * (1 + SIMD),
+    parameter WGT_WORD    = (ROWS*WGT_LANES > COLS ? ROWS*WGT_LANES : COLS) * WGT_FIELD,
     parameter PSUM_WORD   = COLS * PSUM_BITS,
     parameter ACT_ADDR    = $clog2(ACT_DEPTH),
     parameter WGT_ADDR    = $clog2(WGT_DEPTH),
@@ -45,6 +50,7 @@ module core #(
     input  wire                 reset,        // synchronous
     input  wire                 dataflow,     // 0 weight-stationary, 1 output-stationary
     input  wire                 act_signed,   // 1: activations are two's complement
+    input  wire                 simd,         // 0 a4w4, 1 a2w4
 
     input  wire                 act_wr_valid,
     output wire                 act_wr_ready,
@@ -63,7 +69,9 @@ module core #(
     input  wire                 act_op_valid,
     output wire                 act_op_ready,
     input  wire [ACT_ADDR-1:0]  act_op_addr,
-    input  wire                 act_op_pad,
+    input  wire [ACT_ADDR-1:0]  act_op_next,
+    input  wire [ROT_BITS-1:0]  act_op_rot,
+    input  wire [ROWS-1:0]      act_op_pad,
     input  wire                 act_op_start,
     input  wire                 act_op_last,
 
@@ -92,32 +100,41 @@ module core #(
 
     output wire                 act_fire,     // an activation word enters the array
     output wire                 wgt_fire,     // a weight word enters the array (WS load, or OS beside the activations)
+    output wire [2:0]           stall,        // else: no activation, no weights, no room behind (or drain)
     output wire                 busy,
     output wire                 overflow      // a psum left PSUM_BITS; sticky until reset
 );
 `ifndef SYNTHESIS
     initial begin
-        if (ACT_WORD != ROWS*ACT_BITS || WGT_WORD != (ROWS > COLS ? ROWS : COLS)*WGT_BITS || PSUM_WORD != COLS*PSUM_BITS
+        if (ACT_WORD != ROWS*ACT_BITS || WGT_FIELD != WGT_BITS*(1 + SIMD)
+            || WGT_WORD != (ROWS*WGT_LANES > COLS ? ROWS*WGT_LANES : COLS)*WGT_FIELD || PSUM_WORD != COLS*PSUM_BITS
             || ACT_ADDR != $clog2(ACT_DEPTH) || WGT_ADDR != $clog2(WGT_DEPTH) || PSUM_ADDR != $clog2(PSUM_DEPTH))
-            $fatal(1, "%m: ACT_WORD, WGT_WORD, PSUM_WORD and *_ADDR are derived and must not be set");
+            $fatal(1, "%m: ACT_WORD, WGT_*, PSUM_WORD, ROT_BITS and *_ADDR are derived and must not be set");
     end
 `endif
 
-    // Activations: sram -> operand_fetch -> l0
+    // Activations: banks -> act_fetch -> l0
     wire                act_mem_rd_en;
-    wire [ACT_ADDR-1:0] act_mem_rd_addr;
+    wire [ROWS*ACT_ADDR-1:0] act_mem_rd_addr;
     wire [ACT_WORD-1:0] act_mem_rd_data, act_word;
     wire                act_word_valid, act_word_ready;
     wire [1:0]          act_word_flags;
 
     assign act_wr_ready = 1'b1;
-    sram #(.WIDTH(ACT_WORD), .DEPTH(ACT_DEPTH)) u_act_sram (
-        .clk(clk), .wr_en(act_wr_valid), .wr_addr(act_wr_addr), .wr_data(act_wr_data),
-        .rd_en(act_mem_rd_en), .rd_addr(act_mem_rd_addr), .rd_data(act_mem_rd_data)
-    );
-    operand_fetch #(.WIDTH(ACT_WORD), .ADDR_BITS(ACT_ADDR), .FLAGS(2)) u_act_fetch (
+    genvar r;
+    generate
+        for (r = 0; r < ROWS; r = r + 1) begin : g_bank
+            sram #(.WIDTH(ACT_BITS), .DEPTH(ACT_DEPTH)) u_act_sram (
+                .clk(clk), .wr_en(act_wr_valid), .wr_addr(act_wr_addr), .wr_data(act_wr_data[r*ACT_BITS +: ACT_BITS]),
+                .rd_en(act_mem_rd_en), .rd_addr(act_mem_rd_addr[r*ACT_ADDR +: ACT_ADDR]),
+                .rd_data(act_mem_rd_data[r*ACT_BITS +: ACT_BITS])
+            );
+        end
+    endgenerate
+    act_fetch #(.ROWS(ROWS), .ACT_BITS(ACT_BITS), .ADDR_BITS(ACT_ADDR), .FLAGS(2)) u_act_fetch (
         .clk(clk), .reset(reset),
-        .op_valid(act_op_valid), .op_ready(act_op_ready), .op_addr(act_op_addr), .op_pad(act_op_pad),
+        .op_valid(act_op_valid), .op_ready(act_op_ready), .op_addr(act_op_addr), .op_next(act_op_next),
+        .op_rot(act_op_rot), .op_pad(act_op_pad),
         .op_flags({act_op_last, act_op_start}),
         .mem_rd_en(act_mem_rd_en), .mem_rd_addr(act_mem_rd_addr), .mem_rd_data(act_mem_rd_data),
         .word_valid(act_word_valid), .word_ready(act_word_ready), .word_data(act_word), .word_flags(act_word_flags)
@@ -156,10 +173,10 @@ module core #(
 
     wire                     wgt_head_valid, wgt_l0_fire, wgt_head_flag;
     wire [ROWS-1:0]          wgt_row_valid, wgt_row_flags;
-    wire [ROWS*WGT_BITS-1:0] wgt_row_data;
-    l0 #(.ROWS(ROWS), .WIDTH(WGT_BITS), .FLAGS(1), .DEPTH(L0_DEPTH)) u_l0_wgt (
+    wire [ROWS*WGT_LANES*WGT_FIELD-1:0] wgt_row_data;
+    l0 #(.ROWS(ROWS), .WIDTH(WGT_LANES*WGT_FIELD), .FLAGS(1), .DEPTH(L0_DEPTH)) u_l0_wgt (
         .clk(clk), .reset(reset),
-        .wr_valid(wgt_word_valid & ~dataflow), .wr_ready(wgt_l0_ready), .wr_data(wgt_word[ROWS*WGT_BITS-1:0]),
+        .wr_valid(wgt_word_valid & ~dataflow), .wr_ready(wgt_l0_ready), .wr_data(wgt_word[ROWS*WGT_LANES*WGT_FIELD-1:0]),
         .wr_flags(wgt_word_flag),
         .rd_valid(wgt_head_valid), .rd_ready(wgt_l0_fire), .head_flags(wgt_head_flag),
         .row_valid(wgt_row_valid), .row_data(wgt_row_data), .row_flags(wgt_row_flags)
@@ -167,26 +184,25 @@ module core #(
 
     wire                     ififo_head_valid, ififo_fire;
     wire [COLS-1:0]          wgt_col_valid;
-    wire [COLS*WGT_BITS-1:0] wgt_col_data;
-    ififo #(.COLS(COLS), .WIDTH(WGT_BITS), .DEPTH(IFIFO_DEPTH)) u_ififo (
+    wire [COLS*WGT_FIELD-1:0] wgt_col_data;
+    ififo #(.COLS(COLS), .WIDTH(WGT_FIELD), .DEPTH(IFIFO_DEPTH)) u_ififo (
         .clk(clk), .reset(reset),
-        .wr_valid(wgt_word_valid & dataflow), .wr_ready(ififo_ready), .wr_data(wgt_word[COLS*WGT_BITS-1:0]),
+        .wr_valid(wgt_word_valid & dataflow), .wr_ready(ififo_ready), .wr_data(wgt_word[COLS*WGT_FIELD-1:0]),
         .rd_valid(ififo_head_valid), .rd_ready(ififo_fire),
         .col_valid(wgt_col_valid), .col_data(wgt_col_data)
     );
 
     // Array
     wire array_idle, array_overflow;
-    issue #(.ROWS(ROWS), .COLS(COLS), .OFIFO_DEPTH(OFIFO_DEPTH)) u_issue (
+    issue #(.ROWS(ROWS), .COLS(COLS), .WGT_LANES(WGT_LANES), .OFIFO_DEPTH(OFIFO_DEPTH)) u_issue (
         .clk(clk), .reset(reset), .dataflow(dataflow),
         .act_valid(act_head_valid), .act_start(act_head_flags[0]), .act_last(act_head_flags[1]),
         .wgt_valid(wgt_head_valid), .ififo_valid(ififo_head_valid), .psum_pop(psum_valid & psum_ready),
-        .act_fire(act_fire), .wgt_fire(wgt_l0_fire), .ififo_fire(ififo_fire), .idle(array_idle)
+        .act_fire(act_fire), .wgt_fire(wgt_l0_fire), .ififo_fire(ififo_fire), .stall(stall), .idle(array_idle)
     );
     assign wgt_fire = wgt_l0_fire | ififo_fire;
 
     wire [ROWS-1:0] act_row_start, act_row_last;
-    genvar r;
     generate
         for (r = 0; r < ROWS; r = r + 1) begin : g_flags
             assign act_row_start[r] = act_row_flags[2*r];
@@ -197,9 +213,10 @@ module core #(
     wire [COLS-1:0]      col_psum_valid;
     wire [PSUM_WORD-1:0] col_psum;
     mac_array #(
-        .ROWS(ROWS), .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS)
+        .ROWS(ROWS), .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS),
+        .SIMD(SIMD), .WGT_LANES(WGT_LANES)
     ) u_array (
-        .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed),
+        .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed), .simd(simd),
         .act_valid(act_row_valid), .act_start(act_row_start), .act_last(act_row_last), .act(act_row_data),
         .wgt_valid(wgt_row_valid), .wgt_w(wgt_row_data), .wgt_n(wgt_col_data),
         .psum_valid(col_psum_valid), .psum(col_psum), .overflow(array_overflow)

@@ -2,8 +2,8 @@
 //
 // Place     : between the heads of l0 (activations), l0 (weights) and ififo, and mac_array.
 // Latency   : combinational grants from registered counters.
-// Rules kept: WS  the first activation of a pass waits until the row's COLS shadow weights are in; a weight of the next
-//                 pass may enter in the same cycle as that activation, so a pass takes max(T, COLS) cycles.
+// Rules kept: WS  the first activation of a pass waits until a row's shadow weights are in, COLS/WGT_LANES words; the next
+//                 pass's may enter from the same cycle on, so a pass takes max(T, COLS/WGT_LANES) cycles.
 //             OS  activation and weight enter together; the last operands of two passes are at least ROWS cycles apart
 //                 (the drain), so a pass takes max(K, ROWS) cycles.
 //             both  nothing enters that would not find a place in ofifo: a credit is a free ofifo word.
@@ -14,6 +14,7 @@
 module issue #(
     parameter ROWS        = 8,
     parameter COLS        = 8,
+    parameter WGT_LANES   = 1,   // columns whose weights arrive together (WS)
     parameter OFIFO_DEPTH = 32
 ) (
     input  wire clk,
@@ -28,12 +29,14 @@ module issue #(
     output wire act_fire,
     output wire wgt_fire,
     output wire ififo_fire,
+    output wire [2:0] stall,   // why nothing enters: no activation, no weights, no room behind or the drain of OS
     output wire idle           // no psum is on its way or waiting, no pass is open, no weight waits for its pass
 );
     localparam CREDIT_BITS = $clog2(OFIFO_DEPTH + 1);
-    localparam SHADOW_BITS = $clog2(COLS + 1);
+    localparam SHADOW_WORDS = COLS / WGT_LANES;
+    localparam SHADOW_BITS = $clog2(SHADOW_WORDS + 1);
     localparam DRAIN_BITS  = $clog2(ROWS + 1);
-    localparam [31:0] ALL_CREDITS = OFIFO_DEPTH, ALL_ROWS = ROWS, ALL_COLS = COLS, DRAIN_GAP = ROWS - 1, ONE = 1;
+    localparam [31:0] ALL_CREDITS = OFIFO_DEPTH, ALL_ROWS = ROWS, ALL_WORDS = SHADOW_WORDS, DRAIN_GAP = ROWS - 1, ONE = 1;
 
 `ifndef SYNTHESIS
     initial if (OFIFO_DEPTH < ROWS)
@@ -41,17 +44,20 @@ module issue #(
 `endif
 
     reg [CREDIT_BITS-1:0] credit_q;   // free ofifo words that nothing on its way has claimed
-    reg [SHADOW_BITS-1:0] shadow_q;   // weights in the shadow registers of a row
+    reg [SHADOW_BITS-1:0] shadow_q;   // weight words in the shadow registers of a row
     reg [DRAIN_BITS-1:0]  drain_q;    // cycles until the next OS pass may end
     reg                   open_q;     // an OS pass has begun and not ended
 
-    wire shadow_full = shadow_q == ALL_COLS[SHADOW_BITS-1:0];
+    wire shadow_full = shadow_q == ALL_WORDS[SHADOW_BITS-1:0];
     wire ws_grant    = credit_q != {CREDIT_BITS{1'b0}} & (~act_start | shadow_full);
     wire os_grant    = ififo_valid
                      & (~act_last | (credit_q >= ALL_ROWS[CREDIT_BITS-1:0] & drain_q == {DRAIN_BITS{1'b0}}));
 
     assign act_fire   = act_valid & (dataflow ? os_grant : ws_grant);
     assign ififo_fire = act_fire & dataflow;
+
+    wire weights = dataflow ? ififo_valid : ~act_start | shadow_full;
+    assign stall = act_fire ? 3'b000 : ~act_valid ? 3'b001 : ~weights ? 3'b010 : 3'b100;
 
     wire swap     = act_fire & act_start & ~dataflow;
     wire os_end   = act_fire & act_last & dataflow;

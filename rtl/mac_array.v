@@ -14,20 +14,24 @@ module mac_array #(
     parameter COLS      = 8,
     parameter ACT_BITS  = 4,
     parameter WGT_BITS  = 4,
-    parameter PSUM_BITS = 16
+    parameter PSUM_BITS = 16,
+    parameter SIMD      = 0,   // 1: a2w4 is built in
+    parameter WGT_LANES = 1,   // columns whose weights arrive together (WS)
+    parameter WGT_FIELD = WGT_BITS * (1 + SIMD)   // derived, do not set
 ) (
     input  wire                      clk,
     input  wire                      reset,
     input  wire                      dataflow,     // 0 weight-stationary, 1 output-stationary
     input  wire                      act_signed,
+    input  wire                      simd,         // 0 a4w4, 1 a2w4
 
     input  wire [ROWS-1:0]           act_valid,    // from the west, a bit or field for each row
     input  wire [ROWS-1:0]           act_start,
     input  wire [ROWS-1:0]           act_last,
     input  wire [ROWS*ACT_BITS-1:0]  act,
     input  wire [ROWS-1:0]           wgt_valid,    // WS weights
-    input  wire [ROWS*WGT_BITS-1:0]  wgt_w,
-    input  wire [COLS*WGT_BITS-1:0]  wgt_n,        // OS weights, from the north
+    input  wire [ROWS*WGT_LANES*WGT_FIELD-1:0] wgt_w,
+    input  wire [COLS*WGT_FIELD-1:0] wgt_n,        // OS weights, from the north
 
     output wire [COLS-1:0]           psum_valid,
     output wire [COLS*PSUM_BITS-1:0] psum,
@@ -47,7 +51,7 @@ module mac_array #(
     genvar r;
     generate
         for (r = 0; r < ROWS; r = r + 1) begin : g_row
-            wire [COLS*WGT_BITS-1:0]  row_wgt_n, row_wgt_s;
+            wire [COLS*WGT_FIELD-1:0] row_wgt_n, row_wgt_s;
             wire [COLS-1:0]           drain_n, drain_s, psum_valid_n, psum_valid_s, pass_done;
             wire [COLS*PSUM_BITS-1:0] psum_n, psum_s;
             if (r == 0) begin : g_north
@@ -63,12 +67,13 @@ module mac_array #(
                 wire unused = &{1'b0, pass_done};
             end
             mac_row #(
-                .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS)
+                .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS),
+                .SIMD(SIMD), .WGT_LANES(WGT_LANES)
             ) u_row (
-                .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed),
+                .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed), .simd(simd),
                 .act_valid(act_valid[r]), .act_start(act_start[r]), .act_last(act_last[r]),
                 .act(act[r*ACT_BITS +: ACT_BITS]),
-                .wgt_valid(wgt_valid[r]), .wgt(wgt_w[r*WGT_BITS +: WGT_BITS]),
+                .wgt_valid(wgt_valid[r]), .wgt(wgt_w[r*WGT_LANES*WGT_FIELD +: WGT_LANES*WGT_FIELD]),
                 .wgt_n(row_wgt_n), .drain_n(drain_n), .psum_valid_n(psum_valid_n), .psum_n(psum_n),
                 .wgt_s(row_wgt_s), .drain_s(drain_s), .psum_valid_s(psum_valid_s), .psum_s(psum_s),
                 .pass_done(pass_done), .overflow(row_overflow[r])

@@ -10,25 +10,29 @@ module mac_row #(
     parameter COLS      = 8,
     parameter ACT_BITS  = 4,
     parameter WGT_BITS  = 4,
-    parameter PSUM_BITS = 16
+    parameter PSUM_BITS = 16,
+    parameter SIMD      = 0,
+    parameter WGT_LANES = 1,   // columns whose weights arrive together (WS)
+    parameter WGT_FIELD = WGT_BITS * (1 + SIMD)   // derived, do not set
 ) (
     input  wire                      clk,
     input  wire                      reset,
     input  wire                      dataflow,
     input  wire                      act_signed,
+    input  wire                      simd,
 
     input  wire                      act_valid,
     input  wire                      act_start,
     input  wire                      act_last,
     input  wire [ACT_BITS-1:0]       act,
     input  wire                      wgt_valid,
-    input  wire [WGT_BITS-1:0]       wgt,
+    input  wire [WGT_LANES*WGT_FIELD-1:0] wgt,
 
-    input  wire [COLS*WGT_BITS-1:0]  wgt_n,
+    input  wire [COLS*WGT_FIELD-1:0] wgt_n,
     input  wire [COLS-1:0]           drain_n,
     input  wire [COLS-1:0]           psum_valid_n,
     input  wire [COLS*PSUM_BITS-1:0] psum_n,
-    output wire [COLS*WGT_BITS-1:0]  wgt_s,
+    output wire [COLS*WGT_FIELD-1:0] wgt_s,
     output wire [COLS-1:0]           drain_s,
     output wire [COLS-1:0]           psum_valid_s,
     output wire [COLS*PSUM_BITS-1:0] psum_s,
@@ -37,7 +41,10 @@ module mac_row #(
     output wire                      overflow
 );
 `ifndef SYNTHESIS
-    initial if (COLS < 1) $fatal(1, "%m: COLS must be at least 1, is %0d", COLS);
+    initial begin
+        if (COLS < 1) $fatal(1, "%m: COLS must be at least 1, is %0d", COLS);
+        if (COLS % WGT_LANES != 0) $fatal(1, "%m: WGT_LANES must divide COLS = %0d, is %0d", COLS, WGT_LANES);
+    end
 `endif
 
     // Nets of one tile are declared beside it, not as slices of row-wide buses: event-driven simulators pass a change of
@@ -50,7 +57,7 @@ module mac_row #(
             wire                act_valid_w, act_start_w, act_last_w, wgt_valid_w;
             wire                act_valid_e, act_start_e, act_last_e, wgt_valid_e;
             wire [ACT_BITS-1:0] act_w, act_e;
-            wire [WGT_BITS-1:0] wgt_w, wgt_e;
+            wire [WGT_LANES*WGT_FIELD-1:0] wgt_w, wgt_e;
             if (c == 0) begin : g_west
                 assign act_valid_w = act_valid;
                 assign act_start_w = act_start;
@@ -67,16 +74,17 @@ module mac_row #(
                 assign wgt_w       = g_col[c-1].wgt_e;
             end
             mac_tile #(
-                .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS)
+                .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS), .SIMD(SIMD),
+                .LANES(WGT_LANES), .LANE(c % WGT_LANES)
             ) u_tile (
-                .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed),
+                .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed), .simd(simd),
                 .act_valid_w(act_valid_w), .act_start_w(act_start_w), .act_last_w(act_last_w), .act_w(act_w),
                 .wgt_valid_w(wgt_valid_w), .wgt_w(wgt_w),
                 .act_valid_e(act_valid_e), .act_start_e(act_start_e), .act_last_e(act_last_e), .act_e(act_e),
                 .wgt_valid_e(wgt_valid_e), .wgt_e(wgt_e),
-                .wgt_n(wgt_n[c*WGT_BITS +: WGT_BITS]), .drain_n(drain_n[c]),
+                .wgt_n(wgt_n[c*WGT_FIELD +: WGT_FIELD]), .drain_n(drain_n[c]),
                 .psum_valid_n(psum_valid_n[c]), .psum_n(psum_n[c*PSUM_BITS +: PSUM_BITS]),
-                .wgt_s(wgt_s[c*WGT_BITS +: WGT_BITS]), .drain_s(drain_s[c]),
+                .wgt_s(wgt_s[c*WGT_FIELD +: WGT_FIELD]), .drain_s(drain_s[c]),
                 .psum_valid_s(psum_valid_s[c]), .psum_s(psum_s[c*PSUM_BITS +: PSUM_BITS]),
                 .overflow(tile_overflow[c])
             );

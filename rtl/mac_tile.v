@@ -7,42 +7,51 @@
 //             psum from act_start to act_last, keeps it in a hold register, and puts it on the psum path when the
 //             drain token passes (one row every two cycles, so the rows of a column leave one after the other).
 // Latency   : 1 cycle to the east and south neighbour; the drain token takes 2.
+// Precision : a4w4: one activation times one weight. a2w4 (simd high): the activation's halves are two activations, each
+//             with a weight of its own; psum += low*wgt[0] + high*wgt[1], so the tile works on two input channels.
 // Does not  : saturate. A psum that leaves PSUM_BITS wraps and raises the sticky overflow flag (OS; in WS the column sum
 //             of ROWS products always fits, see mac_array).
 //
-// Weight loading: the first weight that meets an empty shadow register stays, later ones pass on. So COLS weights in
-// column order fill a row, and they may follow the swap of the last pass at once: both move one tile a cycle.
+// Weight loading: words of LANES weights move east one tile a cycle. A tile takes its lane of the first word that meets its
+// empty shadow register, and the last tile of a group of LANES takes the word off the line. So COLS/LANES words in column
+// order fill a row, and they may follow the swap of the last pass at once: both move one tile a cycle.
 
 `default_nettype none
 
 module mac_tile #(
     parameter ACT_BITS  = 4,   // activation width, bits
     parameter WGT_BITS  = 4,   // weight width, bits, two's complement
-    parameter PSUM_BITS = 16   // psum width, bits, two's complement; more than ACT_BITS + WGT_BITS
+    parameter PSUM_BITS = 16,  // psum width, bits, two's complement; more than ACT_BITS + WGT_BITS
+    parameter SIMD      = 0,   // 1: a2w4 is built in
+    parameter LANES     = 1,   // weights in a word of the WS weight line
+    parameter LANE      = 0,   // the one that this tile takes
+    // derived, do not set
+    parameter WGT_FIELD = WGT_BITS * (1 + SIMD)   // a tile's weights: the lower for a4w4 or the low half of an activation
 ) (
     input  wire                        clk,
     input  wire                        reset,         // synchronous
     input  wire                        dataflow,      // 0 weight-stationary, 1 output-stationary
     input  wire                        act_signed,    // 1: activations are two's complement
+    input  wire                        simd,          // 0 a4w4, 1 a2w4
 
     input  wire                        act_valid_w,
     input  wire                        act_start_w,   // first operand of a pass
     input  wire                        act_last_w,    // last operand of an OS pass
     input  wire        [ACT_BITS-1:0]  act_w,
     input  wire                        wgt_valid_w,   // WS weight load
-    input  wire        [WGT_BITS-1:0]  wgt_w,
+    input  wire [LANES*WGT_FIELD-1:0]  wgt_w,
     output reg                         act_valid_e,
     output reg                         act_start_e,
     output reg                         act_last_e,
     output reg         [ACT_BITS-1:0]  act_e,
     output reg                         wgt_valid_e,
-    output reg         [WGT_BITS-1:0]  wgt_e,
+    output reg  [LANES*WGT_FIELD-1:0]  wgt_e,
 
-    input  wire        [WGT_BITS-1:0]  wgt_n,         // OS weight
+    input  wire        [WGT_FIELD-1:0] wgt_n,         // OS weight
     input  wire                        drain_n,       // OS drain token
     input  wire                        psum_valid_n,
     input  wire signed [PSUM_BITS-1:0] psum_n,
-    output reg         [WGT_BITS-1:0]  wgt_s,
+    output reg         [WGT_FIELD-1:0] wgt_s,
     output reg                         drain_s,
     output reg                         psum_valid_s,
     output reg  signed [PSUM_BITS-1:0] psum_s,
@@ -58,12 +67,14 @@ module mac_tile #(
         if (WGT_BITS < 2) $fatal(1, "%m: WGT_BITS must be at least 2, is %0d", WGT_BITS);
         if (PSUM_BITS <= ACT_BITS + WGT_BITS)
             $fatal(1, "%m: PSUM_BITS must be more than ACT_BITS + WGT_BITS, is %0d", PSUM_BITS);
+        if (SIMD != 0 && ACT_BITS % 2 != 0) $fatal(1, "%m: SIMD needs an even ACT_BITS, is %0d", ACT_BITS);
+        if (WGT_FIELD != WGT_BITS * (1 + SIMD)) $fatal(1, "%m: WGT_FIELD is derived and must not be set");
     end
 `endif
 
     // Weights: shadow and active register (WS)
-    reg        [WGT_BITS-1:0] wgt_shadow_q, wgt_active_q;
-    reg                       shadow_full_q;
+    reg [WGT_FIELD-1:0] wgt_shadow_q, wgt_active_q;
+    reg                 shadow_full_q;
 
     wire swap = ~dataflow & act_valid_w & act_start_w;
     wire take = wgt_valid_w & (~shadow_full_q | swap);
@@ -74,17 +85,35 @@ module mac_tile #(
             wgt_valid_e   <= 1'b0;
         end else begin
             shadow_full_q <= take | (shadow_full_q & ~swap);
-            wgt_valid_e   <= wgt_valid_w & ~take;
+            wgt_valid_e   <= wgt_valid_w & ~(take & LANE == LANES - 1);
         end
-        if (take) wgt_shadow_q <= wgt_w;
+        if (take) wgt_shadow_q <= wgt_w[LANE*WGT_FIELD +: WGT_FIELD];
         if (swap) wgt_active_q <= wgt_shadow_q;
         wgt_e <= wgt_w;
     end
 
     // Multiply
-    wire signed [WGT_BITS-1:0]  wgt     = dataflow ? wgt_n : swap ? wgt_shadow_q : wgt_active_q;
-    wire signed [ACT_BITS:0]    act     = {act_signed & act_w[ACT_BITS-1], act_w};
-    wire signed [PROD_BITS-1:0] product = act * wgt;
+    wire        [WGT_FIELD-1:0] wgt = dataflow ? wgt_n : swap ? wgt_shadow_q : wgt_active_q;
+    wire signed [PROD_BITS-1:0] product;
+    wire signed [WGT_BITS-1:0]  wgt_low = wgt[WGT_BITS-1:0];
+    generate
+        if (SIMD != 0) begin : g_simd
+            // Two half-width products serve both: a4w4 gives both halves the same weight and shifts the high one.
+            localparam HALF = ACT_BITS / 2, HALF_PROD = HALF + 1 + WGT_BITS;
+            wire signed [HALF:0]        low  = {simd & act_signed & act_w[HALF-1], act_w[HALF-1:0]};
+            wire signed [HALF:0]        high = {act_signed & act_w[ACT_BITS-1], act_w[ACT_BITS-1:HALF]};
+            wire signed [WGT_BITS-1:0]  wgt_high  = simd ? wgt[WGT_FIELD-1:WGT_BITS] : wgt_low;
+            wire signed [HALF_PROD-1:0] low_part  = low * wgt_low;
+            wire signed [HALF_PROD-1:0] high_part = high * wgt_high;
+            wire signed [PROD_BITS-1:0] low_wide  = {{HALF{low_part[HALF_PROD-1]}}, low_part};
+            wire signed [PROD_BITS-1:0] high_wide = {{HALF{high_part[HALF_PROD-1]}}, high_part};
+            assign product = low_wide + (simd ? high_wide : high_wide <<< HALF);
+        end else begin : g_plain
+            wire signed [ACT_BITS:0] act = {act_signed & act_w[ACT_BITS-1], act_w};
+            assign product = act * wgt_low;
+            wire unused = &{1'b0, simd};
+        end
+    endgenerate
 
     // Accumulate: onto the psum from the north (WS) or onto the tile's own (OS)
     reg  signed [PSUM_BITS-1:0] acc_q, hold_q;

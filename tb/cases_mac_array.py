@@ -29,7 +29,7 @@ class ArrayBench:
         self.events: dict[int, dict[tuple[str, int], int]] = {}  # cycle -> (signal, lane) -> value
 
     async def start(self, dataflow: int, signed: bool = False) -> None:
-        self.dut.dataflow.value, self.dut.act_signed.value = dataflow, int(signed)
+        self.dut.dataflow.value, self.dut.act_signed.value, self.dut.simd.value = dataflow, int(signed), 0
         self._drive({})
         if self.single:
             self.dut.drain_n.value = 0

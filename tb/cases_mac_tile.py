@@ -25,7 +25,7 @@ class TileBench:
         return limits(self.p.ACT_BITS, signed)
 
     async def start(self, dataflow: int, signed: bool = False) -> None:
-        self.dut.dataflow.value, self.dut.act_signed.value = dataflow, int(signed)
+        self.dut.dataflow.value, self.dut.act_signed.value, self.dut.simd.value = dataflow, int(signed), 0
         self.drive()
         if not self.running:
             start_clock(self.dut)

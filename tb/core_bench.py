@@ -49,6 +49,7 @@ class CoreBench:
         """Clock, reset, idle drivers."""
         self.dut.dataflow.value = 0
         self.dut.act_signed.value = 0
+        self.dut.simd.value = 0
         for prefix, fields in micro.FIELDS.items():
             self.sources[prefix] = StreamSource(self.dut, prefix, fields)
         self.dut.out_ready.value = 0

@@ -14,11 +14,11 @@ from tb.jobs import LayerTask
 
 
 def ideal_cycles(shape: ConvShape, configuration: Configuration, dataflow: Dataflow) -> int:
-    """Cycles of the throughput contract without fill and drain: WS max(T, COLS), OS max(K, ROWS) for each pass."""
+    """Cycles of the throughput contract without fill and drain: WS max(T, COLS/WGT_LANES), OS max(K, ROWS) a pass."""
     oc_tiles = tile_count(shape.oc, configuration.cols)
     if dataflow is Dataflow.weight_stationary:
         ic_tiles = tile_count(shape.ic, configuration.rows)
-        return oc_tiles * ic_tiles * shape.n_kij * max(shape.n_o_nij, configuration.cols)
+        return oc_tiles * ic_tiles * shape.n_kij * max(shape.n_o_nij, configuration.cols // configuration.wgt_lanes)
     o_tiles = tile_count(shape.n_o_nij, configuration.rows)
     return oc_tiles * o_tiles * max(shape.ic * shape.n_kij, configuration.rows)
 

@@ -50,7 +50,7 @@ FIELDS = {
     "act_wr": ("addr", "data"),
     "wgt_wr": ("addr", "data"),
     "res": ("data",),
-    "act_op": ("addr", "pad", "start", "last"),
+    "act_op": ("addr", "next", "rot", "pad", "start", "last"),
     "wgt_op": ("addr",),
     "sfp_op": ("acc", "res", "store", "emit", "relu", "raddr", "waddr"),
 }
@@ -151,7 +151,7 @@ def compile_layer(
     streams = {name: Stream() for name in FIELDS}
     c = configuration
     act = _Memory(c.act_depth, streams["act_wr"], streams["act_op"], c.act_bits)
-    wgt = _Memory(c.wgt_depth, streams["wgt_wr"], streams["wgt_op"], c.wgt_bits)
+    wgt = _Memory(c.wgt_depth, streams["wgt_wr"], streams["wgt_op"], c.wgt_field)
     compiled = _compile_ws if dataflow is Dataflow.weight_stationary else _compile_os
     psum_names, psum_labels, output_labels, passes = compiled(
         shape, weight, activation, residual, relu, c, act, wgt, streams
@@ -206,6 +206,11 @@ def _compile_ws(shape, weight, activation, residual, relu, c, act, wgt, streams)
         1, 0, 2, 4, 3
     )  # [oc_tile, ic_tile, kij, col, row]
     oc_tiles, ic_tiles, n_kij = wgt_words.shape[:3]
+    # WGT_LANES columns a word, a row's beside each other
+    wgt_words = wgt_words.reshape(oc_tiles, ic_tiles, n_kij, -1, c.wgt_lanes, c.rows).swapaxes(-1, -2)
+    wgt_words = wgt_words.reshape(oc_tiles, ic_tiles, n_kij, -1, c.rows * c.wgt_lanes)
+    n_loads = wgt_words.shape[3]
+    pad_all = (1 << c.rows) - 1
     nij_index = tiling.nij_index(shape)
     pi, pj = np.divmod(nij_index, shape.padded_w)
     ii, ij = pi - shape.padding, pj - shape.padding  # [kij, o_nij]
@@ -235,12 +240,14 @@ def _compile_ws(shape, weight, activation, residual, relu, c, act, wgt, streams)
                     act_key, wgt_key = ("act", ic_tile, band), ("wgt", oc_tile, ic_tile, kij)
                     act_base = act.block(act_key, window)
                     wgt_base = wgt.block(wgt_key, wgt_words[oc_tile, ic_tile, kij])
-                    wgt.operate(wgt_key, [(wgt_base + col,) for col in range(c.cols)], list(range(c.cols)))
+                    wgt.operate(wgt_key, [(wgt_base + i,) for i in range(n_loads)], list(range(n_loads)))
                     there = inside[kij, o_nij]
                     start, last = _pass_flags(n)
                     word = np.where(there, word_of[input_position[kij, o_nij]], -1)  # padding waits for nothing
                     addr = np.where(there, act_base + word, 0)
-                    items = zip(*(a.tolist() for a in (addr, 1 - there, start, last)), strict=True)
+                    zero = np.zeros(n, np.int64)
+                    pad = np.where(there, 0, pad_all)
+                    items = zip(*(a.tolist() for a in (addr, zero, zero, pad, start, last)), strict=True)
                     act.operate(act_key, list(items), word.tolist())
                     first_pass, last_pass = ic_tile == kij == 0, ic_tile == ic_tiles - 1 and kij == n_kij - 1
                     with_residual = first_pass and residual is not None
@@ -273,7 +280,7 @@ def _compile_os(shape, weight, activation, residual, relu, c, act, wgt, streams)
                 words = list(range(n))
                 wgt.operate(wgt_key, [(wgt_base + i,) for i in words], words)
                 flags = zip(start[part].tolist(), last[part].tolist(), strict=True)
-                act.operate(act_key, [(act_base + i, 0, *flag) for i, flag in enumerate(flags)], words)
+                act.operate(act_key, [(act_base + i, 0, 0, 0, *flag) for i, flag in enumerate(flags)], words)
             there = o_nij >= 0
             if residual is not None:
                 words = _residual_words(residual, oc_tile, c.cols, o_nij[there])

@@ -44,16 +44,19 @@ def interpret(program, c, eager: bool, signed: bool):
     s = program.streams
     act = run_memory(s["act_wr"], s["act_op"], eager)
     wgt = run_memory(s["wgt_wr"], s["wgt_op"], eager)
-    for (_, pad, _, _), word in zip(s["act_op"].items, act, strict=True):
+    for (_, _, _, pad, _, _), word in zip(s["act_op"].items, act, strict=True):
         assert pad or word is not None, "an activation is read that was never written"
-    act = [0 if op[1] else word for op, word in zip(s["act_op"].items, act, strict=True)]
+    act = [0 if op[3] else word for op, word in zip(s["act_op"].items, act, strict=True)]
     acts = unpack_lanes(act, c.rows, c.act_bits, signed)
-    lanes = c.cols if program.psum_names == OS_PSUM else c.rows
-    wgts = unpack_lanes(wgt, lanes, c.wgt_bits)
+    if program.psum_names == OS_PSUM:
+        wgts = unpack_lanes(wgt, c.cols, c.wgt_field)
+    else:  # [words, row, lane] -> [columns of all passes, row]
+        wgts = unpack_lanes(wgt, c.rows * c.wgt_lanes, c.wgt_field).reshape(-1, c.rows, c.wgt_lanes)
+        wgts = wgts.swapaxes(1, 2).reshape(-1, c.rows)
     psums = []
-    starts = [i for i, op in enumerate(s["act_op"].items) if op[2]] + [len(act)]
+    starts = [i for i, op in enumerate(s["act_op"].items) if op[4]] + [len(act)]
     for index, (begin, end) in enumerate(itertools.pairwise(starts)):
-        assert s["act_op"].items[end - 1][3], "a pass that does not end with last"
+        assert s["act_op"].items[end - 1][5], "a pass that does not end with last"
         if program.psum_names == OS_PSUM:
             psums.append(acts[begin:end].T @ wgts[begin:end])
         else:
