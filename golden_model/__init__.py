@@ -1,5 +1,6 @@
 """Golden model: the accelerator's values from the integer definition of a convolution, in pure numpy functions.
 
 ``tiling`` cuts a layer into the array's tiles, ``psum`` multiplies them, ``sfp`` accumulates and finishes the psums,
-``layer`` runs all three on one layer; ``vectors`` and ``golden_set`` write and read the course's text files.
+``layer`` runs all three on one layer; ``requantise`` makes the next layer's activations of its sums; ``vectors`` and
+``golden_set`` write and read the course's text files.
 """

@@ -89,7 +89,7 @@ def capture(
 
     modules = dict(network.model.named_modules())
     for name in layers:
-        _refuse_unsupported(name, modules[name])
+        refuse_unsupported(name, modules[name])
     seen = _forward(network.model, pixels, layers)
     return {name: _operands(network, modules, name, int(image), seen) for name in layers}
 
@@ -108,7 +108,7 @@ def _forward(model: nn.Module, pixels: Tensor, layers: list[str]) -> _Seen:
     modules = dict(model.named_modules())
     watched = set(layers)
     for name in layers:
-        block = _residual_block(modules, name)
+        block = residual_block(modules, name)
         if block is not None:
             watched.add(block)
             if modules[block].downsample is not None:
@@ -141,7 +141,7 @@ def _forward(model: nn.Module, pixels: Tensor, layers: list[str]) -> _Seen:
 
 def _operands(network: Network, modules: dict[str, nn.Module], name: str, image: int, seen: _Seen) -> LayerOperands:
     layer: QuantConv2d = modules[name]
-    block = _residual_block(modules, name)
+    block = residual_block(modules, name)
     weight = layer.to_int()
     psum_float = seen.outputs[name]
     channels = layer.out_channels
@@ -149,7 +149,7 @@ def _operands(network: Network, modules: dict[str, nn.Module], name: str, image:
     residual = None
     scale, shift = torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
     if block is not None:
-        scale, shift = _folded_norm(modules[block].bn2, channels)
+        scale, shift = folded_norm(modules[block].bn2, channels)
     negated = scale < 0
     out_scale = scale.abs() * delta
     if block is not None:
@@ -179,7 +179,7 @@ def _operands(network: Network, modules: dict[str, nn.Module], name: str, image:
     )
 
 
-def _folded_norm(norm: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
+def folded_norm(norm: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
     """Scale and shift, float64 [channels], of a BatchNorm in eval mode; (1, 0) where there is none.
 
     y = (x - mean) / sqrt(var + eps) * gamma + beta = scale * x + shift.
@@ -207,7 +207,7 @@ def _residual(name: str, shortcut: Tensor, shift: Tensor, out_scale: Tensor) -> 
     return integers.to(torch.int32).numpy()
 
 
-def _residual_block(modules: dict[str, nn.Module], name: str) -> str | None:
+def residual_block(modules: dict[str, nn.Module], name: str) -> str | None:
     """The residual block whose second convolution ``name`` is, if it is one."""
     parent, _, attribute = name.rpartition(".")
     return parent if attribute == "conv2" and isinstance(modules.get(parent), BasicBlock) else None
@@ -215,7 +215,7 @@ def _residual_block(modules: dict[str, nn.Module], name: str) -> str | None:
 
 def _relu_follows(modules: dict[str, nn.Module], name: str) -> bool:
     """Whether ReLU acts on this layer's psum (+ residual) with no BatchNorm between that is not folded."""
-    if _residual_block(modules, name) is not None:
+    if residual_block(modules, name) is not None:
         return True
     parent, _, attribute = name.rpartition(".")
     siblings = modules.get(parent)
@@ -225,7 +225,7 @@ def _relu_follows(modules: dict[str, nn.Module], name: str) -> bool:
     return isinstance(next(after, None), nn.ReLU)
 
 
-def _refuse_unsupported(name: str, layer: QuantConv2d) -> None:
+def refuse_unsupported(name: str, layer: QuantConv2d) -> None:
     """LayerError for convolutions that LayerOperands cannot describe."""
     reasons = []
     if layer.groups != 1:
