@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from golden_model.configuration import Configuration, Dataflow, configuration
+from golden_model.plan import Plan, plan
+from golden_model.requantise import Requantisation
+from golden_model.tiling import ConvShape
 
 ENVIRONMENT = "COSIM_JOB"  # the variable that names the job's file
-ARRAYS = ("weight", "activation", "residual")
+ARRAYS = ("weight", "activation", "residual", "bias", "multiplier", "offset")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,42 @@ class LayerTask:
 
 
 @dataclasses.dataclass(frozen=True)
+class SystemTask(LayerTask):
+    """One layer for the sequencer; bias [OC] in psum scale; multiplier, offset [OC], shift, bits: requantisation.
+
+    band_rows: output rows of a band, None: as many as fit. psums: compare every psum of every pass.
+    """
+
+    simd: bool = False
+    relu: bool = True
+    pool: bool = False
+    bias: np.ndarray | None = None
+    multiplier: np.ndarray | None = None
+    offset: np.ndarray | None = None
+    shift: int = 0
+    bits: int = 0
+    band_rows: int | None = None
+    psums: bool = False
+
+    @property
+    def requant(self) -> Requantisation | None:
+        if self.multiplier is None:
+            return None
+        return Requantisation(self.multiplier, self.offset, self.shift, self.bits)
+
+    def plan(self, c: Configuration) -> Plan:
+        """The layer's plan; PlanError where it cannot run."""
+        shape = ConvShape.of(self.weight, self.activation, self.stride, self.padding)
+        return plan(
+            shape, c, self.dataflow, simd=self.simd, pool=self.pool, requant=self.multiplier is not None,
+            band_rows=self.band_rows,
+        )  # fmt: skip
+
+
+TASKS = {task.__name__: task for task in (LayerTask, SystemTask)}
+
+
+@dataclasses.dataclass(frozen=True)
 class LayerJob:
     """Layers to run one after the other on one configuration.
 
@@ -40,7 +79,7 @@ class LayerJob:
     """
 
     configuration: Configuration
-    layers: list[LayerTask]
+    layers: list[LayerTask] | list[SystemTask]
     seed: int = 0
     stalls: float = 0.0
     stalled: tuple[str, ...] | None = None
@@ -50,8 +89,9 @@ class LayerJob:
         arrays, layers = {}, []
         for index, layer in enumerate(self.layers):
             fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
+            fields["task"] = type(layer).__name__
             for name in ARRAYS:
-                array = fields.pop(name)
+                array = fields.pop(name, None)
                 if array is not None:
                     arrays[f"{index}.{name}"] = array
             layers.append(fields)
@@ -69,8 +109,10 @@ class LayerJob:
             meta = json.loads(str(file["meta"]))
             layers = []
             for index, fields in enumerate(meta["layers"]):
-                arrays = {name: file.get(f"{index}.{name}") for name in ARRAYS}
-                layers.append(LayerTask(**{**fields, "dataflow": Dataflow(fields["dataflow"])}, **arrays))
+                task = TASKS[fields.pop("task")]
+                known = {f.name for f in dataclasses.fields(task)}
+                arrays = {name: file.get(f"{index}.{name}") for name in ARRAYS if name in known}
+                layers.append(task(**{**fields, "dataflow": Dataflow(fields["dataflow"])}, **arrays))
         return cls(configuration(meta["configuration"]), layers, meta["seed"], meta["stalls"], meta["stalled"])
 
 

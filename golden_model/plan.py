@@ -1,0 +1,267 @@
+"""How the accelerator runs a layer: dataflow, bands, blocks of its memories, and the loops over them.
+
+A :class:`Plan` is what the sequencer's descriptor, the cycle model and the memory layout are derived from. Terms:
+
+position   output positions are counted on a grid of ``pitch`` columns, v = oi*pitch + oj, on which the input of every tap
+           is the position moved by a constant. With stride 2 the input is stored as phases (y mod 2, x mod 2), and a tap
+           reads one of them, again at a constant distance.
+segment    one phase of a block; stride 1, or a 1x1 kernel, has one.
+block      what the activation memory takes at once: WS one ic_tile of a band, OS all channels of a band.
+band       whole output rows, as many as the memories take.
+group      OS: the ROWS consecutive values of one channel in a word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from golden_model.configuration import Configuration, Dataflow
+from golden_model.tiling import ConvShape, tile_count
+
+
+class PlanError(ValueError):
+    """A layer that the accelerator cannot run as asked; the message says which limit it meets."""
+
+
+def slot_bits(lanes: int, bits: int) -> int:
+    """Bits that a word of ``lanes`` values takes in memory: the next power of two."""
+    return 1 << (lanes * bits - 1).bit_length()
+
+
+def bus_bits(c: Configuration) -> int:
+    """Width of the memory bus: 32 bits a column, the columns rounded up to a power of two."""
+    return 32 << (c.cols - 1).bit_length()
+
+
+@dataclasses.dataclass(frozen=True)
+class Tap:
+    """Where tap ``kij`` reads: ``segment``, and ``distance`` values from the position on the grid."""
+
+    segment: int
+    distance: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One layer on one configuration. Sizes in words of the activation memory unless they say otherwise."""
+
+    shape: ConvShape
+    configuration: Configuration
+    dataflow: Dataflow
+    simd: bool
+    pool: bool
+    requant: bool
+    pitch: int  # columns of the position grid
+    phases: tuple[tuple[int, int], ...]  # phase (y, x) of each segment, in the order of first use
+    taps: tuple[Tap, ...]
+    bands: int
+    band_rows: int
+    last_rows: int
+    lead: int  # values before a band's first position that its block begins with
+    segment_values: int  # values of one segment of a block, on the grid
+    segment_words: int  # whole memory beats
+    plane_values: int  # values of one segment of the whole map in memory, the lead included
+    slots: int
+    resident: bool
+    pass_words: int  # weight words of a chunk
+    chunk_words: int  # with the filling of the last beat
+
+    @property
+    def ic_group(self) -> int:
+        """Input channels a row works on at once: 2 in a2w4."""
+        return 2 if self.simd else 1
+
+    @property
+    def ic_tiles(self) -> int:
+        return tile_count(self.shape.ic, self.configuration.rows * self.ic_group)
+
+    @property
+    def oc_tiles(self) -> int:
+        return tile_count(self.shape.oc, self.configuration.cols)
+
+    @property
+    def ic_words(self) -> int:
+        """WS: ic_tiles; OS: words of a group, one for each channel (or pair)."""
+        if self.dataflow is Dataflow.weight_stationary:
+            return self.ic_tiles
+        return tile_count(self.shape.ic, self.ic_group)
+
+    @property
+    def block_words(self) -> int:
+        return len(self.phases) * self.segment_words
+
+    @property
+    def act_repeats(self) -> int:
+        """How often a band's blocks are loaded."""
+        return 1 if self.resident or self.dataflow is Dataflow.output_stationary else self.oc_tiles
+
+    def rows_of(self, band: int) -> int:
+        """Output rows of a band."""
+        return self.last_rows if band == self.bands - 1 else self.band_rows
+
+    def positions(self, band: int) -> int:
+        """Output positions of a band."""
+        return self.rows_of(band) * self.shape.ow
+
+    def o_tiles(self, band: int) -> int:
+        """OS: groups of ROWS positions on the grid that a band's outputs touch."""
+        return tile_count((self.rows_of(band) - 1) * self.pitch + self.shape.ow, self.configuration.rows)
+
+    def out_words(self, band: int) -> int:
+        """Output words of an oc_tile in a band."""
+        if self.pool:
+            return (self.rows_of(band) // 2) * (self.shape.ow // 2)
+        return self.positions(band)
+
+    @property
+    def words_per_beat(self) -> int:
+        """Activation words of a memory beat."""
+        return bus_bits(self.configuration) // slot_bits(self.configuration.rows, self.configuration.act_bits)
+
+    @property
+    def out_words_per_beat(self) -> int:
+        if not self.requant:
+            return 1
+        return bus_bits(self.configuration) // slot_bits(self.configuration.cols, self.configuration.act_bits)
+
+    @property
+    def weight_slot_bits(self) -> int:
+        """Bits of a weight word in memory."""
+        c = self.configuration
+        fields = c.rows * c.wgt_lanes if self.dataflow is Dataflow.weight_stationary else c.cols
+        return slot_bits(fields, c.wgt_bits) * self.ic_group
+
+    @property
+    def pass_cycles(self) -> int:
+        """Cycles of one pass in full flow in the first band."""
+        c = self.configuration
+        if self.dataflow is Dataflow.weight_stationary:
+            return max(self.positions(0), c.cols // c.wgt_lanes)
+        return max(self.ic_words * self.shape.n_kij, c.rows)
+
+    def passes(self, band: int) -> int:
+        """Passes of a band."""
+        if self.dataflow is Dataflow.weight_stationary:
+            return self.oc_tiles * self.ic_tiles * self.shape.n_kij
+        return self.oc_tiles * self.o_tiles(band)
+
+
+def plan(
+    shape: ConvShape,
+    configuration: Configuration,
+    dataflow: Dataflow,
+    *,
+    simd: bool = False,
+    pool: bool = False,
+    requant: bool = False,
+    band_rows: int | None = None,
+) -> Plan:
+    """The plan with the largest bands that fit, or with ``band_rows``.
+
+    Raises PlanError for a kernel, stride or padding that the sequencer has not, or a row that no memory takes.
+    """
+    c = configuration
+    if shape.kh != shape.kw or shape.kh not in (1, 3):
+        raise PlanError(f"the sequencer runs 1x1 and 3x3 kernels, not {shape.kh}x{shape.kw}")
+    if shape.stride not in (1, 2) or shape.padding not in (0, 1):
+        raise PlanError(
+            f"the sequencer runs stride 1 or 2 and padding 0 or 1, not stride {shape.stride}, padding {shape.padding}"
+        )
+    if simd and not c.simd:
+        raise PlanError(f"{c.name} has no a2w4: SIMD = 0")
+    if pool and (not requant or shape.oh < 2 or shape.ow < 2):
+        raise PlanError("pooling needs requantised outputs of at least 2x2")
+    rows = [band_rows] if band_rows is not None else [shape.oh, *range(shape.oh - 1, 0, -1)]
+    reason = None
+    for candidate in rows:
+        try:
+            return _banded(shape, c, dataflow, simd, pool, requant, candidate)
+        except PlanError as error:
+            reason = error
+    raise reason
+
+
+def plans(shape: ConvShape, configuration: Configuration, dataflow: Dataflow, **options) -> list[Plan]:
+    """Every plan of a dataflow, one for each number of rows a band that fits; PlanError where there is none."""
+    found, reason = [], None
+    for rows in range(shape.oh, 0, -1):
+        try:
+            found.append(plan(shape, configuration, dataflow, band_rows=rows, **options))
+        except PlanError as error:
+            reason = error
+    if not found:
+        raise reason
+    return found
+
+
+def _banded(shape, c, dataflow, simd, pool, requant, band_rows) -> Plan:
+    ws = dataflow is Dataflow.weight_stationary
+    s, p, k = shape.stride, shape.padding, shape.kh
+    pitch = max(-(-shape.iw // s), shape.ow)
+    phases: list[tuple[int, int]] = []
+    taps = []
+    for ki in range(k):
+        for kj in range(k):
+            phase = ((ki - p) % s, (kj - p) % s)
+            if phase not in phases:
+                phases.append(phase)
+            taps.append(Tap(phases.index(phase), (ki - p) // s * pitch + (kj - p) // s))
+    nearest, farthest = min(t.distance for t in taps), max(t.distance for t in taps)
+    bands = tile_count(shape.oh, band_rows)
+    last_rows = shape.oh - (bands - 1) * band_rows
+    group = 1 if ws else c.rows
+    ic_group = 2 if simd else 1
+    ic_words = tile_count(shape.ic, c.rows * ic_group if ws else ic_group)
+    words_per_beat = bus_bits(c) // slot_bits(c.rows, c.act_bits)
+
+    # A block begins and ends at whole memory beats wherever its band lies.
+    per_group = 1 if ws else ic_words
+    align = group * (words_per_beat // math.gcd(words_per_beat, per_group))  # values on the grid
+    lead = 0
+    if bands > 1:
+        if band_rows * pitch % align:
+            raise PlanError(f"bands of {band_rows} rows do not begin at whole memory beats")
+        if pool and (band_rows % 2 or last_rows < 2):
+            raise PlanError(f"bands of {band_rows} rows cut a pooling window")
+        out_per_beat = bus_bits(c) // slot_bits(c.cols, c.act_bits) if requant else 1
+        out_words = (band_rows // 2) * (shape.ow // 2) if pool else band_rows * shape.ow
+        if out_words % out_per_beat:
+            raise PlanError(f"the outputs of a band of {band_rows} rows do not fill whole memory beats")
+        lead = -(-max(0, -nearest) // align) * align
+        reach = (band_rows - 1) * pitch + shape.ow + max(0, farthest)
+        segment_values = lead + reach
+    else:
+        segment_values = -(-shape.ih // s) * pitch
+    groups = -(-segment_values // group)
+    segment_words = -(-groups * per_group // words_per_beat) * words_per_beat
+    block_words = len(phases) * segment_words
+    slots = c.act_depth // block_words
+    if slots < 1:
+        raise PlanError(
+            f"ACT_DEPTH = {c.act_depth} of {c.name} does not take the {block_words} words of a block of "
+            f"{band_rows} output rows"
+        )
+    n_blocks = ic_words if ws else 1
+    positions = band_rows * shape.ow
+    if ws and positions > c.psum_depth:
+        raise PlanError(f"PSUM_DEPTH = {c.psum_depth} of {c.name} does not take the {positions} psums of a band")
+    pass_words = (
+        ic_words * shape.n_kij * (c.cols // c.wgt_lanes) if ws else ic_words * shape.n_kij
+    )  # of one oc_tile
+    slot = slot_bits(c.rows * c.wgt_lanes if ws else c.cols, c.wgt_bits) * ic_group
+    per_beat = bus_bits(c) // slot
+    chunk_words = -(-pass_words // per_beat) * per_beat
+    if chunk_words > (0xFFFF if ws else c.wgt_depth):
+        raise PlanError(
+            f"an output-stationary pass of {pass_words} operands exceeds WGT_DEPTH = {c.wgt_depth} of {c.name}"
+            if not ws
+            else f"{pass_words} weight words of an oc_tile exceed the sequencer's counters"
+        )
+    last_start = (bands - 1) * band_rows * pitch
+    # What the last band's block reads of memory, as long as every other's
+    plane_values = last_start + -(-segment_words // per_group) * group if bands > 1 else groups * group
+    return Plan(
+        shape, c, dataflow, simd, pool, requant, pitch, tuple(phases), tuple(taps), bands, band_rows, last_rows, lead,
+        segment_values, segment_words, plane_values, min(slots, 0xFFFF), slots >= n_blocks, pass_words, chunk_words,
+    )  # fmt: skip

@@ -1,0 +1,114 @@
+// system: accelerator and memory, with recorders, for simulation at full speed: Python writes the descriptor, starts, waits.
+//
+// record    : while high, what enters the sfp goes to psums.hex and what leaves it to sums.hex, a line for each word. Both
+//             are opened anew when record rises, and complete once it has fallen.
+
+`default_nettype none
+
+module system #(
+    parameter ROWS        = 8,
+    parameter COLS        = 8,
+    parameter ACT_BITS    = 4,
+    parameter WGT_BITS    = 4,
+    parameter PSUM_BITS   = 24,
+    parameter ACT_DEPTH   = 4096,
+    parameter WGT_DEPTH   = 4096,
+    parameter PSUM_DEPTH  = 2048,
+    parameter L0_DEPTH    = 16,
+    parameter IFIFO_DEPTH = 16,
+    parameter OFIFO_DEPTH = 32,
+    parameter WGT_LANES   = 2,
+    parameter SIMD        = 1,
+    parameter BEATS       = 131072,
+    parameter LATENCY     = 8,
+    parameter BUS_BITS    = 32 << (COLS > 1 ? $clog2(COLS) : 0)
+) (
+    input  wire        clk,
+    input  wire        reset,
+    output wire        irq,
+    input  wire        load,
+    input  wire        dump,
+    input  wire [31:0] dump_first,
+    input  wire [31:0] dump_last,
+    input  wire [1:0]  record,       // bit 0: sums, bit 1: psums
+    input  wire [31:0] seed,
+    input  wire [7:0]  stall_ar,
+    input  wire [7:0]  stall_r,
+    input  wire [7:0]  stall_aw,
+    input  wire [7:0]  stall_w,
+    input  wire [7:0]  stall_b,
+
+    input  wire        s_axil_awvalid,
+    output wire        s_axil_awready,
+    input  wire [7:0]  s_axil_awaddr,
+    input  wire        s_axil_wvalid,
+    output wire        s_axil_wready,
+    input  wire [31:0] s_axil_wdata,
+    input  wire [3:0]  s_axil_wstrb,
+    output wire        s_axil_bvalid,
+    input  wire        s_axil_bready,
+    output wire [1:0]  s_axil_bresp,
+    input  wire        s_axil_arvalid,
+    output wire        s_axil_arready,
+    input  wire [7:0]  s_axil_araddr,
+    output wire        s_axil_rvalid,
+    input  wire        s_axil_rready,
+    output wire [31:0] s_axil_rdata,
+    output wire [1:0]  s_axil_rresp
+);
+    wire                  arvalid, arready, rvalid, rready, rlast, awvalid, awready, wvalid, wready, wlast, bvalid, bready;
+    wire [1:0]            arid, rid, rresp, awid, bresp, arburst, awburst;
+    wire [2:0]            arsize, awsize, arprot, awprot;
+    wire [31:0]           araddr, awaddr;
+    wire [7:0]            arlen, awlen;
+    wire [BUS_BITS-1:0]   rdata, wdata;
+    wire [BUS_BITS/8-1:0] wstrb;
+
+    accelerator #(
+        .ROWS(ROWS), .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS), .ACT_DEPTH(ACT_DEPTH),
+        .WGT_DEPTH(WGT_DEPTH), .PSUM_DEPTH(PSUM_DEPTH), .L0_DEPTH(L0_DEPTH), .IFIFO_DEPTH(IFIFO_DEPTH),
+        .OFIFO_DEPTH(OFIFO_DEPTH), .WGT_LANES(WGT_LANES), .SIMD(SIMD)
+    ) u_accelerator (
+        .clk(clk), .reset(reset), .irq(irq),
+        .s_axil_awvalid(s_axil_awvalid), .s_axil_awready(s_axil_awready), .s_axil_awaddr(s_axil_awaddr),
+        .s_axil_awprot(3'b000), .s_axil_wvalid(s_axil_wvalid), .s_axil_wready(s_axil_wready), .s_axil_wdata(s_axil_wdata),
+        .s_axil_wstrb(s_axil_wstrb), .s_axil_bvalid(s_axil_bvalid), .s_axil_bready(s_axil_bready),
+        .s_axil_bresp(s_axil_bresp), .s_axil_arvalid(s_axil_arvalid), .s_axil_arready(s_axil_arready),
+        .s_axil_araddr(s_axil_araddr), .s_axil_arprot(3'b000), .s_axil_rvalid(s_axil_rvalid),
+        .s_axil_rready(s_axil_rready), .s_axil_rdata(s_axil_rdata), .s_axil_rresp(s_axil_rresp),
+        .m_axi_arvalid(arvalid), .m_axi_arready(arready), .m_axi_arid(arid), .m_axi_araddr(araddr), .m_axi_arlen(arlen),
+        .m_axi_arsize(arsize), .m_axi_arburst(arburst), .m_axi_arprot(arprot),
+        .m_axi_rvalid(rvalid), .m_axi_rready(rready), .m_axi_rid(rid), .m_axi_rdata(rdata), .m_axi_rresp(rresp),
+        .m_axi_rlast(rlast), .m_axi_awvalid(awvalid), .m_axi_awready(awready), .m_axi_awid(awid), .m_axi_awaddr(awaddr),
+        .m_axi_awlen(awlen), .m_axi_awsize(awsize), .m_axi_awburst(awburst), .m_axi_awprot(awprot),
+        .m_axi_wvalid(wvalid), .m_axi_wready(wready), .m_axi_wdata(wdata), .m_axi_wstrb(wstrb), .m_axi_wlast(wlast),
+        .m_axi_bvalid(bvalid), .m_axi_bready(bready), .m_axi_bid(awid), .m_axi_bresp(bresp)
+    );
+    dram #(.BUS_BITS(BUS_BITS), .BEATS(BEATS), .LATENCY(LATENCY)) u_dram (
+        .clk(clk), .reset(reset), .load(load), .dump(dump), .dump_first(dump_first), .dump_last(dump_last), .seed(seed),
+        .stall_ar(stall_ar), .stall_r(stall_r), .stall_aw(stall_aw), .stall_w(stall_w), .stall_b(stall_b),
+        .arvalid(arvalid), .arready(arready), .arid(arid), .araddr(araddr), .arlen(arlen),
+        .rvalid(rvalid), .rready(rready), .rid(rid), .rdata(rdata), .rresp(rresp), .rlast(rlast),
+        .awvalid(awvalid), .awready(awready), .awaddr(awaddr), .awlen(awlen), .wvalid(wvalid), .wready(wready),
+        .wdata(wdata), .wstrb(wstrb), .wlast(wlast), .bvalid(bvalid), .bready(bready), .bresp(bresp)
+    );
+
+    // Recorders
+    integer   sums, psums;
+    reg [1:0] record_q;
+    initial record_q = 2'b00;
+    always @(posedge clk) begin
+        record_q <= record === 2'b01 || record === 2'b10 || record === 2'b11 ? record : 2'b00;
+        if (record[0] & ~record_q[0]) sums = $fopen("sums.hex", "w");
+        if (record[1] & ~record_q[1]) psums = $fopen("psums.hex", "w");
+        if (~record[0] & record_q[0]) $fclose(sums);
+        if (~record[1] & record_q[1]) $fclose(psums);
+        if (record_q[0] & u_accelerator.out_valid & u_accelerator.out_ready) $fdisplay(sums, "%h", u_accelerator.out_sum);
+        if (record_q[1] & u_accelerator.psum_valid & u_accelerator.psum_ready)
+            $fdisplay(psums, "%h", u_accelerator.psum_data);
+    end
+
+    wire unused = &{1'b0, arsize, arburst, arprot, awsize, awburst, awprot};
+endmodule
+
+`default_nettype wire
