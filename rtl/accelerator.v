@@ -256,7 +256,8 @@ module accelerator #(
         end
 
     // Reading
-    wire [3:0]            ar_valid, ar_ready, beat_valid, beat_ready, reader_idle, reader_fault, reader_error;
+    wire [3:0]            ar_valid, ar_ready, beat_valid, beat_ready, reader_walking, reader_idle, reader_fault,
+                          reader_error;
     wire [127:0]          ar_addr;
     wire [31:0]           ar_len;
     wire [4*BUS_BITS-1:0] beat_data;
@@ -283,7 +284,7 @@ module accelerator #(
                 .ar_valid(ar_valid[i]), .ar_ready(ar_ready[i]), .ar_addr(ar_addr[i*32 +: 32]), .ar_len(ar_len[i*8 +: 8]),
                 .r_valid(m_axi_rvalid & m_axi_rid == ID[1:0]), .r_data(m_axi_rdata), .r_resp(m_axi_rresp),
                 .beat_valid(beat_valid[i]), .beat_ready(beat_ready[i]), .beat_data(beat_data[i*BUS_BITS +: BUS_BITS]),
-                .idle(reader_idle[i]), .fault(reader_fault[i]), .error(reader_error[i])
+                .walking(reader_walking[i]), .idle(reader_idle[i]), .fault(reader_fault[i]), .error(reader_error[i])
             );
         end
     endgenerate
@@ -471,7 +472,7 @@ module accelerator #(
     assign m_axi_bready  = 1'b1;
 
     assign read_idle = &reader_idle;
-    assign finished  = ~write_walking & write_idle & read_idle & pack_idle & requant_idle & ~core_busy;
+    assign finished  = ~write_walking & write_idle & ~|reader_walking & read_idle & pack_idle & requant_idle & ~core_busy;
     assign fault     = |reader_fault | write_fault;
     assign bus_error = |reader_error | write_error;
     assign progress  = act_fire | m_axi_rvalid | (m_axi_wvalid & m_axi_wready) | (psum_valid & psum_ready);

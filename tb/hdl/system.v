@@ -20,7 +20,7 @@ module system #(
     parameter WGT_LANES   = 2,
     parameter SIMD        = 1,
     parameter BEATS       = 131072,
-    parameter LATENCY     = 8,
+    parameter LATENCY     = 4,
     parameter BUS_BITS    = 32 << (COLS > 1 ? $clog2(COLS) : 0)
 ) (
     input  wire        clk,
