@@ -271,11 +271,12 @@ module accelerator #(
     wire [127:0] stride1_of = {residual_tile_stride, 32'd4 << BEAT_LOG2, act_segment_stride, wgt_chunk_stride};
     wire [127:0] stride2_of = {64'd0, act_tile_stride, 32'd0};
     wire [127:0] stride4_of = {residual_band_stride, 32'd0, act_band_stride, 32'd0};
+    // Residuals are taken one each cycle for a whole pass: two bursts on their way are not enough for that.
     genvar i;
     generate
         for (i = 0; i < 4; i = i + 1) begin : g_read
             localparam [31:0] ID = i;
-            dma_read #(.BUS_BITS(BUS_BITS), .DEPTH(32)) u_dma (
+            dma_read #(.BUS_BITS(BUS_BITS), .DEPTH(i == 3 ? 64 : 32)) u_dma (
                 .clk(clk), .reset(clear), .go(reader_go[i]), .halt(halt), .limit(mem_limit), .base(base_of[i*32 +: 32]),
                 .beats(beats_of[i*16 +: 16]), .last_beats(last_of[i*16 +: 16]),
                 .n1(n1_of[i*16 +: 16]), .n2(n2_of[i*16 +: 16]), .n3(n3_of[i*16 +: 16]), .n4(bands),
