@@ -136,11 +136,17 @@ def signals(steps: list[dict]) -> list[tuple[float, str]]:
     memory = f".{end['port']}" if end["port"] not in ("DI", "M", "LSR", "CE") else ""
     result = passed[:1]
     for at, name in passed[1:]:
-        if name.split("[")[0] != result[-1][1].removeprefix(_PORT).split("[")[0]:
+        before = result[-1][1]
+        if _word(name) != _word(before.removeprefix(_PORT)):
             result.append((at, name))
-        elif not result[-1][1].startswith(_PORT):
+        elif not before.startswith(_PORT):
             result[-1] = (result[-1][0], name)  # the register's own output says which bit
     return [*result, (now, _CELL.sub("", end["cell"]) + memory)]
+
+
+def _word(name: str) -> str:
+    """A signal's name without the bit."""
+    return re.sub(r"\[\d+\]$", "", name)
 
 
 def report(placed: Placed) -> list[str]:
