@@ -24,7 +24,7 @@ MULTIPLIERS = 156
 AIM_MHZ = 100
 CLOCK = "clk"
 _PORT = "port "
-_KINDS = r"LUT4|PFUMX|L6MUX21|CCU2C|TRELLIS_\w+?|MULT18X18D|DP16KD|PDPW16KD|DO[AB]\d"
+_KINDS = r"LUT4|PFUMX|L6MUX21|CCU2C|TRELLIS_\w+?|MULT18X18D|DP16KD|PDPW16KD|DO[AB]\d|RAD|WAD"
 _CELL = re.compile(rf"(_({_KINDS})(_.*|\d*\[.*)?|\$.*)$")
 """What Yosys and nextpnr append to the name of the nearest signal of the Verilog."""
 
