@@ -45,11 +45,11 @@ bench: simulator ## measure: golden model, simulation speed, cycles and utilisat
 	@$(RUN) -m tb.bench
 
 lint: $(SETUP) ## Verilator's and ruff's checks, no warnings allowed
-	@$(RUN) -m tb.hardware lint
+	@$(RUN) -m tb.hardware
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
 
-synth: synthesiser ## synthesise core with Yosys: cells, flip-flops, memory
-	@$(RUN) -m tb.hardware synth $(call options,CONFIG)
+synth: synthesiser ## cells of each module by Yosys, Fmax and longest path by nextpnr; CONFIG=net_8x8 TOP=mac_tile, PNR=0: no Fmax
+	@$(RUN) -m tb.synthesis $(call options,CONFIG TOP PNR SEED)
 
 mutate: simulator ## plant bugs in the RTL one by one and see that each turns the run red
 	@$(RUN) -m tb.mutants
