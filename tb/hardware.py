@@ -13,7 +13,7 @@ import sys
 from golden_model.configuration import Configuration, ConfigurationError, configuration, configurations
 from tb import simulation
 
-TOP = "core"
+TOP = "accelerator"
 """The module of rtl/ that is linted, synthesised, placed and routed; it takes every parameter of a configuration."""
 
 
