@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from golden_model.configuration import Configuration, Dataflow, configuration
+from golden_model.configuration import Configuration, Dataflow, Precision, configuration
 
 ENVIRONMENT = "COSIM_JOB"  # the variable that names the job's file
 ARRAYS = ("weight", "activation", "residual")
@@ -30,6 +30,7 @@ class LayerTask:
     padding: int = 0
     a_signed: bool = False
     residual: np.ndarray | None = None
+    precision: Precision = Precision.a4w4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,8 @@ class LayerJob:
             layers = []
             for index, fields in enumerate(meta["layers"]):
                 arrays = {name: file.get(f"{index}.{name}") for name in ARRAYS}
-                layers.append(LayerTask(**{**fields, "dataflow": Dataflow(fields["dataflow"])}, **arrays))
+                codes = {"dataflow": Dataflow(fields["dataflow"]), "precision": Precision(fields["precision"])}
+                layers.append(LayerTask(**{**fields, **codes}, **arrays))
         return cls(configuration(meta["configuration"]), layers, meta["seed"], meta["stalls"], meta["stalled"])
 
 
