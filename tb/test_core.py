@@ -272,4 +272,5 @@ def test_overflow_is_seen(simulate, dataflow, seed, tmp_path):
 
 def test_core_refuses(refuses):
     parameters = configuration("course_8x8").parameters
+    refuses("core", parameters | {"ROT_BITS": 4}, "ROT_BITS and *_ADDR are derived and must not be set")
     refuses("core", parameters | {"OFIFO_DEPTH": 4}, "OFIFO_DEPTH must be at least ROWS = 8, is 4")
