@@ -28,9 +28,9 @@ def ideal_cycles(
     return oc_tiles * o_tiles * max(tile_count(shape.ic, precision.channels) * shape.n_kij, configuration.rows)
 
 
-def faster_dataflow(shape: ConvShape, configuration: Configuration) -> Dataflow:
+def faster_dataflow(shape: ConvShape, configuration: Configuration, precision: Precision = Precision.a4w4) -> Dataflow:
     """The dataflow with fewer ideal cycles, weight-stationary where both need the same."""
-    return min(Dataflow, key=lambda dataflow: ideal_cycles(shape, configuration, dataflow))
+    return min(Dataflow, key=lambda dataflow: ideal_cycles(shape, configuration, dataflow, precision))
 
 
 @dataclasses.dataclass(frozen=True)
