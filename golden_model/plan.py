@@ -246,9 +246,7 @@ def _banded(shape, c, dataflow, simd, pool, requant, band_rows) -> Plan:
     positions = band_rows * shape.ow
     if ws and positions > c.psum_depth:
         raise PlanError(f"PSUM_DEPTH = {c.psum_depth} of {c.name} does not take the {positions} psums of a band")
-    pass_words = (
-        ic_words * shape.n_kij * (c.cols // c.wgt_lanes) if ws else ic_words * shape.n_kij
-    )  # of one oc_tile
+    pass_words = ic_words * shape.n_kij * (c.cols // c.wgt_lanes) if ws else ic_words * shape.n_kij  # of one oc_tile
     slot = slot_bits(c.rows * c.wgt_lanes if ws else c.cols, c.wgt_bits) * ic_group
     per_beat = bus_bits(c) // slot
     chunk_words = -(-pass_words // per_beat) * per_beat

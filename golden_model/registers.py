@@ -54,9 +54,7 @@ def register_map() -> tuple[Register, ...]:
             fields = tuple((name + suffix, bits) for name, bits in entry["fields"].items())
             if sum(bits for _, bits in fields) > 32:
                 raise RegisterError(f"{SOURCE.name}: {entry['name']} has more than 32 bits")
-            result.append(
-                Register(entry["name"] + suffix, 4 * len(result), entry["access"], entry["about"], fields)
-            )
+            result.append(Register(entry["name"] + suffix, 4 * len(result), entry["access"], entry["about"], fields))
     return tuple(result)
 
 

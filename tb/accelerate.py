@@ -92,7 +92,9 @@ def main(words: list[str] | None = None) -> int:
                 setting.option, dest=setting.variable, default=options.from_environment(setting),
                 help=f"{setting.help} [{setting.variable}]",
             )  # fmt: skip
-    parser.add_argument("--stalls", type=float, default=0.0, help="probability of a held cycle on every bus channel [0]")
+    parser.add_argument(
+        "--stalls", type=float, default=0.0, help="probability of a held cycle on every bus channel [0]"
+    )
     parsed = parser.parse_args(words)
     settings = {s.variable: getattr(parsed, s.variable, None) for s in options.SETTINGS}
     console = Console(highlight=False)

@@ -152,8 +152,13 @@ class SystemBench:
         if not status["done"]:
             told = registers.ERRORS.get(status["error"], "?")
             raise LayerFailed(
-                f"{title}: " + (f"stopped with error {status['error']}: {told}" if status["error"] else
-                f"not done after {limit} cycles") + f"; counters {counters}"
+                f"{title}: "
+                + (
+                    f"stopped with error {status['error']}: {told}"
+                    if status["error"]
+                    else f"not done after {limit} cycles"
+                )
+                + f"; counters {counters}"
             )
         first, last = command.out_base // self.beat, (command.out_base + command.out_bytes) // self.beat - 1
         self.dut.dump_first.value, self.dut.dump_last.value = first, last

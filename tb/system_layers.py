@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from golden_model.configuration import Configuration, Dataflow
+from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.plan import Plan, PlanError, plan
 from golden_model.requantise import fit
 from golden_model.tiling import ConvShape
@@ -33,7 +33,11 @@ def system_task(layer: RealLayer, network: Network, c: Configuration, dataflow: 
     except LayerError:
         pass  # its output goes elsewhere than into a quantiser
     simd = bool(c.simd and operands is not None and operands.a_bits * 2 <= c.act_bits)
-    fields |= {"simd": simd, "pool": pool, "relu": requant is None}  # the clamp at 0 is the ReLU of what is requantised
+    fields |= {
+        "precision": Precision(simd),
+        "pool": pool,
+        "relu": requant is None,
+    }  # the clamp at 0 is the ReLU of what is requantised
     if requant is not None:
         fields |= {
             "multiplier": requant.multiplier, "offset": requant.offset, "shift": requant.shift, "bits": requant.bits
@@ -81,7 +85,7 @@ def random_operands(
     return SystemTask(
         title=f"{shape.ic}>{shape.oc} {kernel} @{shape.ih}x{shape.iw}{' a2w4' if simd else ''}",
         dataflow=Dataflow.weight_stationary, weight=weight, activation=activation, stride=shape.stride,
-        padding=shape.padding, simd=simd, relu=False, pool=pool,
+        padding=shape.padding, precision=Precision(simd), relu=False, pool=pool,
         residual=rng.integers(-500, 500, (shape.oc, shape.oh, shape.ow)) if residual else None,
         multiplier=requant.multiplier, offset=requant.offset, shift=requant.shift, bits=requant.bits,
     )  # fmt: skip
