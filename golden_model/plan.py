@@ -2,9 +2,9 @@
 
 A :class:`Plan` is what the sequencer's descriptor, the cycle model and the memory layout are derived from. Terms:
 
-position   output positions are counted on a grid of ``pitch`` columns, v = oi*pitch + oj, on which the input of every tap
-           is the position moved by a constant. With stride 2 the input is stored as phases (y mod 2, x mod 2), and a tap
-           reads one of them, again at a constant distance.
+position   output positions are counted on a grid of ``pitch`` columns, v = oi*pitch + oj, on which the input of every
+           tap is the position moved by a constant. With stride 2 the input is stored as phases (y mod 2, x mod 2), and
+           a tap reads one of them, again at a constant distance.
 segment    one phase of a block; stride 1, or a 1x1 kernel, has one.
 block      what the activation memory takes at once: WS one ic_tile of a band, OS all channels of a band.
 band       whole output rows, as many as the memories take.

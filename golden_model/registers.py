@@ -114,7 +114,9 @@ def markdown() -> str:
             continue
         seen.add(register.about)
         lines.append(
-            f"| 0x{register.address:02x} | {register.name} | {register.access} | {', '.join(bits)} | {register.about} |"
+            " | ".join(
+                (f"| 0x{register.address:02x}", register.name, register.access, ", ".join(bits), f"{register.about} |")
+            )
         )
     return "\n".join(lines) + "\n"
 
@@ -131,7 +133,7 @@ def verilog() -> str:
             if register.access == "ro":
                 ports.append(f"    input  wire {span:7} {name}")
             else:
-                ports.append(f"    output {'reg ' if register.access == 'rw' else 'reg '} {span:7} {name}")
+                ports.append(f"    output reg  {span:7} {name}")
             piece = f"wr_data[{low + bits - 1}:{low}]" if bits > 1 else f"wr_data[{low}]"
             index = f"{address_bits - 2}'d{register.address // 4}"
             if register.access == "rw":

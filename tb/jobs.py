@@ -113,16 +113,11 @@ class LayerJob:
             meta = json.loads(str(file["meta"]))
             layers = []
             for index, fields in enumerate(meta["layers"]):
-<<<<<<< HEAD
                 task = TASKS[fields.pop("task")]
                 known = {f.name for f in dataclasses.fields(task)}
                 arrays = {name: file.get(f"{index}.{name}") for name in ARRAYS if name in known}
-                layers.append(task(**{**fields, "dataflow": Dataflow(fields["dataflow"])}, **arrays))
-=======
-                arrays = {name: file.get(f"{index}.{name}") for name in ARRAYS}
                 codes = {"dataflow": Dataflow(fields["dataflow"]), "precision": Precision(fields["precision"])}
-                layers.append(LayerTask(**{**fields, **codes}, **arrays))
->>>>>>> modules
+                layers.append(task(**{**fields, **codes}, **arrays))
         return cls(configuration(meta["configuration"]), layers, meta["seed"], meta["stalls"], meta["stalled"])
 
 

@@ -1,4 +1,4 @@
-"""Layers for the accelerator's sequencer: those of a trained network, and every convolution shape of the full networks."""
+"""Layers for the accelerator's sequencer: those of a trained network, and the shapes of the full networks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from golden_model.configuration import Configuration, Dataflow, Precision
-from golden_model.plan import Plan, PlanError, plan
+from golden_model.plan import Plan, PlanError
 from golden_model.requantise import fit
 from golden_model.tiling import ConvShape
 from quant.errors import LayerError
@@ -20,8 +20,8 @@ from tb.layers import RealLayer
 def system_task(layer: RealLayer, network: Network, c: Configuration, dataflow: Dataflow | None = None) -> SystemTask:
     """A captured layer as the sequencer runs it: requantised, and pooled, for the layer that follows, where one does.
 
-    Where none does (the last convolution, a shortcut) the psums after ReLU come out as they are. 2-bit activations run as
-    a2w4 where the configuration has it. ``dataflow`` None: the one that needs fewer cycles.
+    Where none does (the last convolution, a shortcut) the psums after ReLU come out as they are. 2-bit activations run
+    as a2w4 where the configuration has it. ``dataflow`` None: the one that needs fewer cycles.
     """
     task, operands = layer.task, layer.operands
     fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
