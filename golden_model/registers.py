@@ -1,6 +1,6 @@
-"""The accelerator's register map: addresses and fields for the driver, ``rtl/registers.v``, and the README's table.
+"""The accelerator's register map: addresses and fields for the driver, ``rtl/registers.v``, ``rtl/README.md``'s tables.
 
-``rtl/registers.toml`` is the source of all three; ``python -m golden_model.registers`` writes the Verilog anew.
+``rtl/registers.toml`` is the source of all; ``python -m golden_model.registers`` writes Verilog and tables anew.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 RTL = Path(__file__).resolve().parents[1] / "rtl"
 SOURCE = RTL / "registers.toml"
 VERILOG = RTL / "registers.v"
+DOCUMENT = RTL / "README.md"
 ERRORS = {
     0: "none",
     1: "a size, count or length is zero",
@@ -154,8 +155,8 @@ def verilog() -> str:
     pulse_reset = [f"            {line.split()[0]} <= 1'b0;" for line in pulses]
     state = "\n".join(pulse_reset)
     newline = "\n"
-    return f"""// registers: the accelerator's registers behind an AXI4-Lite port. Written by golden_model/registers.py from
-// rtl/registers.toml; do not edit.
+    return f"""// registers: the accelerator's registers behind an AXI4-Lite port. Written from rtl/registers.toml by
+// golden_model/registers.py; do not edit.
 //
 // Place     : AXI4-Lite -> registers -> accelerator.
 // Latency   : a write is answered one cycle after address and data are both there, a read after one cycle.
@@ -247,10 +248,21 @@ endmodule
 """
 
 
+def documented(text: str) -> str:
+    """The text of ``rtl/README.md`` with its tables of registers and errors renewed."""
+    errors = ["| error | meaning |", "|---|---|", *(f"| {code} | {told} |" for code, told in ERRORS.items())]
+    for name, table in (("registers", markdown()), ("errors", "\n".join(errors) + "\n")):
+        begin, end = text.index(f"<!-- {name}: begin"), text.index(f"<!-- {name}: end -->")
+        begin = text.index("\n", begin) + 1
+        text = text[:begin] + table + text[end:]
+    return text
+
+
 def main() -> None:
-    """Write ``rtl/registers.v``."""
+    """Write ``rtl/registers.v`` and the tables of ``rtl/README.md``."""
     VERILOG.write_text(verilog())
-    print(f"wrote rtl/{VERILOG.name}: {len(register_map())} registers")
+    DOCUMENT.write_text(documented(DOCUMENT.read_text()))
+    print(f"wrote rtl/{VERILOG.name} and the tables of rtl/{DOCUMENT.name}: {len(register_map())} registers")
 
 
 if __name__ == "__main__":

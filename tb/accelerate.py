@@ -80,7 +80,8 @@ def table(title: str, layers: list[RealLayer], tasks: list[SystemTask], results:
         cycles, compared = cycles + result["cycles"], compared + result["compared"]
     if len(results) > 1:
         shown.add_row(
-            "all", "", "", "", f"{cycles:,}", f"{macs / (cycles * c.rows * c.cols):.1%}", "", f"{compared:,}", style="bold",
+            "all", "", "", "", f"{cycles:,}", f"{macs / (cycles * c.rows * c.cols):.1%}", "", f"{compared:,}",
+            style="bold",
         )  # fmt: skip
     return shown
 

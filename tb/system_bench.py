@@ -122,7 +122,7 @@ class SystemBench:
         await ClockCycles(self.dut.clk, 3)
 
     def fill(self, command: Command) -> None:
-        """memory.hex: the command's regions, beat by beat; what the accelerator is to write is filled with a pattern."""
+        """memory.hex: the command's regions, beat by beat, and a pattern where the accelerator is to write."""
         blank = np.full(command.out_bytes, 0xA5, np.uint8)
         with Path("memory.hex").open("wb") as file:
             for address, data in [(r.address, r.data) for r in command.regions] + [(command.out_base, blank)]:
