@@ -73,12 +73,15 @@ def _fields(network: Network, content: dict[str, Any], samples: str | None, note
     """The metadata, plain values; what an earlier file says about its making is kept.
 
     commit: the one that trained the network; of a file that does not say, the one that packed it.
-    recipe: its data set is replaced with the metadata's, so that a folder's path is stored in neither.
+    recipe: its data set is replaced with the metadata's, and of the files that it started and learned from the names
+        alone are kept, so that no machine's folders are stored.
     """
     meta = content.get("meta") or {}
     recipe = meta.get("recipe")
-    if recipe and recipe.get("data") == meta["dataset"]:
-        recipe = {**recipe, "data": network.dataset}
+    if recipe:
+        names = {key: Path(recipe[key]).name for key in ("warm_start", "teacher") if recipe.get(key)}
+        same = {"data": network.dataset} if recipe.get("data") == meta["dataset"] else {}
+        recipe = {**recipe, **names, **same}
     fields = {
         "format": META_FORMAT,
         "model": network.spec.to_dict(),

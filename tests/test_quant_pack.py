@@ -216,15 +216,17 @@ def test_measured_on_a_folder_whose_path_is_not_stored(tmp_path):
         pack.convert(course_file(tmp_path / "course.pth", SPEC), out, measure="digits")
 
 
-def test_the_recipe_keeps_no_path_of_its_images_either(tmp_path):
+def test_the_recipe_keeps_no_folder(tmp_path):
     trained, out = tmp_path / "trained.pth", tmp_path / "a.safetensors"
     pack.convert(course_file(tmp_path / "course.pth", SPEC), trained, dataset="folder:somewhere")
     content = torch.load(trained, weights_only=True)
-    content["meta"]["recipe"] = {"data": "folder:somewhere", "epochs": 2}
+    recipe = {"data": "folder:somewhere", "epochs": 2, "warm_start": "somewhere/first.pth", "teacher": "resnet20_w4a4"}
+    content["meta"]["recipe"] = recipe
     torch.save(content, trained)
     pack.convert(trained, out, dataset="cifar10")
     stored = read_checkpoint(out)["meta"]
-    assert stored["dataset"] == "cifar10" and stored["recipe"] == {"data": "cifar10", "epochs": 2}
+    assert stored["dataset"] == "cifar10"
+    assert stored["recipe"] == {**recipe, "data": "cifar10", "warm_start": "first.pth"}
     assert b"somewhere" not in out.read_bytes()
 
 
