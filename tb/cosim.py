@@ -32,10 +32,14 @@ from tb.jobs import LayerJob, read_results
 from tb.layers import RealLayer, ideal_cycles, real_layers
 from tb.program import compile_layer
 
-# The main job's layers: each kind of convolution that the networks have. LAYER=all runs every quantised one.
+# The shipped networks that the main job takes its layers from: the best of each architecture.
+VGG16, RESNET20 = MAIN_JOB = "vgg16_digits", "resnet20_w4a4"
+# Without LAYER, each kind of convolution that a network has runs. LAYER=all runs every quantised layer.
+RESNET20_LAYERS = ["layer1.0.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer3.2.conv2"]
 DEFAULT_LAYERS = {
-    "vgg16_digits": ["features.0", "features.3", "features.24", "features.27", "features.29"],
-    "resnet20_digits": ["layer1.0.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer3.2.conv2"],
+    "vgg16_digits": ["features.0", "features.24", "features.27", "features.29"],
+    "resnet20_digits": RESNET20_LAYERS,
+    "resnet20_w4a4": RESNET20_LAYERS,
 }
 ABBREVIATION = {Dataflow.weight_stationary: "WS", Dataflow.output_stationary: "OS"}
 
@@ -72,17 +76,16 @@ def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list
     dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
     if settings["GOLDEN"]:
         return {settings["GOLDEN"]: [golden_layer_of(settings, name, dataflow) for name in chosen_golden(settings)]}
-    from quant.checkpoints import SHIPPED
     from quant.network import load_network
 
     image = int(settings["IMAGE"])
     if settings["CHECKPOINT"]:
         checkpoints = [settings["CHECKPOINT"]]
-    elif settings["LAYER"] not in (None, "all"):  # the shipped network that has the layer
+    elif settings["LAYER"] not in (None, "all"):  # the network that has the layer
         first = options.layer_names(settings["LAYER"])[0]
-        checkpoints = ["resnet20_digits" if re.match(r"layer\d|conv1", first) else "vgg16_digits"]
+        checkpoints = [RESNET20 if re.match(r"layer\d|conv1", first) else VGG16]
     else:
-        checkpoints = list(SHIPPED)
+        checkpoints = MAIN_JOB
     result = {}
     for checkpoint in checkpoints:
         if settings["LAYER"] == "all":
@@ -248,7 +251,7 @@ def main(words: list[str] | None = None) -> int:
     failed = 0
     for checkpoint, layers in by_checkpoint.items():
         rows = [outcomes[id(layer)] for layer in layers]
-        what = "golden files" if settings["GOLDEN"] else f"image {settings['IMAGE']}"
+        what = "golden files" if settings["GOLDEN"] else f"image {settings['IMAGE']} of {layers[0].data}"
         about = f"{what} on {c.name}, {sim}"
         console.print()
         console.print(table(checkpoint, about, rows, c))

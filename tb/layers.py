@@ -35,13 +35,17 @@ def faster_dataflow(shape: ConvShape, configuration: Configuration, precision: P
 
 @dataclasses.dataclass(frozen=True)
 class RealLayer:
-    """A layer, ready to run; ``operands`` as captured, None where golden files gave the task."""
+    """A layer, ready to run.
+
+    operands: as captured from an image of the data set ``data``; both None where golden files gave the task.
+    """
 
     network: str
     name: str
     task: LayerTask
     shape: ConvShape
     operands: LayerOperands | None = None
+    data: str | None = None
 
     @property
     def recovery_error(self) -> float | None:
@@ -74,5 +78,5 @@ def real_layers(
             a_signed=operands.a_signed,
             residual=operands.residual,
         )
-        result.append(RealLayer(network.name, name, task, shape, operands))
+        result.append(RealLayer(network.name, name, task, shape, operands, data or network.samples))
     return result

@@ -27,6 +27,9 @@ REAL = [   # configuration, dataflow, checkpoint, layer
     ("net_8x8", WS, "resnet20_digits", "layer3.1.conv2"),    # residual behind a BatchNorm
     ("course_8x8", WS, "resnet20_digits", "layer2.0.conv1"),    # stride 2
     ("course_8x8", OS, "resnet20_digits", "layer2.0.downsample.0"),    # 1x1, stride 2
+    ("course_8x8", WS, "resnet20_w4a4", "layer3.0.downsample.0"),    # 32 to 64 channels
+    ("net_16x16", WS, "resnet20_w4a4", "layer3.2.conv2"),    # 64 channels, residual
+    ("net_16x16", OS, "resnet20_w4a4", "layer3.0.conv1"),
     ("net_16x16", WS, "vgg16_digits", "features.24"),
     ("net_16x16", OS, "vgg16_digits", "features.0"),
 ]  # fmt: skip

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SHIPPED = {name: FOLDER / f"{name}.safetensors" for name in ("vgg16_digits", "resnet20_digits")}
+SHIPPED = {name: FOLDER / f"{name}.safetensors" for name in ("vgg16_digits", "resnet20_digits", "resnet20_w4a4")}
 
 
 def default_checkpoint(model: str = "vgg16") -> Path:
