@@ -15,7 +15,7 @@ $(foreach name,$(SETTINGS),$(if $($(name)),$(eval export $(name)),$(eval unexpor
 # The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) '$($(name))'))
 
-.PHONY: help cosim test golden golden-check train eval bench lint synth mutate setup simulator synthesiser clean
+.PHONY: help cosim accelerate test golden golden-check train eval bench lint synth mutate setup simulator synthesiser clean
 
 help: ## this list
 	@echo "make [target] [SETTING=value ...]"
@@ -24,6 +24,9 @@ help: ## this list
 
 cosim: simulator ## co-simulate real layers and print the table (the default); SIM=icarus or verilator
 	@$(RUN) -m tb.cosim --jobs $(JOBS) $(COSIM_ARGS)
+
+accelerate: simulator ## whole networks by the accelerator's own sequencer (Verilator); CONFIG=net_16x16 LAYER=features.3
+	@SIM='$(or $(SIM),verilator)' $(RUN) -m tb.accelerate $(ACCELERATE_ARGS)
 
 test: simulator ## all tests, on both simulators unless SIM names one
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest tests tb --sim '$(or $(SIM),$(BOTH))' -n $(JOBS) $(PYTEST_ARGS)

@@ -20,7 +20,7 @@ from rich.table import Table
 from golden_model.configuration import Configuration, ConfigurationError, Dataflow, configuration
 from golden_model.plan import PlanError
 from tb import options, simulation
-from tb.cosim import ABBREVIATION, convolution
+from tb.cosim import convolution, flow
 from tb.jobs import LayerJob, SystemTask, read_results
 from tb.layers import RealLayer, real_layers
 from tb.system_layers import system_task
@@ -71,9 +71,8 @@ def table(title: str, layers: list[RealLayer], tasks: list[SystemTask], results:
     for layer, task, result in zip(layers, tasks, results, strict=False):
         stalls = sum(result[name] for name in ("stall_act", "stall_wgt", "stall_out"))
         out = (f"{task.bits}b" if task.multiplier is not None else "psum") + (" pool" if task.pool else "")
-        flow = ABBREVIATION[task.dataflow] + (" a2" if task.simd else "")
         shown.add_row(
-            layer.name, convolution(layer), flow, out, f"{result['cycles']:,}", f"{result['utilisation']:.1%}",
+            layer.name, convolution(layer), flow(task), out, f"{result['cycles']:,}", f"{result['utilisation']:.1%}",
             f"{stalls:,}", f"{result['compared']:,}",
         )  # fmt: skip
         macs += layer.shape.macs / (2 if task.simd else 1)
@@ -111,15 +110,15 @@ def main(words: list[str] | None = None) -> int:
     from quant.checkpoints import SHIPPED
     from quant.network import load_network
 
-    flow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
+    dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
     names = None if settings["LAYER"] in (None, "all") else options.layer_names(settings["LAYER"])
     failed = 0
     work = []
     for checkpoint in [settings["CHECKPOINT"]] if settings["CHECKPOINT"] else list(SHIPPED):
         network = load_network(checkpoint)
-        layers = real_layers(network, names, int(settings["IMAGE"]), c, flow, settings["DATA"])
+        layers = real_layers(network, names, int(settings["IMAGE"]), c, dataflow, settings["DATA"])
         try:
-            tasks = [system_task(layer, network, c, flow) for layer in layers]
+            tasks = [system_task(layer, network, c, dataflow) for layer in layers]
         except PlanError as error:
             raise UserError(f"{checkpoint} cannot run on {c.name}: {error}") from None
         work.append((checkpoint, layers, tasks))

@@ -25,7 +25,7 @@ from golden_model.convolution import convolve
 from golden_model.tiling import ConvShape
 from quant.network import load_network
 from tb import simulation
-from tb.cosim import ABBREVIATION, MAIN_JOB, convolution, simulate, tiles
+from tb.cosim import MAIN_JOB, convolution, flow, simulate, tiles
 from tb.jobs import LayerJob, read_results
 from tb.layers import RealLayer, ideal_cycles, real_layers
 
@@ -149,11 +149,11 @@ def layer_table(network: str, layers: list[RealLayer], sim: str) -> Table:
         outcome = simulate(layer, c, sim, seed=1, stalls=0.0, waves=False)
         if outcome.failure:
             raise AssertionError(f"{layer.task.title}: {outcome.failure}")
-        best = ideal_cycles(layer.shape, c, layer.task.dataflow)
+        best = ideal_cycles(layer.shape, c, layer.task.dataflow, layer.task.precision)
         run = outcome.measured
         macs, cycles, ideal = macs + layer.shape.macs, cycles + run["cycles"], ideal + best
         table.add_row(
-            layer.name, convolution(layer), ABBREVIATION[layer.task.dataflow], str(tiles(layer, c)),
+            layer.name, convolution(layer), flow(layer.task), str(tiles(layer, c)),
             f"{layer.shape.macs:,}", f"{best:,}", f"{run['cycles']:,}", f"{run['utilisation']:.1%}",
         )  # fmt: skip
     total = macs / (cycles * c.rows * c.cols)

@@ -62,21 +62,26 @@ def real_layers(
     dataflow: Dataflow | None = None,
     data: str | None = None,
 ) -> list[RealLayer]:
-    """Capture the layers ``names`` (None: all quantised ones) for test image ``image`` in one forward pass."""
+    """Capture the layers ``names`` (None: all quantised ones) for test image ``image`` in one forward pass.
+
+    Layers with activations of half ACT_BITS or less run as a2w4 where the configuration has it.
+    """
     captured = capture(network, names, image, None if data is None else load_data(data))
     result = []
     for name in names if names is not None else quantised_layers(network.model):
         operands = captured[name]
         shape = ConvShape.of(operands.weight, operands.activation, operands.stride, operands.padding)
+        precision = Precision(bool(configuration.simd and 2 * operands.a_bits <= configuration.act_bits))
         task = LayerTask(
             title=f"{network.name} {name} image {image}",
-            dataflow=dataflow if dataflow is not None else faster_dataflow(shape, configuration),
+            dataflow=dataflow if dataflow is not None else faster_dataflow(shape, configuration, precision),
             weight=operands.weight,
             activation=operands.activation,
             stride=operands.stride,
             padding=operands.padding,
             a_signed=operands.a_signed,
             residual=operands.residual,
+            precision=precision,
         )
         result.append(RealLayer(network.name, name, task, shape, operands, data or network.samples))
     return result

@@ -20,10 +20,10 @@ from tb.layers import RealLayer
 def system_task(layer: RealLayer, network: Network, c: Configuration, dataflow: Dataflow | None = None) -> SystemTask:
     """A captured layer as the sequencer runs it: requantised, and pooled, for the layer that follows, where one does.
 
-    Where none does (the last convolution, a shortcut) the psums after ReLU come out as they are. 2-bit activations run
-    as a2w4 where the configuration has it. ``dataflow`` None: the one that needs fewer cycles.
+    Where none does (the last convolution, a shortcut) the psums after ReLU come out as they are.
+    ``dataflow`` None: the one that needs fewer cycles.
     """
-    task, operands = layer.task, layer.operands
+    task = layer.task
     fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
     requant, pool = None, False
     try:
@@ -32,12 +32,7 @@ def system_task(layer: RealLayer, network: Network, c: Configuration, dataflow: 
             requant, pool = fit(stage.scale, stage.offset, stage.step, stage.bits), stage.pool
     except LayerError:
         pass  # its output goes elsewhere than into a quantiser
-    simd = bool(c.simd and operands is not None and operands.a_bits * 2 <= c.act_bits)
-    fields |= {
-        "precision": Precision(simd),
-        "pool": pool,
-        "relu": requant is None,
-    }  # the clamp at 0 is the ReLU of what is requantised
+    fields |= {"pool": pool, "relu": requant is None}  # the clamp at 0 is the ReLU of what is requantised
     if requant is not None:
         fields |= {
             "multiplier": requant.multiplier, "offset": requant.offset, "shift": requant.shift, "bits": requant.bits

