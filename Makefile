@@ -15,7 +15,7 @@ $(foreach name,$(SETTINGS),$(if $($(name)),$(eval export $(name)),$(eval unexpor
 # The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) '$($(name))'))
 
-.PHONY: help cosim test golden golden-check train eval bench lint synth mutate setup simulator synthesiser clean
+.PHONY: help cosim test golden golden-check train eval bench lint synth registers mutate setup simulator synthesiser clean
 
 help: ## this list
 	@echo "make [target] [SETTING=value ...]"
@@ -50,6 +50,9 @@ lint: $(SETUP) ## Verilator's and ruff's checks, no warnings allowed
 
 synth: synthesiser ## synthesise core with Yosys: cells, flip-flops, memory
 	@$(RUN) -m tb.hardware synth $(call options,CONFIG)
+
+registers: $(SETUP) ## write rtl/registers.v anew from rtl/registers.toml
+	@$(RUN) -m golden_model.registers
 
 mutate: simulator ## plant bugs in the RTL one by one and see that each turns the run red
 	@$(RUN) -m tb.mutants
