@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 
 from golden_model.configuration import Configuration, Dataflow
@@ -35,11 +38,11 @@ def small_layer(
 ) -> SystemTask:  # fmt: skip
     """More channels than a tile has, both ways, on a map of a few pixels; of as many bands as asked for, or more."""
     bits = c.act_bits // 2 if simd else c.act_bits
-    ic, oc = c.rows + 2, c.cols + 1
-    limit = (1 << (c.wgt_bits - 1)) - 1
-    weight = rng.integers(-limit - 1, limit + 1, (oc, ic, kernel, kernel))
+    oc = c.cols + 1
     options = {"simd": simd, "pool": pool, "requant": requant}
-    for ih, iw in [(5, 4), (6, 6), (6, 8), (8, 8), (12, 8), (16, 8)]:
+    sizes = sorted(((ih, iw) for ih in range(5, 13) for iw in range(3, 9)), key=math.prod)
+    # The smallest map that can be cut so; with two channels where a block of more has no room for bands.
+    for ic, (ih, iw) in itertools.product((c.rows + 2, 2), sizes):
         shape = ConvShape(ic, ih, iw, oc, kernel, kernel, stride, padding)
         try:
             found = [p for p in plans(shape, c, flow, **options) if p.bands >= bands]
@@ -47,6 +50,8 @@ def small_layer(
             continue
         if found:
             break
+    limit = 1 << (c.wgt_bits - 1)
+    weight = rng.integers(-limit, limit, (oc, ic, kernel, kernel))
     activation = rng.integers(0, 1 << bits, (ic, ih, iw))
     psum = convolve(weight, activation, stride, padding)
     scale = None
