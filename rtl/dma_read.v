@@ -39,7 +39,7 @@ module dma_read #(
     output wire                beat_valid,
     input  wire                beat_ready,
     output wire [BUS_BITS-1:0] beat_data,
-    output wire                idle,       // nothing asked for is outstanding, nothing waits to be asked for
+    output wire                idle,       // nothing asked for is outstanding, nothing more will be asked for
     output wire                fault,
     output reg                 error
 );
@@ -93,7 +93,7 @@ module dma_read #(
         end
     end
 
-    assign idle = ~walking & awaited_q == {LEVEL_BITS{1'b0}} & ~ar_valid;
+    assign idle = (~walking | halt) & awaited_q == {LEVEL_BITS{1'b0}} & ~ar_valid;
 endmodule
 
 `default_nettype wire
