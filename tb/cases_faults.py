@@ -194,7 +194,9 @@ async def break_off(dut, stalls: float) -> None:
         for name, change in [("out_beats", 1), ("out_beats", -1), ("wgt_beats", -1), ("act_beats", -1)]:
             value = fields[name] + change
             if value > 0:
-                cases += [(9, {name: value, **({"last_out_beats": value} if name == "out_beats" else {})}, {})]
+                # A beat too much of the last oc_tile would be beyond mem_limit, and that is another error.
+                out = {"last_out_beats": value, "mem_limit": command.mem_bytes + beat} if name == "out_beats" else {}
+                cases += [(9, {name: value, **out}, {})]
         for error, changed, ports in cases:
             for name, value in ports.items():
                 getattr(dut, name).value = value
@@ -214,3 +216,20 @@ async def broken_off(dut):
 async def broken_off_under_stalls(dut):
     """The same while every channel of the memory holds at random: open bursts end as the protocol wants it."""
     await break_off(dut, 0.5)
+
+
+@cocotb.test()
+async def broken_off_while_writing(dut):
+    """SLVERR on a read while W beats wait: what is offered stays as it is until it is taken."""
+    tb = Bench(dut, configuration(os.environ["COSIM_CONFIGURATION"]))
+    await tb.start(seed(), 0.9, ("w", "aw"))
+    rng = generator("broken_off_while_writing")
+    for flow in (WS, OS):
+        task = small_layer(rng, tb.configuration, flow, "many outputs", kernel=1, padding=0, residual=True)
+        command, golden = compiled(tb.configuration, task)
+        beats = command.regions[-1].data.size // tb.beat
+        for beat in rng.choice(beats, min(beats, 15), replace=False):
+            dut.fail_read.value = command.fields["residual_base"] // tb.beat + int(beat)
+            await tb.expect(8, command, golden, {}, f"{task.title}, SLVERR at residual {beat}")
+            dut.fail_read.value = NOWHERE
+        await tb.run_layer(command, golden, title=f"{task.title} after SLVERR")
