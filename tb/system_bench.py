@@ -161,7 +161,8 @@ class SystemBench:
     ) -> SystemRun:
         """Run one layer and compare; Mismatch or LayerFailed tell what was wrong.
 
-        psums: also every psum of every pass. during: a coroutine function that is run once the layer has been started. slack: the cycles allowed are ``slack`` times those of full flow, plus 20,000.
+        psums: also every psum of every pass. during: awaited once the
+        layer has been started. slack: the cycles allowed are ``slack`` times those of full flow, plus 20,000.
         """
         plan = command.plan
         limit = slack * sum(plan.passes(b) for b in range(plan.bands)) * plan.pass_cycles + 20_000

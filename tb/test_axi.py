@@ -1,4 +1,4 @@
-"""The accelerator on its buses, driven by cocotbext-axi: layers with random stalls, errors of the bus, the register map."""
+"""The accelerator on its buses, driven by cocotbext-axi: layers, stalls, errors of the bus, the register map."""
 
 import pytest
 
@@ -26,4 +26,4 @@ def test_registers(simulate, name):
 
 
 def test_registers_are_current():
-    assert registers.VERILOG.read_text() == registers.verilog(), "rtl/registers.v is not what registers.toml says: make registers"
+    assert registers.VERILOG.read_text() == registers.verilog(), "rtl/registers.v is not of registers.toml: make registers"
