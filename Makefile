@@ -15,7 +15,7 @@ $(foreach name,$(SETTINGS),$(if $($(name)),$(eval export $(name)),$(eval unexpor
 # The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) '$($(name))'))
 
-.PHONY: help cosim accelerate test golden golden-check train eval bench lint synth mutate setup simulator synthesiser clean
+.PHONY: help cosim accelerate test golden golden-check train eval bench lint synth registers mutate setup simulator synthesiser clean
 
 help: ## this list
 	@echo "make [target] [SETTING=value ...]"
@@ -53,6 +53,9 @@ lint: $(SETUP) ## Verilator's and ruff's checks, no warnings allowed
 
 synth: synthesiser ## cells of each module by Yosys, Fmax and longest path by nextpnr; CONFIG=net_8x8 TOP=mac_tile, PNR=0: no Fmax
 	@$(RUN) -m tb.synthesis $(call options,CONFIG TOP PNR SEED)
+
+registers: $(SETUP) ## write rtl/registers.v and its page's tables from rtl/registers.toml
+	@$(RUN) -m golden_model.registers
 
 mutate: simulator ## plant bugs in the RTL one by one and see that each turns the run red
 	@$(RUN) -m tb.mutants

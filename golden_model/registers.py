@@ -20,10 +20,11 @@ ERRORS = {
     2: "the kernel is neither 1x1 nor 3x3",
     3: "the stride is neither 1 nor 2",
     4: "the padding is neither 0 nor 1",
-    5: "an address is misaligned or outside the memory",
+    5: "an address is misaligned or outside the memory, from the start or where a walk leads",
     6: "a block, pass or row does not fit its memory",
-    7: "a mode that was not built in, or one that needs another (pool needs requant; residual needs memory)",
+    7: "a mode that was not built in, or one that needs another (pool needs requant)",
     8: "the bus answered with an error",
+    9: "nothing moved for WATCHDOG cycles: the descriptor contradicts itself, or the memory does not answer",
 }
 
 

@@ -129,7 +129,7 @@ module accelerator #(
     wire [15:0]  tap_offset0, tap_offset1, tap_offset2, tap_offset3, tap_offset4, tap_offset5, tap_offset6, tap_offset7, tap_offset8;
     wire [7:0]   tap_rot0, tap_rot1, tap_rot2, tap_rot3, tap_rot4, tap_rot5, tap_rot6, tap_rot7, tap_rot8;
     registers u_registers (
-        .clk(clk), .reset(reset), .locked(busy),
+        .clk(clk), .reset(reset), .locked(busy | start),
         .s_axil_awvalid(s_axil_awvalid), .s_axil_awready(s_axil_awready), .s_axil_awaddr(s_axil_awaddr),
         .s_axil_wvalid(s_axil_wvalid), .s_axil_wready(s_axil_wready), .s_axil_wdata(s_axil_wdata),
         .s_axil_wstrb(s_axil_wstrb), .s_axil_bvalid(s_axil_bvalid), .s_axil_bready(s_axil_bready),
@@ -205,7 +205,7 @@ module accelerator #(
     reg  [3:0]          error_q;
     reg  [DOG_BITS-1:0] dog_q;
     wire go    = state_q == IDLE & start & flaw_q == 4'd0;
-    wire halt  = state_q == ABORT;
+    wire halt  = state_q == ABORT | state_q == CLEAR;
     wire clear = reset | state_q == CLEAR;      // of everything but the registers
     wire read_idle, write_idle, finished, fault, bus_error, core_overflow, requant_saturated, base_overflow, progress;
 

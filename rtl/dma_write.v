@@ -67,7 +67,7 @@ module dma_write #(
 
     reg halted_q;   // does not rise while a beat is offered: what is offered may not change
     assign w_valid    = len_valid & (beat_valid | halted_q);
-    assign w_data     = beat_data;
+    assign w_data     = beat_data & {BUS_BITS{~halted_q}};    // the core may still change what it gives
     assign w_strb     = {(BUS_BITS/8){~halted_q}};
     assign w_last     = done_q == len - 5'd1;
     assign beat_ready = len_valid & w_ready & ~halted_q;

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import sys
 import tempfile
@@ -20,14 +21,17 @@ from rich.console import Console
 from rich.table import Table
 
 from golden_model import psum, sfp, tiling
-from golden_model.configuration import configuration
+from golden_model.configuration import Configuration, configuration
 from golden_model.convolution import convolve
+from golden_model.schedule import scale_sim_os
 from golden_model.tiling import ConvShape
+from quant.models import ModelSpec
 from quant.network import load_network
-from tb import simulation
+from tb import accelerate, simulation
 from tb.cosim import MAIN_JOB, convolution, flow, simulate, tiles
-from tb.jobs import LayerJob, read_results
+from tb.jobs import LayerJob, SystemTask, read_results
 from tb.layers import RealLayer, ideal_cycles, real_layers
+from tb.system_layers import NetworkLayer, chosen, network_layers, random_operands
 
 CONFIGURATION = "course_8x8"
 
@@ -161,18 +165,171 @@ def layer_table(network: str, layers: list[RealLayer], sim: str) -> Table:
     return table
 
 
+ARRAYS = ("net_8x8", "net_16x16", "net_32x32")
+NETWORKS = {"VGG16": ModelSpec(name="vgg16"), "ResNet20": ModelSpec(name="resnet20")}
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkRun:
+    """One full-size network on one array: shapes, tasks and what was measured, layer by layer."""
+
+    name: str
+    configuration: Configuration
+    layers: list[NetworkLayer]
+    tasks: list[SystemTask]
+    results: list[dict]
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.shape.macs for layer in self.layers)
+
+    @property
+    def cycles(self) -> int:
+        return sum(result["cycles"] for result in self.results)
+
+    @property
+    def utilisation(self) -> float:
+        c = self.configuration
+        return self.macs / (self.cycles * c.rows * c.cols)
+
+
+def run_network(name: str, c: Configuration) -> NetworkRun:
+    """Every convolution of the network on one image, start to done, random operands, all outputs compared."""
+    layers = network_layers(NETWORKS[name])
+    tasks = [
+        chosen(random_operands(layer.shape, c, index, residual=layer.residual), c) for index, layer in enumerate(layers)
+    ]
+    results, failure = accelerate.run(accelerate.build("verilator", c), c, tasks)
+    if failure:
+        raise AssertionError(f"{name} on {c.name}: {failure}")
+    return NetworkRun(name, c, layers, tasks, results)
+
+
+def array_table(runs: list[NetworkRun]) -> Table:
+    """Utilisation of whole networks, and where the cycles went that no operands entered the array."""
+    table = Table(
+        title="Full-size networks on the accelerator, one image, every output compared",
+        title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False,
+    )  # fmt: skip
+    for name in ("network", "array", "MACs", "cycles", "util", "SCALE-Sim", "fill", "stalls"):
+        table.add_column(name, justify="left" if name in ("network", "array") else "right")
+    for run in runs:
+        c = run.configuration
+        stalls = sum(r["stall_act"] + r["stall_wgt"] + r["stall_out"] for r in run.results)
+        law = run.macs / (sum(scale_sim_os(layer.shape, c.rows, c.cols) for layer in run.layers) * c.rows * c.cols)
+        table.add_row(
+            run.name, f"{c.rows}x{c.cols}", f"{run.macs / 1e6:.1f} M", f"{run.cycles:,}", f"{run.utilisation:.1%}",
+            f"{law:.1%}", f"{sum(r['fill'] for r in run.results):,}", f"{stalls:,}",
+        )  # fmt: skip
+    return table
+
+
+def single_table() -> Table:
+    """Layers whose figures are aimed at one by one, on net_8x8, and what 2-bit activations gain."""
+    c = configuration("net_8x8")
+    shapes = {
+        "3>64 3x3 @32": ConvShape(3, 32, 32, 64, 3, 3, 1, 1), "512>512 3x3 @2": ConvShape(512, 2, 2, 512, 3, 3, 1, 1),
+        "8>8 3x3 @4": ConvShape(8, 4, 4, 8, 3, 3, 1, 1), "64>64 3x3 @32": ConvShape(64, 32, 32, 64, 3, 3, 1, 1),
+        "16>16 3x3 @32": ConvShape(16, 32, 32, 16, 3, 3, 1, 1),
+        "64>128 3x3 @16": ConvShape(64, 16, 16, 128, 3, 3, 1, 1),
+    }  # fmt: skip
+    tasks = [chosen(random_operands(shape, c, 1, simd=simd), c) for simd in (False, True) for shape in shapes.values()]
+    results, failure = accelerate.run(accelerate.build("verilator", c), c, tasks)
+    if failure:
+        raise AssertionError(failure)
+    table = Table(
+        title=f"Single layers, {c.name}", title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False
+    )
+    for name in ("convolution", "flow", "cycles", "util", "SCALE-Sim", "a2w4 cycles", "a4w4 / a2w4"):
+        table.add_column(name, justify="left" if name in ("convolution", "flow") else "right")
+    for index, (name, shape) in enumerate(shapes.items()):
+        plain, simd = results[index], results[index + len(shapes)]
+        law = shape.macs / (scale_sim_os(shape, c.rows, c.cols) * c.rows * c.cols)
+        table.add_row(
+            name, flow(tasks[index]), f"{plain['cycles']:,}", f"{plain['utilisation']:.1%}", f"{law:.1%}",
+            f"{simd['cycles']:,}", f"{plain['cycles'] / simd['cycles']:.2f}",
+        )  # fmt: skip
+    return table
+
+
+def sequencer_speed() -> Table:
+    """Simulated cycles per second of the accelerator while every accumulated psum and output is compared."""
+    c = configuration("net_8x8")
+    shape = ConvShape(64, 32, 32, 64, 3, 3, 1, 1)
+    task = random_operands(shape, c, 1)
+    built = accelerate.build("verilator", c)
+    taken, cycles = [], []
+    for repeat in (1, 4):  # the difference of two runs has no start-up in it
+        start = time.perf_counter()
+        results, failure = accelerate.run(built, c, [task] * repeat)
+        taken.append(time.perf_counter() - start)
+        if failure:
+            raise AssertionError(failure)
+        cycles.append(sum(result["cycles"] for result in results))
+    net = (cycles[1] - cycles[0]) / (taken[1] - taken[0])
+    table = Table(
+        title=f"Simulation of accelerator ({c.name}), VGG16's 64 -> 64 on 32x32 maps", title_justify="left", box=None
+    )
+    for name in ("simulator", "cycles", "seconds a layer", "start-up s", "cycles/s without"):
+        table.add_column(name, justify="left" if name == "simulator" else "right")
+    table.add_row(
+        "verilator", f"{cycles[0]:,}", f"{cycles[0] / net:.2f}", f"{taken[0] - cycles[0] / net:.2f}", f"{net:,.0f}"
+    )
+    return table
+
+
+def plot_utilisation(runs: list[NetworkRun], path: Path) -> None:
+    """PNG: utilisation of each layer, a panel for each network, a bar for each array, SCALE-Sim's law as marks."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = list(dict.fromkeys(run.name for run in runs))
+    figure, axes = plt.subplots(len(names), 1, figsize=(12, 4 * len(names)), layout="constrained")
+    for axis, name in zip(np.atleast_1d(axes), names, strict=True):
+        own = [run for run in runs if run.name == name]
+        width = 0.8 / len(own)
+        for index, run in enumerate(own):
+            c = run.configuration
+            at = np.arange(len(run.layers)) + (index - (len(own) - 1) / 2) * width
+            axis.bar(at, [100 * r["utilisation"] for r in run.results], width, label=f"{c.rows}x{c.cols}")
+            law = [
+                100 * layer.shape.macs / (scale_sim_os(layer.shape, c.rows, c.cols) * c.rows * c.cols)
+                for layer in run.layers
+            ]
+            axis.plot(at, law, "_", color="black", markersize=5, label="SCALE-Sim, os" if index == 0 else None)
+        axis.set_xticks(np.arange(len(own[0].layers)))
+        axis.set_xticklabels([layer.name for layer in own[0].layers], rotation=60, ha="right", fontsize=8)
+        axis.set(title=name, ylabel="utilisation, %", ylim=(0, 105))
+        axis.legend(loc="lower left", ncols=4)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
 def main() -> int:
     console = Console(highlight=False)
     c = configuration(CONFIGURATION)
     console.print(golden_table())
     networks = {name: real_layers(load_network(name), None, 0, c) for name in MAIN_JOB}
-    chosen = [layer for layers in networks.values() for layer in layers]
-    sample = [layer for layer in chosen if layer.name in ("features.0", "features.29", "layer2.0.conv1")]
+    everything = [layer for layers in networks.values() for layer in layers]
+    sample = [layer for layer in everything if layer.name in ("features.0", "features.29", "layer2.0.conv1")]
     console.print()
     console.print(speed_table(sample))
     for name, layers in networks.items():
         console.print()
         console.print(layer_table(name, layers, "verilator"))
+    console.print()
+    console.print(sequencer_speed())
+    console.print()
+    console.print(single_table())
+    runs = [run_network(name, configuration(array)) for name in NETWORKS for array in ARRAYS]
+    console.print()
+    console.print(array_table(runs))
+    picture = simulation.BUILD.parent / "utilisation.png"
+    plot_utilisation(runs, picture)
+    console.print(f"utilisation of each layer: {picture}")
     return 0
 
 

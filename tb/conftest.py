@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from golden_model.configuration import ConfigurationError
+from golden_model.configuration import Configuration, ConfigurationError
 from tb import options, simulation
 from tb.jobs import LayerJob, read_results
 
@@ -89,6 +89,16 @@ class Simulate:
         results = read_results(path)
         assert len(results) == len(job.layers)
         return results
+
+    def bus_top(self, toplevel: str, c: Configuration, cases: str, only: str | None = None, *, job=None, **extra: int):
+        """Run tests of ``cases`` on ``system`` or ``bus`` with the layers of ``job``; ``extra`` are HDL parameters."""
+        environment = {"COSIM_CONFIGURATION": c.name}
+        if job is not None:
+            environment |= job.save(self.tmp_path / "job.npz")
+        return self(
+            toplevel, {**c.parameters, **extra}, cases, only, environment=environment,
+            sources=simulation.system_sources(),
+        )  # fmt: skip
 
     def replay(self) -> str:
         """The shell command that runs this very test again."""

@@ -81,6 +81,7 @@ def compile_command(
     c, shape = plan.configuration, plan.shape
     if (requant is not None) != plan.requant:
         raise PlanError("the plan and the operands disagree about requantisation")
+    _check_operands(plan, weight, activation, a_signed, bias, residual, requant)
     beat = bus_bits(c) // 8
     ws = plan.dataflow is Dataflow.weight_stationary
     regions: list[Region] = []
@@ -144,6 +145,40 @@ def compile_command(
         "mem_limit": out_base + plane * plan.oc_tiles, "irq_enable": 1,
     }  # fmt: skip
     return Command(plan, fields, tuple(regions), out_base, plane * plan.oc_tiles, out_base + plane * plan.oc_tiles)
+
+
+def _check_operands(plan: Plan, weight, activation, a_signed, bias, residual, requant) -> None:
+    """PlanError for an operand of another shape than the plan's, or a value that its field in memory would cut."""
+    c, shape = plan.configuration, plan.shape
+    for name, array, wanted in (
+        ("weight", weight, (shape.oc, shape.ic, shape.kh, shape.kw)),
+        ("activation", activation, (shape.ic, shape.ih, shape.iw)),
+        ("bias", bias, (shape.oc,)),
+        ("residual", residual, (shape.oc, shape.oh, shape.ow)),
+        ("multiplier", None if requant is None else requant.multiplier, (shape.oc,)),
+        ("offset", None if requant is None else requant.offset, (shape.oc,)),
+    ):
+        if array is not None and np.shape(array) != wanted:
+            raise PlanError(f"{name} has the shape {list(np.shape(array))}, the layer needs {list(wanted)}")
+    act_bits = c.act_bits // plan.ic_group
+    for name, array, bits, signed, why in (
+        ("weight", weight, c.wgt_bits, True, f"WGT_BITS = {c.wgt_bits} of {c.name}"),
+        (
+            "activation", activation, act_bits, a_signed,
+            f"{'half of ' if plan.simd else ''}ACT_BITS = {c.act_bits} of {c.name}",
+        ),
+        ("bias", bias, c.psum_bits, True, f"PSUM_BITS = {c.psum_bits} of {c.name}"),
+        ("residual", residual, c.psum_bits, True, f"PSUM_BITS = {c.psum_bits} of {c.name}"),
+    ):  # fmt: skip
+        if array is None:
+            continue
+        low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+        least, most = int(np.min(array)), int(np.max(array))
+        if least < low or most > high:
+            kind = "signed" if signed else "unsigned"
+            raise PlanError(
+                f"{name} has values {least}..{most}, beyond the {low}..{high} of {bits} {kind} bits ({why})"
+            )
 
 
 def outputs_of(command: Command, data: np.ndarray) -> np.ndarray:

@@ -135,6 +135,11 @@ def rtl_sources() -> list[Path]:
     return sorted(RTL.glob("*.v"))
 
 
+def system_sources() -> list[Path]:
+    """Of the tops ``system`` and ``bus``: the accelerator with what is beside it in simulation."""
+    return [*rtl_sources(), *(HDL / f"{name}.v" for name in ("axi_check", "bus", "dram", "system"))]
+
+
 @functools.cache
 def _tool_version(simulator: str) -> str:
     if simulator == "icarus":

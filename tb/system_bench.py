@@ -16,18 +16,32 @@ from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 from golden_model import registers
 from golden_model.configuration import Dataflow
 from golden_model.plan import bus_bits
+from tb.axi_rules import broken_rules
 from tb.clocking import PERIOD_NS
 from tb.driver import Command, outputs_of
 from tb.layer_golden import SystemGolden
 from tb.scoreboard import Scoreboard
 
+CONTROL = registers.address_of("control")
 INPUTS = ("load", "dump", "dump_first", "dump_last", "record", "seed")
 STALLS = ("ar", "r", "aw", "w", "b")
+NOWHERE = 0xFFFFFFFF  # a beat that no memory has
 COUNTERS = ("cycles", "active", "fill", "stall_act", "stall_wgt", "stall_out", "passes")
 
 
 class LayerFailed(AssertionError):
-    """A layer that did not end as it should; the message says how, and where it stood."""
+    """A layer that did not end as it should; the message says how, and where it stood. ``error``: its code, 0: none."""
+
+    def __init__(self, message: str, error: int = 0):
+        super().__init__(message)
+        self.error = error
+
+
+def refusal(title: str, status: dict[str, int], waited: int, counters: dict[str, int]) -> LayerFailed:
+    """What a layer without ``done`` says."""
+    code = status["error"]
+    how = f"stopped with error {code}: {registers.ERRORS.get(code, '?')}" if code else f"not done after {waited} cycles"
+    return LayerFailed(f"{title}: {how}; counters {counters}", code)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +72,7 @@ class SystemBench:
         dut = self.dut
         for name in INPUTS:
             getattr(dut, name).value = 0
+        dut.fail_read.value = dut.fail_write.value = NOWHERE
         dut.seed.value = (seed * 2654435761 + 12345) % 2**32
         for channel in STALLS:
             held = stalls if stalled is None or channel in stalled else 0.0
@@ -107,13 +122,17 @@ class SystemBench:
 
     async def start_layer(self, command: Command) -> None:
         """Memory, descriptor, start."""
+        while (await self.status())["busy"]:
+            pass  # the layer before is being broken off: its descriptor is locked
         self.fill(command)
         await self._pulse(self.dut.load)
         for address, word in registers.encode(command.fields).items():
             await self.write(address, word)
-        control = registers.address_of("control")
-        await self.write(control, 2)  # the interrupt of the layer before falls
-        await self.write(control, 1)
+        await self.write(CONTROL, 2)  # the interrupt of the layer before falls
+        await self.begin()
+
+    async def begin(self) -> None:
+        await self.write(CONTROL, 1)
 
     async def _pulse(self, signal) -> None:
         signal.value = 1
@@ -131,18 +150,26 @@ class SystemBench:
                 file.write(f"@{address // self.beat:x}\n".encode())
                 file.write(to_hex(beats.reshape(-1, self.beat)))
 
+    async def memory(self, first: int, last: int) -> np.ndarray:
+        """Beats first..last of the memory, uint8 [bytes]; what is unknown reads as 0."""
+        self.dut.dump_first.value, self.dut.dump_last.value = first, last
+        await self._pulse(self.dut.dump)
+        return from_hex(Path("dump.hex"), self.beat, 8, signed=False)[0].astype(np.uint8).reshape(-1)
+
     async def run_layer(
-        self, command: Command, golden: SystemGolden, *, title: str, psums: bool = False, slack: int = 40
+        self, command: Command, golden: SystemGolden, *, title: str, psums: bool = False, slack: int = 40, during=None
     ) -> SystemRun:
         """Run one layer and compare; Mismatch or LayerFailed tell what was wrong.
 
-        psums: also every psum of every pass. slack: the cycles allowed are ``slack`` times those of full flow, plus
-        20,000.
+        psums: also every psum of every pass. during: awaited once the
+        layer has been started. slack: the cycles allowed are ``slack`` times those of full flow, plus 20,000.
         """
         plan = command.plan
         limit = slack * sum(plan.passes(b) for b in range(plan.bands)) * plan.pass_cycles + 20_000
         self.dut.record.value = 3 if psums else 1
         await self.start_layer(command)
+        if during is not None:
+            await during()
         timeout = Timer(limit * PERIOD_NS, "ns")
         if not int(self.dut.irq.value):
             await First(RisingEdge(self.dut.irq), timeout)
@@ -151,16 +178,7 @@ class SystemBench:
         self.dut.record.value = 0
         await ClockCycles(self.dut.clk, 3)
         if not status["done"]:
-            told = registers.ERRORS.get(status["error"], "?")
-            raise LayerFailed(
-                f"{title}: "
-                + (
-                    f"stopped with error {status['error']}: {told}"
-                    if status["error"]
-                    else f"not done after {limit} cycles"
-                )
-                + f"; counters {counters}"
-            )
+            raise refusal(title, status, limit, counters)
         first, last = command.out_base // self.beat, (command.out_base + command.out_bytes) // self.beat - 1
         self.dut.dump_first.value, self.dut.dump_last.value = first, last
         await self._pulse(self.dut.dump)
@@ -173,6 +191,7 @@ class SystemBench:
             notes.append(f"the counters do not add up: {parts} of {counters['cycles']} cycles in {counters}")
         if status["saturated"] != golden.saturated:
             notes.append(f"the saturation bit is {status['saturated']}, expected {int(golden.saturated)}")
+        notes += [f"a rule of the bus was broken: {rule}" for rule in broken_rules(int(self.dut.broken.value))]
         scoreboard.check(*notes)
         tiles = self.configuration.rows * self.configuration.cols * plan.ic_group
         return SystemRun(

@@ -97,15 +97,17 @@ class NetworkLayer:
 
 
 def network_layers(spec, size: int = 32) -> list[NetworkLayer]:
-    """Convolutions of a quant.models.ModelSpec on size x size images, from one pass of an image through the model."""
+    """All convolutions of a quant.models.ModelSpec, the unquantised ones too, for an image of size x size.
+
+    Read off one pass of an image through the model.
+    """
     import torch
 
-    from quant.capture import quantised_layers
     from quant.models import BasicBlock
 
     model = spec.build().eval()
-    names = quantised_layers(model)
     modules = dict(model.named_modules())
+    names = [name for name, module in modules.items() if isinstance(module, torch.nn.Conv2d)]
     sizes: dict[str, tuple[int, int]] = {}
     hooks = [
         modules[name].register_forward_pre_hook(lambda _, inputs, name=name: sizes.update({name: inputs[0].shape[2:]}))

@@ -24,6 +24,8 @@ module dram #(
     input  wire [7:0]            stall_aw,
     input  wire [7:0]            stall_w,
     input  wire [7:0]            stall_b,
+    input  wire [31:0]           fail_read,   // beats that answer with SLVERR
+    input  wire [31:0]           fail_write,
 
     input  wire                  arvalid,
     output wire                  arready,
@@ -94,7 +96,7 @@ module dram #(
     assign rvalid  = q_count != 5'd0 & now >= q_time[q_out] & ~hold_r;
     assign rid     = q_id[q_out];
     assign rdata   = memory[beat_index];
-    assign rresp   = q_addr[q_out] + {24'd0, beat_q} >= BEATS << SHIFT ? 2'b11 : 2'b00;
+    assign rresp   = q_addr[q_out] + {24'd0, beat_q} >= BEATS << SHIFT ? 2'b11 : beat_index == fail_read ? 2'b10 : 2'b00;
     assign rlast   = beat_q == q_len[q_out];
     wire take = arvalid & arready, give = rvalid & rready;
     always @(posedge clk)
@@ -121,12 +123,14 @@ module dram #(
     // Writes: addresses in a queue, beats after them
     reg [31:0] w_addr [0:15];
     reg [4:0]  w_count;
-    reg [3:0]  w_in, w_out, b_count;
+    reg [3:0]  w_in, w_out, b_count, b_in, b_out;
+    reg [15:0] b_fail;       // of the responses that wait
+    reg        w_fail;       // of the burst whose beats come
     reg [7:0]  w_beat;
     assign awready = ~w_count[4] & ~hold_aw;
     assign wready  = w_count != 5'd0 & b_count != 4'd15 & ~hold_w;
     assign bvalid  = b_count != 4'd0 & ~hold_b;
-    assign bresp   = 2'b00;
+    assign bresp   = {b_fail[b_out], 1'b0};
     wire aw = awvalid & awready, w = wvalid & wready;
     wire [31:0] w_index = (w_addr[w_out] >> SHIFT) + {24'd0, w_beat};
     integer k;
@@ -137,6 +141,9 @@ module dram #(
             w_out   <= 4'd0;
             b_count <= 4'd0;
             w_beat  <= 8'd0;
+            b_in    <= 4'd0;
+            b_out   <= 4'd0;
+            w_fail  <= 1'b0;
         end else begin
             if (aw) begin
                 w_addr[w_in] <= awaddr;
@@ -146,8 +153,14 @@ module dram #(
                 if (&wstrb) memory[w_index] <= wdata;
                 else for (k = 0; k < BUS_BITS / 8; k = k + 1) if (wstrb[k]) memory[w_index][8*k +: 8] <= wdata[8*k +: 8];
                 w_beat <= wlast ? 8'd0 : w_beat + 8'd1;
-                if (wlast) w_out <= w_out + 4'd1;
+                w_fail <= ~wlast & (w_fail | w_index == fail_write);
+                if (wlast) begin
+                    w_out        <= w_out + 4'd1;
+                    b_fail[b_in] <= w_fail | w_index == fail_write;
+                    b_in         <= b_in + 4'd1;
+                end
             end
+            if (bvalid & bready) b_out <= b_out + 4'd1;
             w_count <= w_count + {4'd0, aw} - {4'd0, w & wlast};
             b_count <= b_count + {3'd0, w & wlast} - {3'd0, bvalid & bready};
         end

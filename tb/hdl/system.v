@@ -2,6 +2,7 @@
 //
 // record    : while high, what enters the sfp goes to psums.hex and what leaves it to sums.hex, a line for each word. Both
 //             are opened anew when record rises, and complete once it has fallen.
+// broken    : the bus rules that were broken since reset, see axi_check; bursts counts the addresses taken.
 
 `default_nettype none
 
@@ -19,6 +20,7 @@ module system #(
     parameter OFIFO_DEPTH = 32,
     parameter WGT_LANES   = 2,
     parameter SIMD        = 1,
+    parameter WATCHDOG    = 65536,
     parameter BEATS       = 131072,
     parameter LATENCY     = 4,
     parameter BUS_BITS    = 32 << (COLS > 1 ? $clog2(COLS) : 0)
@@ -37,6 +39,10 @@ module system #(
     input  wire [7:0]  stall_aw,
     input  wire [7:0]  stall_w,
     input  wire [7:0]  stall_b,
+    input  wire [31:0] fail_read,    // beats of memory that answer with SLVERR
+    input  wire [31:0] fail_write,
+    output wire [15:0] broken,
+    output wire [31:0] bursts,
 
     input  wire        s_axil_awvalid,
     output wire        s_axil_awready,
@@ -67,7 +73,7 @@ module system #(
     accelerator #(
         .ROWS(ROWS), .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS), .ACT_DEPTH(ACT_DEPTH),
         .WGT_DEPTH(WGT_DEPTH), .PSUM_DEPTH(PSUM_DEPTH), .L0_DEPTH(L0_DEPTH), .IFIFO_DEPTH(IFIFO_DEPTH),
-        .OFIFO_DEPTH(OFIFO_DEPTH), .WGT_LANES(WGT_LANES), .SIMD(SIMD)
+        .OFIFO_DEPTH(OFIFO_DEPTH), .WGT_LANES(WGT_LANES), .SIMD(SIMD), .WATCHDOG(WATCHDOG)
     ) u_accelerator (
         .clk(clk), .reset(reset), .irq(irq),
         .s_axil_awvalid(s_axil_awvalid), .s_axil_awready(s_axil_awready), .s_axil_awaddr(s_axil_awaddr),
@@ -87,10 +93,22 @@ module system #(
     dram #(.BUS_BITS(BUS_BITS), .BEATS(BEATS), .LATENCY(LATENCY)) u_dram (
         .clk(clk), .reset(reset), .load(load), .dump(dump), .dump_first(dump_first), .dump_last(dump_last), .seed(seed),
         .stall_ar(stall_ar), .stall_r(stall_r), .stall_aw(stall_aw), .stall_w(stall_w), .stall_b(stall_b),
+        .fail_read(fail_read), .fail_write(fail_write),
         .arvalid(arvalid), .arready(arready), .arid(arid), .araddr(araddr), .arlen(arlen),
         .rvalid(rvalid), .rready(rready), .rid(rid), .rdata(rdata), .rresp(rresp), .rlast(rlast),
         .awvalid(awvalid), .awready(awready), .awaddr(awaddr), .awlen(awlen), .wvalid(wvalid), .wready(wready),
         .wdata(wdata), .wstrb(wstrb), .wlast(wlast), .bvalid(bvalid), .bready(bready), .bresp(bresp)
+    );
+
+    axi_check #(.BUS_BITS(BUS_BITS)) u_check (
+        .clk(clk), .reset(reset), .limit(u_accelerator.mem_limit), .busy(u_accelerator.busy), .broken(broken), .bursts(bursts),
+        .arvalid(arvalid), .arready(arready), .arid(arid), .araddr(araddr), .arlen(arlen), .arsize(arsize),
+        .arburst(arburst), .rvalid(rvalid), .rready(rready), .awvalid(awvalid), .awready(awready),
+        .awid(awid), .awaddr(awaddr), .awlen(awlen), .awsize(awsize), .awburst(awburst), .wvalid(wvalid),
+        .wready(wready), .wdata(wdata), .wstrb(wstrb), .wlast(wlast), .bvalid(bvalid), .bready(bready),
+        .lite_awtaken(s_axil_awvalid & s_axil_awready), .lite_bvalid(s_axil_bvalid), .lite_bready(s_axil_bready),
+        .lite_bresp(s_axil_bresp), .lite_artaken(s_axil_arvalid & s_axil_arready), .lite_rvalid(s_axil_rvalid),
+        .lite_rready(s_axil_rready), .lite_rdata(s_axil_rdata), .lite_rresp(s_axil_rresp)
     );
 
     // Recorders
@@ -108,7 +126,7 @@ module system #(
             $fdisplay(psums, "%h", u_accelerator.psum_data);
     end
 
-    wire unused = &{1'b0, arsize, arburst, arprot, awsize, awburst, awprot};
+    wire unused = &{1'b0, arprot, awprot};
 endmodule
 
 `default_nettype wire
