@@ -18,7 +18,7 @@ WS, OS = Dataflow.weight_stationary, Dataflow.output_stationary
 
 
 def bus_layers(c: Configuration, seed: int) -> list[SystemTask]:
-    """For each dataflow: plain, stride 2 with residual, requantised with bias and pooled, in bands; a2w4 where built."""
+    """For each dataflow: plain, stride 2 with residual, requantised and pooled, in bands; a2w4 where built."""
     rng = np.random.default_rng([seed, c.rows])
     tasks = []
     for flow in (WS, OS):
