@@ -15,7 +15,7 @@ $(foreach name,$(SETTINGS),$(if $($(name)),$(eval export $(name)),$(eval unexpor
 # The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) '$($(name))'))
 
-.PHONY: help cosim test golden golden-check train eval bench lint synth registers mutate setup simulator synthesiser clean
+.PHONY: help cosim accelerate test golden golden-check train eval bench lint synth registers mutate setup simulator synthesiser clean
 
 help: ## this list
 	@echo "make [target] [SETTING=value ...]"
@@ -24,6 +24,9 @@ help: ## this list
 
 cosim: simulator ## co-simulate real layers and print the table (the default); SIM=icarus or verilator
 	@$(RUN) -m tb.cosim --jobs $(JOBS) $(COSIM_ARGS)
+
+accelerate: simulator ## whole networks by the accelerator's own sequencer (Verilator); CONFIG=net_16x16 LAYER=features.3
+	@SIM='$(or $(SIM),verilator)' $(RUN) -m tb.accelerate $(ACCELERATE_ARGS)
 
 test: simulator ## all tests, on both simulators unless SIM names one
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest tests tb --sim '$(or $(SIM),$(BOTH))' -n $(JOBS) $(PYTEST_ARGS)
@@ -45,11 +48,11 @@ bench: simulator ## measure: golden model, simulation speed, cycles and utilisat
 	@$(RUN) -m tb.bench
 
 lint: $(SETUP) ## Verilator's and ruff's checks, no warnings allowed
-	@$(RUN) -m tb.hardware lint
+	@$(RUN) -m tb.hardware
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
 
-synth: synthesiser ## synthesise core with Yosys: cells, flip-flops, memory
-	@$(RUN) -m tb.hardware synth $(call options,CONFIG)
+synth: synthesiser ## cells of each module by Yosys, Fmax and longest path by nextpnr; CONFIG=net_8x8 TOP=mac_tile, PNR=0: no Fmax
+	@$(RUN) -m tb.synthesis $(call options,CONFIG TOP PNR SEED)
 
 registers: $(SETUP) ## write rtl/registers.v anew from rtl/registers.toml
 	@$(RUN) -m golden_model.registers

@@ -22,6 +22,22 @@ class Dataflow(enum.IntEnum):
     output_stationary = 1
 
 
+class Precision(enum.IntEnum):
+    """What a tile multiplies in a cycle; the value is the code on the core's ``simd`` port.
+
+    a4w4: one activation of ACT_BITS by one weight. a2w4: two activations of ACT_BITS / 2, of neighbouring input
+    channels, each by a weight of its own; needs SIMD = 1.
+    """
+
+    a4w4 = 0
+    a2w4 = 1
+
+    @property
+    def channels(self) -> int:
+        """Input channels that a tile works on at once."""
+        return 1 + self.value
+
+
 class ConfigurationError(ValueError):
     """A configuration that does not exist or cannot be built; the message says which rule it breaks."""
 
@@ -90,11 +106,21 @@ class Configuration:
         """Smallest and largest psum that PSUM_BITS hold."""
         return -(1 << (self.psum_bits - 1)), (1 << (self.psum_bits - 1)) - 1
 
-    def act_range(self, signed: bool) -> tuple[int, int]:
-        """Smallest and largest activation: 0..2^b-1, or -2^(b-1)..2^(b-1)-1 in signed-activation mode."""
+    def act_width(self, precision: Precision = Precision.a4w4) -> int:
+        """Bits of one activation; ConfigurationError for a2w4 where it is not built in."""
+        if precision.channels > 1 and not self.simd:
+            raise ConfigurationError(f"[{self.name}] has SIMD = 0: its tiles cannot work in {precision.name}")
+        return self.act_bits // precision.channels
+
+    def act_range(self, signed: bool, precision: Precision = Precision.a4w4) -> tuple[int, int]:
+        """Smallest and largest activation: 0..2^b-1, or -2^(b-1)..2^(b-1)-1 in signed-activation mode.
+
+        ConfigurationError for a2w4 where it is not built in.
+        """
+        bits = self.act_width(precision)
         if signed:
-            return -(1 << (self.act_bits - 1)), (1 << (self.act_bits - 1)) - 1
-        return 0, (1 << self.act_bits) - 1
+            return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+        return 0, (1 << bits) - 1
 
 
 @functools.cache

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m golden_model.export", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--checkpoint", required=True, help="path, or the name of a shipped checkpoint")
-    parser.add_argument("--data", help="data set, where not the one the network was trained on")
+    parser.add_argument("--data", help="data set of the image, in place of the checkpoint's own")
     parser.add_argument(
         "--layer",
         required=True,
@@ -71,7 +71,7 @@ def load(checkpoint: str, data: str | None, a_bits: int | None = None) -> tuple[
     from quant.network import load_network
 
     network = load_network(checkpoint, dataset=data, a_bits=a_bits)
-    return network, Source(checkpoint, file_hash(network.path), network.dataset, a_bits)
+    return network, Source(checkpoint, file_hash(network.path), network.samples, a_bits)
 
 
 def captured(network: Any, layers: Sequence[str], image: int) -> list[Operands]:

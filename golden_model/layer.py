@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from golden_model import exact, psum, sfp, tiling
-from golden_model.configuration import Configuration, Dataflow
+from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.convolution import convolve
 from golden_model.tiling import ConvShape
 
@@ -39,19 +39,23 @@ def golden_layer(
     residual: np.ndarray | None = None,
     relu: bool = True,
     a_signed: bool = False,
+    precision: Precision = Precision.a4w4,
 ) -> GoldenLayer:
     """Golden values of weight [OC, IC, KH, KW] on activation [IC, H, W], both of an integer dtype.
 
-    ``residual`` is [OC, OH, OW] in psum scale. Raises TypeError for a dtype that is not integer, ValueError for sizes
-    that disagree or an operand outside ACT_BITS (unsigned, or two's complement when ``a_signed``) or WGT_BITS, and
-    sfp.PsumOverflow for a layer whose sums, final or on the way, leave PSUM_BITS.
+    ``residual`` is [OC, OH, OW] in psum scale. In a2w4 an activation has half of ACT_BITS, an ic_tile 2*ROWS channels,
+    and a time step of OS takes two channels. Raises TypeError for a dtype that is not integer, ValueError for sizes
+    that disagree or an operand outside ACT_BITS (unsigned, or two's complement when ``a_signed``) or WGT_BITS,
+    ConfigurationError for a2w4 where SIMD is 0, and sfp.PsumOverflow for a layer whose sums, final or on the way, leave
+    PSUM_BITS.
     """
     shape = ConvShape.of(weight, activation, stride, padding)
     wgt_limit = 1 << (configuration.wgt_bits - 1)
     _check_operand("weight", weight, (-wgt_limit, wgt_limit - 1), f"WGT_BITS = {configuration.wgt_bits}")
     kind = "signed" if a_signed else "unsigned"
-    limits = f"ACT_BITS = {configuration.act_bits}, {kind},"
-    _check_operand("activation", activation, configuration.act_range(a_signed), limits)
+    halved = "" if precision is Precision.a4w4 else f" / {precision.channels} in {precision.name}"
+    limits = f"ACT_BITS = {configuration.act_bits}{halved}, {kind},"
+    _check_operand("activation", activation, configuration.act_range(a_signed, precision), limits)
     if residual is not None:
         _check_integer("residual", residual)
         if residual.shape != (shape.oc, shape.oh, shape.ow):
@@ -61,7 +65,10 @@ def golden_layer(
     rows, cols, psum_bits = configuration.rows, configuration.cols, configuration.psum_bits
     proven = _magnitude_bound(weight, activation, stride, padding, residual) < 1 << (psum_bits - 1)
     if dataflow is Dataflow.weight_stationary:
-        psums = psum.ws_psums(tiling.activation_tiles(activation, shape, rows), tiling.weight_tiles(weight, rows, cols))
+        channels = rows * precision.channels  # of an ic_tile
+        psums = psum.ws_psums(
+            tiling.activation_tiles(activation, shape, channels), tiling.weight_tiles(weight, channels, cols)
+        )
         if not proven:
             sfp.ws_accumulation_range(psums, shape, residual).check(psum_bits)
         accumulated = sfp.accumulate(psums, shape)
@@ -70,7 +77,7 @@ def golden_layer(
         weights = tiling.os_weight_tiles(weight, cols)
         psums = psum.os_psums(activations, weights)
         if not proven:
-            sfp.os_accumulation_range(activations, weights, shape, residual).check(psum_bits)
+            sfp.os_accumulation_range(activations, weights, shape, residual, precision.channels).check(psum_bits)
         accumulated = sfp.from_os(psums, shape)
     if residual is not None:
         accumulated = sfp.add_residual(accumulated, residual)

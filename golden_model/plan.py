@@ -2,9 +2,9 @@
 
 A :class:`Plan` is what the sequencer's descriptor, the cycle model and the memory layout are derived from. Terms:
 
-position   output positions are counted on a grid of ``pitch`` columns, v = oi*pitch + oj, on which the input of every tap
-           is the position moved by a constant. With stride 2 the input is stored as phases (y mod 2, x mod 2), and a tap
-           reads one of them, again at a constant distance.
+position   output positions are counted on a grid of ``pitch`` columns, v = oi*pitch + oj, on which the input of every
+           tap is the position moved by a constant. With stride 2 the input is stored as phases (y mod 2, x mod 2), and
+           a tap reads one of them, again at a constant distance.
 segment    one phase of a block; stride 1, or a 1x1 kernel, has one.
 block      what the activation memory takes at once: WS one ic_tile of a band, OS all channels of a band.
 band       whole output rows, as many as the memories take.
@@ -246,9 +246,7 @@ def _banded(shape, c, dataflow, simd, pool, requant, band_rows) -> Plan:
     positions = band_rows * shape.ow
     if ws and positions > c.psum_depth:
         raise PlanError(f"PSUM_DEPTH = {c.psum_depth} of {c.name} does not take the {positions} psums of a band")
-    pass_words = (
-        ic_words * shape.n_kij * (c.cols // c.wgt_lanes) if ws else ic_words * shape.n_kij
-    )  # of one oc_tile
+    pass_words = ic_words * shape.n_kij * (c.cols // c.wgt_lanes) if ws else ic_words * shape.n_kij  # of one oc_tile
     slot = slot_bits(c.rows * c.wgt_lanes if ws else c.cols, c.wgt_bits) * ic_group
     per_beat = bus_bits(c) // slot
     chunk_words = -(-pass_words // per_beat) * per_beat

@@ -1,6 +1,6 @@
-"""The accelerator's register map: addresses and fields for the driver, ``rtl/registers.v``, and the README's table.
+"""The accelerator's register map: addresses and fields for the driver, ``rtl/registers.v``, ``rtl/README.md``'s tables.
 
-``rtl/registers.toml`` is the source of all three; ``python -m golden_model.registers`` writes the Verilog anew.
+``rtl/registers.toml`` is the source of all; ``python -m golden_model.registers`` writes Verilog and tables anew.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 RTL = Path(__file__).resolve().parents[1] / "rtl"
 SOURCE = RTL / "registers.toml"
 VERILOG = RTL / "registers.v"
+DOCUMENT = RTL / "README.md"
 ERRORS = {
     0: "none",
     1: "a size, count or length is zero",
@@ -55,9 +56,7 @@ def register_map() -> tuple[Register, ...]:
             fields = tuple((name + suffix, bits) for name, bits in entry["fields"].items())
             if sum(bits for _, bits in fields) > 32:
                 raise RegisterError(f"{SOURCE.name}: {entry['name']} has more than 32 bits")
-            result.append(
-                Register(entry["name"] + suffix, 4 * len(result), entry["access"], entry["about"], fields)
-            )
+            result.append(Register(entry["name"] + suffix, 4 * len(result), entry["access"], entry["about"], fields))
     return tuple(result)
 
 
@@ -117,7 +116,9 @@ def markdown() -> str:
             continue
         seen.add(register.about)
         lines.append(
-            f"| 0x{register.address:02x} | {register.name} | {register.access} | {', '.join(bits)} | {register.about} |"
+            " | ".join(
+                (f"| 0x{register.address:02x}", register.name, register.access, ", ".join(bits), f"{register.about} |")
+            )
         )
     return "\n".join(lines) + "\n"
 
@@ -134,7 +135,7 @@ def verilog() -> str:
             if register.access == "ro":
                 ports.append(f"    input  wire {span:7} {name}")
             else:
-                ports.append(f"    output {'reg ' if register.access == 'rw' else 'reg '} {span:7} {name}")
+                ports.append(f"    output reg  {span:7} {name}")
             piece = f"wr_data[{low + bits - 1}:{low}]" if bits > 1 else f"wr_data[{low}]"
             index = f"{address_bits - 2}'d{register.address // 4}"
             if register.access == "rw":
@@ -155,8 +156,8 @@ def verilog() -> str:
     pulse_reset = [f"            {line.split()[0]} <= 1'b0;" for line in pulses]
     state = "\n".join(pulse_reset)
     newline = "\n"
-    return f"""// registers: the accelerator's registers behind an AXI4-Lite port. Written by golden_model/registers.py from
-// rtl/registers.toml; do not edit.
+    return f"""// registers: the accelerator's registers behind an AXI4-Lite port. Written from rtl/registers.toml by
+// golden_model/registers.py; do not edit.
 //
 // Place     : AXI4-Lite -> registers -> accelerator.
 // Latency   : a write is answered one cycle after address and data are both there, a read after one cycle.
@@ -248,10 +249,21 @@ endmodule
 """
 
 
+def documented(text: str) -> str:
+    """The text of ``rtl/README.md`` with its tables of registers and errors renewed."""
+    errors = ["| error | meaning |", "|---|---|", *(f"| {code} | {told} |" for code, told in ERRORS.items())]
+    for name, table in (("registers", markdown()), ("errors", "\n".join(errors) + "\n")):
+        begin, end = text.index(f"<!-- {name}: begin"), text.index(f"<!-- {name}: end -->")
+        begin = text.index("\n", begin) + 1
+        text = text[:begin] + table + text[end:]
+    return text
+
+
 def main() -> None:
-    """Write ``rtl/registers.v``."""
+    """Write ``rtl/registers.v`` and the tables of ``rtl/README.md``."""
     VERILOG.write_text(verilog())
-    print(f"wrote rtl/{VERILOG.name}: {len(register_map())} registers")
+    DOCUMENT.write_text(documented(DOCUMENT.read_text()))
+    print(f"wrote rtl/{VERILOG.name} and the tables of rtl/{DOCUMENT.name}: {len(register_map())} registers")
 
 
 if __name__ == "__main__":

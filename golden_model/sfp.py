@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from golden_model import exact
-from golden_model.tiling import ConvShape, nij_index
+from golden_model.tiling import ConvShape, nij_index, os_channel_groups
 
 
 class PsumOverflow(ValueError):
@@ -138,22 +138,31 @@ def ws_accumulation_range(
 
 
 def os_accumulation_range(
-    os_activation_tiles: np.ndarray, os_weight_tiles: np.ndarray, shape: ConvShape, residual: np.ndarray | None = None
+    os_activation_tiles: np.ndarray,
+    os_weight_tiles: np.ndarray,
+    shape: ConvShape,
+    residual: np.ndarray | None = None,
+    channels: int = 1,
 ) -> AccumulationRange:
     """Range of the running sums in OS: every tile adds k = 0, 1, ... from 0, then the residual [OC, OH, OW] is added.
 
-    Loops over ``k``. Memory: one running sum an output.
+    ``channels`` input channels are added at once (2 in a2w4), so no sum shows one of them without the others. Loops
+    over the time steps. Memory: one running sum an output.
     """
-    o_tiles, n_k, rows = os_activation_tiles.shape
+    o_tiles, _, rows = os_activation_tiles.shape
     oc_tiles, _, cols = os_weight_tiles.shape
-    activations = os_activation_tiles.swapaxes(0, 1).reshape(n_k, o_tiles * rows).astype(np.int64)
-    weights = os_weight_tiles.swapaxes(0, 1).reshape(n_k, oc_tiles * cols).astype(np.int64)
+    activations = os_channel_groups(os_activation_tiles, shape.n_kij, channels).astype(np.int64).swapaxes(0, 1)
+    weights = os_channel_groups(os_weight_tiles, shape.n_kij, channels).astype(np.int64).swapaxes(0, 1)
+    n_steps = len(weights)
+    activations = activations.reshape(n_steps, o_tiles * rows, channels)
+    weights = weights.reshape(n_steps, oc_tiles * cols, channels)
 
     def steps() -> Iterator[tuple[str, np.ndarray]]:
         running = np.zeros((oc_tiles * cols, o_tiles * rows), np.int64)
-        for k in range(n_k):
-            running += weights[k][:, None] * activations[k]
-            yield f"after ic {k // shape.n_kij}, kij {k % shape.n_kij}", running
+        for k in range(n_steps):
+            running += weights[k] @ activations[k].T
+            ic = min((k // shape.n_kij + 1) * channels, shape.ic) - 1
+            yield f"after ic {ic}, kij {k % shape.n_kij}", running
         if residual is not None:
             running[: shape.oc, : shape.n_o_nij] += residual.reshape(shape.oc, shape.n_o_nij)
             yield "after the residual", running

@@ -169,3 +169,18 @@ def os_weight_tiles(weight: np.ndarray, cols: int) -> np.ndarray:
     tiles = np.zeros((oc_tiles * cols, ic * kh * kw), np.int32)
     tiles[:oc] = weight.reshape(oc, -1)
     return tiles.reshape(oc_tiles, cols, -1).transpose(0, 2, 1)
+
+
+def os_channel_groups(os_tiles: np.ndarray, n_kij: int, channels: int) -> np.ndarray:
+    """[tile, k, lane] -> int32 [tile, step, lane, channel]: OS operands where a tile takes ``channels`` a time step.
+
+    ``k = ic * n_kij + kij`` as in the tiles above, ``step = (ic // channels) * n_kij + kij``, ``channel`` is
+    ``ic % channels``; channels that the last group lacks are zero. Example: a2w4 takes input channels 0 and 1 of tap 0,
+    then of tap 1; 3 channels and 9 taps are 18 steps.
+    """
+    n_tiles, n_k, lanes = os_tiles.shape
+    groups = tile_count(n_k // n_kij, channels)
+    padded = np.zeros((n_tiles, groups * channels * n_kij, lanes), np.int32)
+    padded[:, :n_k] = os_tiles
+    grouped = padded.reshape(n_tiles, groups, channels, n_kij, lanes).transpose(0, 1, 3, 4, 2)
+    return grouped.reshape(n_tiles, groups * n_kij, lanes, channels)

@@ -7,7 +7,7 @@ integers that the accelerator multiplies. What to import from where:
 ``quant.quantizers``      weight and activation quantisers with learned clipping
 ``quant.layers``          :class:`~quant.layers.QuantConv2d`
 ``quant.models``          ``vgg16_quant``, ``resnet20_quant``, :class:`~quant.models.ModelSpec`
-``quant.data``            the data sets ``digits``, ``cifar10``, ``folder:PATH``
+``quant.data``            the data sets ``digits``, ``photos``, ``cifar10``, ``folder:PATH``
 ``quant.recipes``         the named training recipes of ``recipes.toml``
 ``quant.checkpoint``      safe reading and atomic writing of checkpoint files
 ``quant.packed``          the packed form: integers at their bit width in safetensors, no pickle

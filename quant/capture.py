@@ -76,7 +76,7 @@ def capture(
 ) -> dict[str, LayerOperands]:
     """Operands of ``layers`` (None: all quantised ones) for test image ``image``, from one forward pass.
 
-    data: the data set whose test split ``image`` indexes; by default the one that the network was trained on.
+    data: the data set whose test split ``image`` indexes; by default the network's ``samples``.
     LayerError lists the layers that exist where a name is not one of them; ImageError states the range.
     """
     existing = quantised_layers(network.model)
@@ -84,7 +84,7 @@ def capture(
     for name in layers:
         if name not in existing:
             raise LayerError(f"{network.name} has no quantised layer {name!r}; it has {', '.join(existing)}")
-    data = load_data(network.dataset) if data is None else data
+    data = load_data(network.samples) if data is None else data
     pixels, _ = data.test_image(image)
 
     modules = dict(network.model.named_modules())

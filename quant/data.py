@@ -1,4 +1,4 @@
-"""Data sets behind one name: ``digits``, ``cifar10``, ``folder:PATH``.
+"""Data sets behind one name: ``digits``, ``photos``, ``cifar10``, ``folder:PATH``.
 
 Every image is a float32 tensor [3, 32, 32], normalised per channel as (pixel - mean) / std with pixels in 0..1, so
 values of both signs occur. Random augmentation, on training images only, draws from torch's global generator.
@@ -21,19 +21,23 @@ from quant.errors import DataError, ImageError
 
 SIZE = 32
 DEFAULT_ROOT = "data"
-NAMES = ("digits", "cifar10", "folder:PATH")
+NAMES = ("digits", "photos", "cifar10", "folder:PATH")
 
-# The seeds' CIFAR-10 normalisation, used for folders of photographs too.
+# The seeds' CIFAR-10 normalisation, used for all photographs.
 CIFAR_MEAN, CIFAR_STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # Mean and deviation of the enlarged digits, measured; the three channels are equal.
 DIGITS_MEAN, DIGITS_STD = (0.305,) * 3, (0.324,) * 3
 DIGITS_TEST_EVERY = 5
+PHOTO_SIDES = (256, 128, 64, 32)
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A training split (augmented) and a test split (never augmented) of (image [3, 32, 32], class index) pairs."""
+    """A training split (augmented) and a test split (never augmented) of (image [3, 32, 32], class index) pairs.
+
+    Without ``classes`` the index is None: such images serve to run a network's layers, not to train or test it.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -42,13 +46,21 @@ class DataSet:
     train: Dataset
     test: Dataset
 
-    def test_image(self, index: int) -> tuple[Tensor, int]:
+    def test_image(self, index: int) -> tuple[Tensor, int | None]:
         """Normalised test image float32 [3, 32, 32] and its class index. ImageError where ``index`` is out of range."""
         count = len(self.test)
         if isinstance(index, bool) or not isinstance(index, (int, np.integer)) or not 0 <= index < count:
             raise ImageError(f"image {index!r} does not exist: the test split of {self.name} has images 0..{count - 1}")
         image, label = self.test[int(index)]
-        return image, int(label)
+        return image, None if label is None else int(label)
+
+    def require_classes(self, purpose: str) -> None:
+        """DataError, saying that ``purpose`` needs them, where the images have no classes."""
+        if not self.classes:
+            raise DataError(
+                f"{purpose} needs images with classes, and those of {self.name} have none; the other data sets are "
+                f"{', '.join(name for name in NAMES if name != self.name)}"
+            )
 
 
 class _TransformedTensors(Dataset):
@@ -64,6 +76,19 @@ class _TransformedTensors(Dataset):
         return self.transform(self.images[index]), int(self.labels[index])
 
 
+class _Unlabelled(Dataset):
+    """Normalised images float32 [N, 3, 32, 32] in memory, without class."""
+
+    def __init__(self, images: Tensor):
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, None]:
+        return self.images[index], None
+
+
 def load_data(name: str, root: str | os.PathLike | None = None, download: bool = False) -> DataSet:
     """The data set called ``name``: one of :data:`NAMES`.
 
@@ -74,6 +99,8 @@ def load_data(name: str, root: str | os.PathLike | None = None, download: bool =
     root = str(root if root is not None else os.environ.get("QUANT_DATA", DEFAULT_ROOT))
     if name == "digits":
         return _digits()
+    if name == "photos":
+        return _photos()
     if name == "cifar10":
         return _cifar10(root, download)
     kind, _, path = name.partition(":")
@@ -116,6 +143,33 @@ def _digits() -> DataSet:
     )
 
 
+@cache
+def _photos() -> DataSet:
+    """674 squares of scikit-learn's two photographs (a temple, a flower; 427x640 each), brought to 32x32; no classes.
+
+    A grid of squares, centred, for each of four sides: 256, 128, 64 and 32 pixels. A pixel is the mean of a block of
+    side/32 pixels squared, which float32 holds exactly: nothing of the images depends on how a machine rounds. The
+    largest squares come first, the photographs in turn: 0 shows the temple, 1 the flower. All are test images.
+    """
+    try:
+        from sklearn.datasets import load_sample_images
+    except ImportError as error:
+        raise DataError("the photographs come with scikit-learn: pip install scikit-learn") from error
+    photographs = torch.from_numpy(np.stack(load_sample_images().images)).permute(0, 3, 1, 2).float()
+    squares = []
+    for side in PHOTO_SIDES:
+        rows, columns = (length // side for length in photographs.shape[2:])
+        top, left = ((length % side) // 2 for length in photographs.shape[2:])
+        pixels = F.avg_pool2d(
+            photographs[:, :, top : top + rows * side, left : left + columns * side], side // SIZE
+        )  # [photograph, channel, rows * 32, columns * 32]
+        grid = pixels.unflatten(2, (rows, SIZE)).unflatten(4, (columns, SIZE))
+        squares.append(grid.permute(2, 4, 0, 1, 3, 5).reshape(-1, 3, SIZE, SIZE))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (CIFAR_MEAN, CIFAR_STD))
+    images = (torch.cat(squares) / 255 - mean) / std
+    return DataSet("photos", (), CIFAR_MEAN, CIFAR_STD, train=_Unlabelled(images[:0]), test=_Unlabelled(images))
+
+
 def _photograph_transforms() -> tuple[Callable, Callable]:
     """Training transform (crop after padding by 4, mirror) and test transform, both PIL image -> [3, 32, 32]."""
     torchvision()
@@ -140,7 +194,8 @@ def _cifar10(root: str, download: bool) -> DataSet:
         reason = f" ({error})" if download else ""
         raise DataError(
             f"CIFAR-10 cannot be read from {root!r}{reason}. Add --download to fetch it (170 MB), name its folder "
-            "with --data-root or QUANT_DATA, or use --data folder:PATH with PATH/train/<class>/ and PATH/test/<class>/"
+            "with --data-root or QUANT_DATA, or use --data folder:PATH with PATH/train/<class>/ and "
+            "PATH/test/<class>/; to run layers on images that need no files, --data photos"
         ) from error
     return DataSet("cifar10", CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD, train, test)
 

@@ -163,6 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     network = load_network(options.checkpoint, w_bits=options.w_bits, a_bits=options.a_bits, dataset=options.data)
     data = load_data(network.dataset, options.data_root, options.download)
+    data.require_classes("measuring the accuracy")
     if len(data.classes) != network.spec.num_classes:
         raise QuantError(f"{data.name} has {len(data.classes)} classes, but the network {network.spec.num_classes}")
     device = cli.choose_device(options.device)

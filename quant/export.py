@@ -22,6 +22,7 @@ _DERIVED = ("weight_q", "num_batches_tracked")
 
 def exported(network: Network, data: DataSet) -> dict:
     """The small checkpoint of ``network``; ``best_prec`` is measured on ``data``'s test split in the exported form."""
+    data.require_classes("measuring the accuracy")
     state = {
         name: (value.half() if value.dim() > 1 else value).clone()
         for name, value in network.model.state_dict().items()

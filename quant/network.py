@@ -23,6 +23,8 @@ COURSE_DATA = "cifar10"
 class Network:
     """A model in eval mode on the CPU, and its metadata.
 
+    dataset: what it was trained on. samples: the data set whose test images its layers are captured from where none is
+        named; ``dataset``, or what the checkpoint names because that data set must be fetched.
     accuracy: per cent of the test split, as stored in the checkpoint (the course's ``best_prec``); None if unknown.
     mean, std: the normalisation of its images, per channel.
     """
@@ -30,6 +32,7 @@ class Network:
     model: nn.Module
     spec: ModelSpec
     dataset: str
+    samples: str
     classes: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -69,8 +72,8 @@ def load_network(
 ) -> Network:
     """Load a checkpoint of ``python -m quant.train`` or of the course.
 
-    checkpoint: a path, packed or not, or the name of a shipped one (``vgg16_digits``, ``resnet20_digits``).
-    dataset: replaces the data set that the checkpoint names (course files name none: cifar10).
+    checkpoint: a path, packed or not, or the name of a shipped one (``vgg16_digits``, ``resnet20_w4a4``).
+    dataset: replaces the data sets that the checkpoint names (course files name none: cifar10).
     w_bits, a_bits: replace what the checkpoint says or suggests; a course file does not tell its activation bits (4 is
         assumed), so one with 2-bit activations needs ``a_bits=2``.
     spec: the model, in place of the one that the checkpoint describes or that its names and shapes suggest.
@@ -100,6 +103,7 @@ def load_network(
             model=model.eval(),
             spec=spec,
             dataset=dataset or meta["dataset"],
+            samples=dataset or meta.get("samples") or meta["dataset"],
             classes=tuple(meta["classes"]),
             mean=tuple(meta["mean"]),
             std=tuple(meta["std"]),

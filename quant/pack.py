@@ -35,6 +35,7 @@ def convert(
     measure: bool | str = False,
     data_root: str | None = None,
     dataset: str | None = None,
+    samples: str | None = None,
     note: str | None = None,
     **options,
 ) -> str:
@@ -42,15 +43,16 @@ def convert(
 
     measure: measure the accuracy and store it in place of the stored one: on the test split of the network's data set,
         or of the one named here (a folder of CIFAR-10's images, say, whose path is not to be stored).
-    dataset, note: replace those of the metadata.
+    dataset, samples, note: replace those of the metadata.
     options: those of :func:`~quant.network.load_network`.
     CheckpointError where ``source`` cannot be read, or its integers cannot be stored.
     """
     network = load_network(source, dataset=dataset, **options)
     content = read_checkpoint(network.path)
-    fields = _fields(network, content, note)
+    fields = _fields(network, content, samples, note)
     if measure:
         data = load_data(network.dataset if measure is True else measure, data_root)
+        data.require_classes("measuring the accuracy")
         if tuple(data.classes) != network.classes:
             raise DataError(f"{data.name} has the classes {', '.join(data.classes)}, not those of the network")
         test = data.test
@@ -67,12 +69,19 @@ def convert(
     return f"{out}: {out.stat().st_size:,} bytes, {layers} layers with identical integers, test accuracy {shown}"
 
 
-def _fields(network: Network, content: dict[str, Any], note: str | None) -> dict[str, Any]:
+def _fields(network: Network, content: dict[str, Any], samples: str | None, note: str | None) -> dict[str, Any]:
     """The metadata, plain values; what an earlier file says about its making is kept.
 
     commit: the one that trained the network; of a file that does not say, the one that packed it.
+    recipe: its data set is replaced with the metadata's, and of the files that it started and learned from the names
+        alone are kept, so that no machine's folders are stored.
     """
     meta = content.get("meta") or {}
+    recipe = meta.get("recipe")
+    if recipe:
+        names = {key: Path(recipe[key]).name for key in ("warm_start", "teacher") if recipe.get(key)}
+        same = {"data": network.dataset} if recipe.get("data") == meta["dataset"] else {}
+        recipe = {**recipe, **names, **same}
     fields = {
         "format": META_FORMAT,
         "model": network.spec.to_dict(),
@@ -80,13 +89,17 @@ def _fields(network: Network, content: dict[str, Any], note: str | None) -> dict
         "classes": list(network.classes),
         "mean": list(network.mean),
         "std": list(network.std),
-        "recipe": meta.get("recipe"),
+        "recipe": recipe,
         "commit": meta.get("commit") or commit(),
         "note": note or meta.get("note"),
         "torch": meta.get("torch") or str(torch.__version__),
         "accuracy": network.accuracy,
         "epoch": content.get("epoch"),
     }
+    if samples:
+        load_data(samples)  # DataError where there is no such data set
+    if samples or "samples" in meta:
+        fields["samples"] = samples or meta["samples"]
     if "test_images" in meta:
         fields["test_images"] = meta["test_images"]
     return fields
@@ -112,6 +125,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--data", help="name of the data set to store, in place of the checkpoint's")
     parser.add_argument("--data-root", help="folder of CIFAR-10 [$QUANT_DATA, else data]")
+    parser.add_argument(
+        "--samples", help="data set whose images show the layers where the checkpoint's must be fetched"
+    )
     parser.add_argument("--note", help="text to store, such as 'accuracy on JPEG-recompressed images'")
     cli.add_bits_overrides(parser)
     options = parser.parse_args(arguments)
@@ -122,6 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
             measure=options.measure or False,
             data_root=options.data_root,
             dataset=options.data,
+            samples=options.samples,
             note=options.note,
             w_bits=options.w_bits,
             a_bits=options.a_bits,

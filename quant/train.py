@@ -473,6 +473,7 @@ def main(arguments: list[str] | None = None) -> int:
     device = cli.choose_device(options.device)
     named = named_recipe(options.recipe)[0].get("data") if options.recipe else None
     data = load_data(options.data or named or Recipe.data, options.data_root, options.download)
+    data.require_classes("training")
     recipe = recipe_from(options, data)
     if options.train_images is not None:
         data = _few(data, options.train_images, recipe.seed)

@@ -256,7 +256,8 @@ module accelerator #(
         end
 
     // Reading
-    wire [3:0]            ar_valid, ar_ready, beat_valid, beat_ready, reader_idle, reader_fault, reader_error;
+    wire [3:0]            ar_valid, ar_ready, beat_valid, beat_ready, reader_walking, reader_idle, reader_fault,
+                          reader_error;
     wire [127:0]          ar_addr;
     wire [31:0]           ar_len;
     wire [4*BUS_BITS-1:0] beat_data;
@@ -270,11 +271,12 @@ module accelerator #(
     wire [127:0] stride1_of = {residual_tile_stride, 32'd4 << BEAT_LOG2, act_segment_stride, wgt_chunk_stride};
     wire [127:0] stride2_of = {64'd0, act_tile_stride, 32'd0};
     wire [127:0] stride4_of = {residual_band_stride, 32'd0, act_band_stride, 32'd0};
+    // Residuals are taken one each cycle for a whole pass: two bursts on their way are not enough for that.
     genvar i;
     generate
         for (i = 0; i < 4; i = i + 1) begin : g_read
             localparam [31:0] ID = i;
-            dma_read #(.BUS_BITS(BUS_BITS), .DEPTH(32)) u_dma (
+            dma_read #(.BUS_BITS(BUS_BITS), .DEPTH(i == 3 ? 64 : 32)) u_dma (
                 .clk(clk), .reset(clear), .go(reader_go[i]), .halt(halt), .limit(mem_limit), .base(base_of[i*32 +: 32]),
                 .beats(beats_of[i*16 +: 16]), .last_beats(last_of[i*16 +: 16]),
                 .n1(n1_of[i*16 +: 16]), .n2(n2_of[i*16 +: 16]), .n3(n3_of[i*16 +: 16]), .n4(bands),
@@ -283,7 +285,7 @@ module accelerator #(
                 .ar_valid(ar_valid[i]), .ar_ready(ar_ready[i]), .ar_addr(ar_addr[i*32 +: 32]), .ar_len(ar_len[i*8 +: 8]),
                 .r_valid(m_axi_rvalid & m_axi_rid == ID[1:0]), .r_data(m_axi_rdata), .r_resp(m_axi_rresp),
                 .beat_valid(beat_valid[i]), .beat_ready(beat_ready[i]), .beat_data(beat_data[i*BUS_BITS +: BUS_BITS]),
-                .idle(reader_idle[i]), .fault(reader_fault[i]), .error(reader_error[i])
+                .walking(reader_walking[i]), .idle(reader_idle[i]), .fault(reader_fault[i]), .error(reader_error[i])
             );
         end
     endgenerate
@@ -471,7 +473,7 @@ module accelerator #(
     assign m_axi_bready  = 1'b1;
 
     assign read_idle = &reader_idle;
-    assign finished  = ~write_walking & write_idle & read_idle & pack_idle & requant_idle & ~core_busy;
+    assign finished  = ~write_walking & write_idle & ~|reader_walking & read_idle & pack_idle & requant_idle & ~core_busy;
     assign fault     = |reader_fault | write_fault;
     assign bus_error = |reader_error | write_error;
     assign progress  = act_fire | m_axi_rvalid | (m_axi_wvalid & m_axi_wready) | (psum_valid & psum_ready);

@@ -35,6 +35,13 @@ module act_fetch #(
     output wire [ROWS*ACT_BITS-1:0]  word_data,
     output reg  [FLAGS-1:0]          word_flags
 );
+`ifndef SYNTHESIS
+    initial begin
+        if (ROWS < 1) $fatal(1, "%m: ROWS must be at least 1, is %0d", ROWS);
+        if (ROT_BITS != (ROWS > 1 ? $clog2(ROWS) : 1)) $fatal(1, "%m: ROT_BITS is derived and must not be set");
+    end
+`endif
+
     reg [ROWS-1:0]     pad_q;
     reg [ROT_BITS-1:0] rot_q;
 

@@ -106,7 +106,7 @@ module core #(
 );
 `ifndef SYNTHESIS
     initial begin
-        if (ACT_WORD != ROWS*ACT_BITS || WGT_FIELD != WGT_BITS*(1 + SIMD)
+        if (ROT_BITS != (ROWS > 1 ? $clog2(ROWS) : 1) || ACT_WORD != ROWS*ACT_BITS || WGT_FIELD != WGT_BITS*(1 + SIMD)
             || WGT_WORD != (ROWS*WGT_LANES > COLS ? ROWS*WGT_LANES : COLS)*WGT_FIELD || PSUM_WORD != COLS*PSUM_BITS
             || ACT_ADDR != $clog2(ACT_DEPTH) || WGT_ADDR != $clog2(WGT_DEPTH) || PSUM_ADDR != $clog2(PSUM_DEPTH))
             $fatal(1, "%m: ACT_WORD, WGT_*, PSUM_WORD, ROT_BITS and *_ADDR are derived and must not be set");

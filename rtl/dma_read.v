@@ -28,10 +28,10 @@ module dma_read #(
     input  wire [31:0]         stride3,
     input  wire [31:0]         stride4,
 
-    output reg                 ar_valid,
+    output wire                ar_valid,
     input  wire                ar_ready,
-    output reg  [31:0]         ar_addr,
-    output reg  [7:0]          ar_len,     // beats - 1
+    output wire [31:0]         ar_addr,
+    output wire [7:0]          ar_len,     // beats - 1
     input  wire                r_valid,    // a beat of this reader
     input  wire [BUS_BITS-1:0] r_data,
     input  wire [1:0]          r_resp,
@@ -39,7 +39,8 @@ module dma_read #(
     output wire                beat_valid,
     input  wire                beat_ready,
     output wire [BUS_BITS-1:0] beat_data,
-    output wire                idle,       // nothing asked for is outstanding, nothing more will be asked for
+    output wire                walking,    // segments are left
+    output wire                idle,       // nothing that was asked for is outstanding
     output wire                fault,
     output reg                 error
 );
@@ -50,7 +51,7 @@ module dma_read #(
     initial if (DEPTH < 16) $fatal(1, "%m: DEPTH must be at least 16, a burst, is %0d", DEPTH);
 `endif
 
-    wire        burst_valid, burst_ready, walking, segment_end;
+    wire        burst_valid, burst_ready, segment_end;
     wire [31:0] burst_addr;
     wire [4:0]  burst_len;
     dma_burst #(.BEAT_BYTES(BUS_BITS / 8)) u_burst (
@@ -60,40 +61,41 @@ module dma_read #(
         .busy(walking), .fault(fault)
     );
 
-    reg [LEVEL_BITS-1:0] room_q;       // places of the FIFO that nothing has claimed
-    reg [LEVEL_BITS-1:0] awaited_q;    // beats asked for and not yet here
+    reg  [LEVEL_BITS-1:0] room_q;      // places of the FIFO that nothing has claimed
+    reg  [LEVEL_BITS-1:0] awaited_q;   // beats asked for and not yet here
+    reg                   held_q;      // an address was offered and not taken: it stays, whatever halt says
     wire [LEVEL_BITS-1:0] want = {{(LEVEL_BITS-5){1'b0}}, burst_len};
-    assign burst_ready = (~ar_valid | ar_ready) & room_q >= want & ~halt;
-    wire ask  = burst_valid & burst_ready;
-    wire pop  = beat_valid & beat_ready;
-    wire room;
-    wire unused = &{1'b0, room, segment_end};
+    assign ar_valid    = burst_valid & room_q >= want & (~halt | held_q);
+    assign ar_addr     = burst_addr;
+    assign ar_len      = {3'd0, burst_len - 5'd1};
+    assign burst_ready = ar_valid & ar_ready;
+    wire pop = beat_valid & beat_ready;
 
+    // A beat that finds the FIFO empty goes past it.
+    wire                stored, room;
+    wire [BUS_BITS-1:0] oldest;
     fifo #(.WIDTH(BUS_BITS), .DEPTH(DEPTH)) u_fifo (
-        .clk(clk), .reset(reset), .wr_valid(r_valid), .wr_ready(room), .wr_data(r_data),
-        .rd_valid(beat_valid), .rd_ready(beat_ready), .rd_data(beat_data)
+        .clk(clk), .reset(reset), .wr_valid(r_valid & (stored | ~beat_ready)), .wr_ready(room), .wr_data(r_data),
+        .rd_valid(stored), .rd_ready(beat_ready), .rd_data(oldest)
     );
+    assign beat_valid = stored | r_valid;
+    assign beat_data  = stored ? oldest : r_data;
 
-    always @(posedge clk) begin
+    always @(posedge clk)
         if (reset) begin
-            ar_valid  <= 1'b0;
             room_q    <= ALL[LEVEL_BITS-1:0];
             awaited_q <= {LEVEL_BITS{1'b0}};
+            held_q    <= 1'b0;
             error     <= 1'b0;
         end else begin
-            if (ask)           ar_valid <= 1'b1;
-            else if (ar_ready) ar_valid <= 1'b0;
-            room_q    <= room_q - (ask ? want : {LEVEL_BITS{1'b0}}) + {{(LEVEL_BITS-1){1'b0}}, pop};
-            awaited_q <= awaited_q + (ask ? want : {LEVEL_BITS{1'b0}}) - {{(LEVEL_BITS-1){1'b0}}, r_valid};
+            held_q    <= ar_valid & ~ar_ready;
+            room_q    <= room_q - (burst_ready ? want : {LEVEL_BITS{1'b0}}) + {{(LEVEL_BITS-1){1'b0}}, pop};
+            awaited_q <= awaited_q + (burst_ready ? want : {LEVEL_BITS{1'b0}}) - {{(LEVEL_BITS-1){1'b0}}, r_valid};
             error     <= error | (r_valid & r_resp != 2'b00);
         end
-        if (ask) begin
-            ar_addr <= burst_addr;
-            ar_len  <= {3'd0, burst_len - 5'd1};
-        end
-    end
 
-    assign idle = (~walking | halt) & awaited_q == {LEVEL_BITS{1'b0}} & ~ar_valid;
+    assign idle = awaited_q == {LEVEL_BITS{1'b0}} & ~held_q;
+    wire unused = &{1'b0, room, segment_end};
 endmodule
 
 `default_nettype wire

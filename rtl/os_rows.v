@@ -3,7 +3,7 @@
 // Place     : beside act_walk, which turns a tap and these flags into the padding of one operand word.
 // Positions : the ROWS of a tile are consecutive on a grid of `pitch` columns; those beyond the output's last column, or
 //             below the band, count as outside altogether.
-// Latency   : ROWS cycles a tile, one ahead of its use: an OS pass is never shorter.
+// Latency   : ROWS cycles a tile, gathered while the one before is used: an OS pass is never shorter.
 
 `default_nettype none
 
@@ -43,8 +43,10 @@ module os_rows #(
     wire [15:0] rows      = last_band ? last_rows : band_rows;
     wire [15:0] tiles     = last_band ? last_o_tiles : o_tiles;
     wire        full      = count_q == ALL[COUNT_BITS-1:0];
-    wire        step      = running_q & ~full;
-    wire        tile_end  = count_q == ALL[COUNT_BITS-1:0] - 1'b1;
+    wire        taken     = tile_valid & tile_ready;
+    wire        step      = running_q & (~full | taken);
+    wire [COUNT_BITS-1:0] begun = full ? {COUNT_BITS{1'b0}} : count_q;   // positions of the tile that is gathered
+    wire        tile_end  = begun == ALL[COUNT_BITS-1:0] - 1'b1;
     wire        sweep_end = tile_end & tile_q == tiles - 16'd1;
     wire        band_end  = sweep_end & oc_q == oc_tiles - 16'd1;
     wire        row_end   = col_q == pitch - 16'd1;
@@ -81,8 +83,8 @@ module os_rows #(
         end else begin
             if (go) running_q <= 1'b1;
             else if (step & band_end & last_band) running_q <= 1'b0;
-            if (tile_valid & tile_ready) count_q <= {COUNT_BITS{1'b0}};
-            else if (step)               count_q <= count_q + 1'b1;
+            if (step)       count_q <= begun + 1'b1;
+            else if (taken) count_q <= {COUNT_BITS{1'b0}};
         end
         if (go) begin
             band_q <= 16'd0;

@@ -1,5 +1,5 @@
-// registers: the accelerator's registers behind an AXI4-Lite port. Written by golden_model/registers.py from
-// rtl/registers.toml; do not edit.
+// registers: the accelerator's registers behind an AXI4-Lite port. Written from rtl/registers.toml by
+// golden_model/registers.py; do not edit.
 //
 // Place     : AXI4-Lite -> registers -> accelerator.
 // Latency   : a write is answered one cycle after address and data are both there, a read after one cycle.

@@ -2,7 +2,7 @@
 
 1. The golden model against the course notebooks' nested loop and against torch's conv2d.
 2. Simulated cycles per second on each installed simulator, every psum and output compared.
-3. Cycles and utilisation of every layer of the shipped networks, beside the ideal of the throughput contract.
+3. Cycles and utilisation of every layer of the main job's networks, beside the ideal of the throughput contract.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from golden_model import psum, sfp, tiling
 from golden_model.configuration import configuration
 from golden_model.convolution import convolve
 from golden_model.tiling import ConvShape
-from quant.checkpoints import SHIPPED
 from quant.network import load_network
 from tb import simulation
-from tb.cosim import ABBREVIATION, convolution, simulate, tiles
+from tb.cosim import MAIN_JOB, convolution, flow, simulate, tiles
 from tb.jobs import LayerJob, read_results
 from tb.layers import RealLayer, ideal_cycles, real_layers
 
@@ -150,11 +149,11 @@ def layer_table(network: str, layers: list[RealLayer], sim: str) -> Table:
         outcome = simulate(layer, c, sim, seed=1, stalls=0.0, waves=False)
         if outcome.failure:
             raise AssertionError(f"{layer.task.title}: {outcome.failure}")
-        best = ideal_cycles(layer.shape, c, layer.task.dataflow)
+        best = ideal_cycles(layer.shape, c, layer.task.dataflow, layer.task.precision)
         run = outcome.measured
         macs, cycles, ideal = macs + layer.shape.macs, cycles + run["cycles"], ideal + best
         table.add_row(
-            layer.name, convolution(layer), ABBREVIATION[layer.task.dataflow], str(tiles(layer, c)),
+            layer.name, convolution(layer), flow(layer.task), str(tiles(layer, c)),
             f"{layer.shape.macs:,}", f"{best:,}", f"{run['cycles']:,}", f"{run['utilisation']:.1%}",
         )  # fmt: skip
     total = macs / (cycles * c.rows * c.cols)
@@ -166,7 +165,7 @@ def main() -> int:
     console = Console(highlight=False)
     c = configuration(CONFIGURATION)
     console.print(golden_table())
-    networks = {name: real_layers(load_network(name), None, 0, c) for name in SHIPPED}
+    networks = {name: real_layers(load_network(name), None, 0, c) for name in MAIN_JOB}
     chosen = [layer for layers in networks.values() for layer in layers]
     sample = [layer for layer in chosen if layer.name in ("features.0", "features.29", "layer2.0.conv1")]
     console.print()

@@ -22,6 +22,7 @@ def prepare(job: LayerJob, layer: LayerTask) -> tuple[Program, GoldenLayer]:
     shared = {
         "stride": layer.stride, "padding": layer.padding, "configuration": job.configuration,
         "dataflow": layer.dataflow, "residual": layer.residual, "relu": True,
+        "precision": layer.precision,
     }  # fmt: skip
     golden = golden_layer(layer.weight, layer.activation, a_signed=layer.a_signed, **shared)
     # The tiles are cut by the same functions for both; the plain convolution knows nothing of tiles.

@@ -27,7 +27,7 @@ class LayerRun:
     """What one run of a layer gave; cycles from the first weight entering the array to the last ReLU output."""
 
     cycles: int
-    utilisation: float  # multiplications of the layer / (cycles * ROWS * COLS)
+    utilisation: float  # multiplications of the layer / (cycles * ROWS * COLS), in a2w4 / 2
     compared: int
     mismatches: int
 
@@ -90,6 +90,7 @@ class CoreBench:
         """Queue a whole layer on the drivers."""
         self.dut.dataflow.value = int(program.dataflow)
         self.dut.act_signed.value = int(act_signed)
+        self.dut.simd.value = int(program.precision)
         partner = micro.PARTNERS | {ops: writes for writes, ops in micro.PARTNERS.items()}
         for prefix, source in self.sources.items():
             source.clear()
@@ -127,8 +128,8 @@ class CoreBench:
             notes = [*notes, f"busy was low while {self.idle_lies} words moved"]
         scoreboard.check(*notes)
         cycles = (self.out.last_step - first_step) // CLOCK_STEPS + 1
-        tiles = self.configuration.rows * self.configuration.cols
-        return LayerRun(cycles, program.shape.macs / (cycles * tiles), scoreboard.compared, scoreboard.mismatches)
+        multipliers = self.configuration.rows * self.configuration.cols * program.precision.channels
+        return LayerRun(cycles, program.shape.macs / (cycles * multipliers), scoreboard.compared, scoreboard.mismatches)
 
     async def _run(self, program: micro.Program, slack: int) -> int:
         """Wait for all words, then for the core to fall idle; returns the step of the first weight."""

@@ -22,20 +22,32 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from golden_model.configuration import DEFAULT_CONFIGURATION, Configuration, ConfigurationError, Dataflow, configuration
+from golden_model.configuration import (
+    DEFAULT_CONFIGURATION,
+    Configuration,
+    ConfigurationError,
+    Dataflow,
+    Precision,
+    configuration,
+)
 from golden_model.golden_set import GoldenSetError
 from golden_model.layer import golden_layer
 from golden_model.tiling import ConvShape
 from tb import options, simulation
 from tb.golden import golden_configuration, golden_names, golden_task
-from tb.jobs import LayerJob, read_results
+from tb.jobs import LayerJob, LayerTask, read_results
 from tb.layers import RealLayer, ideal_cycles, real_layers
 from tb.program import compile_layer
 
-# The main job's layers: each kind of convolution that the networks have. LAYER=all runs every quantised one.
+# The shipped networks that the main job takes its layers from: the best of each architecture.
+VGG16, VGG16_A2, RESNET20 = MAIN_JOB = "vgg16_digits", "vgg16_w4a2_digits", "resnet20_w4a4"
+# Without LAYER, each kind of convolution that a network has runs. LAYER=all runs every quantised layer.
+RESNET20_LAYERS = ["layer1.0.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer3.2.conv2"]
 DEFAULT_LAYERS = {
-    "vgg16_digits": ["features.0", "features.3", "features.24", "features.27", "features.29"],
-    "resnet20_digits": ["layer1.0.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer3.2.conv2"],
+    "vgg16_digits": ["features.0", "features.24", "features.27", "features.29"],
+    VGG16_A2: ["features.24"],
+    "resnet20_digits": RESNET20_LAYERS,
+    "resnet20_w4a4": RESNET20_LAYERS,
 }
 ABBREVIATION = {Dataflow.weight_stationary: "WS", Dataflow.output_stationary: "OS"}
 
@@ -72,17 +84,16 @@ def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list
     dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
     if settings["GOLDEN"]:
         return {settings["GOLDEN"]: [golden_layer_of(settings, name, dataflow) for name in chosen_golden(settings)]}
-    from quant.checkpoints import SHIPPED
     from quant.network import load_network
 
     image = int(settings["IMAGE"])
     if settings["CHECKPOINT"]:
         checkpoints = [settings["CHECKPOINT"]]
-    elif settings["LAYER"] not in (None, "all"):  # the shipped network that has the layer
+    elif settings["LAYER"] not in (None, "all"):  # the network that has the layer
         first = options.layer_names(settings["LAYER"])[0]
-        checkpoints = ["resnet20_digits" if re.match(r"layer\d|conv1", first) else "vgg16_digits"]
+        checkpoints = [RESNET20 if re.match(r"layer\d|conv1", first) else VGG16]
     else:
-        checkpoints = list(SHIPPED)
+        checkpoints = MAIN_JOB
     result = {}
     for checkpoint in checkpoints:
         if settings["LAYER"] == "all":
@@ -117,7 +128,7 @@ def check(layers: list[RealLayer], c: Configuration) -> None:
         task = layer.task
         shared = {
             "stride": task.stride, "padding": task.padding, "configuration": c, "dataflow": task.dataflow,
-            "residual": task.residual,
+            "residual": task.residual, "precision": task.precision,
         }  # fmt: skip
         try:
             golden_layer(task.weight, task.activation, a_signed=task.a_signed, **shared)
@@ -169,7 +180,7 @@ def table(network: str, about: str, outcomes: list[Outcome], c: Configuration) -
         else:
             figures = ["-", "-", "-", "[bold red]FAIL[/]"]
         result.add_row(
-            layer.name, convolution(layer), ABBREVIATION[layer.task.dataflow], f"{tiles(layer, c)}", *figures,
+            layer.name, convolution(layer), flow(layer.task), f"{tiles(layer, c)}", *figures,
             "-" if layer.recovery_error is None else f"{layer.recovery_error:.0e}",
         )  # fmt: skip
     return result
@@ -184,12 +195,17 @@ def convolution(layer: RealLayer) -> str:
     return f"{s.ic}>{s.oc} {s.kh}x{s.kw}{stride}{residual} @{size}"
 
 
+def flow(task: LayerTask) -> str:
+    """Dataflow and precision in short: WS, OS a2."""
+    return ABBREVIATION[task.dataflow] + (" a2" if task.precision is Precision.a2w4 else "")
+
+
 def tiles(layer: RealLayer, c: Configuration) -> int:
     """Tiles of the layer in the array: passes over positions (WS) or over k (OS)."""
     s = layer.shape
     oc_tiles = -(-s.oc // c.cols)
     if layer.task.dataflow is Dataflow.weight_stationary:
-        return oc_tiles * -(-s.ic // c.rows) * s.n_kij
+        return oc_tiles * -(-s.ic // (c.rows * layer.task.precision.channels)) * s.n_kij
     return oc_tiles * -(-s.n_o_nij // c.rows)
 
 
@@ -231,7 +247,9 @@ def main(words: list[str] | None = None) -> int:
     ):
         bar = progress.add_task(f"layers on {sim}", total=len(everything))
         # The longest first, so that no core waits for the last one.
-        order = sorted(everything, key=lambda layer: -ideal_cycles(layer.shape, c, layer.task.dataflow))
+        order = sorted(
+            everything, key=lambda layer: -ideal_cycles(layer.shape, c, layer.task.dataflow, layer.task.precision)
+        )
         futures = {
             pool.submit(simulate, layer, c, sim, seed, parsed.stalls, bool(settings["WAVES"])): layer for layer in order
         }
@@ -248,7 +266,7 @@ def main(words: list[str] | None = None) -> int:
     failed = 0
     for checkpoint, layers in by_checkpoint.items():
         rows = [outcomes[id(layer)] for layer in layers]
-        what = "golden files" if settings["GOLDEN"] else f"image {settings['IMAGE']}"
+        what = "golden files" if settings["GOLDEN"] else f"image {settings['IMAGE']} of {layers[0].data}"
         about = f"{what} on {c.name}, {sim}"
         console.print()
         console.print(table(checkpoint, about, rows, c))

@@ -209,7 +209,9 @@ def _band_bytes(plan: Plan) -> int:
     """Bytes between the blocks of two bands."""
     if plan.bands == 1:
         return 0
-    group, per_group = (1, 1) if plan.dataflow is Dataflow.weight_stationary else (plan.configuration.rows, plan.ic_words)
+    group, per_group = (
+        (1, 1) if plan.dataflow is Dataflow.weight_stationary else (plan.configuration.rows, plan.ic_words)
+    )
     words = plan.band_rows * plan.pitch // group * per_group
     return words // plan.words_per_beat * bus_bits(plan.configuration) // 8
 
@@ -224,7 +226,9 @@ def _activation_memory(plan: Plan, activation: np.ndarray) -> np.ndarray:
     planes = []
     for y, x in plan.phases:
         phase = values[:, y::s, x::s]
-        grid = np.zeros((len(values), max(-(-plan.plane_values // plan.pitch) + 1, phase.shape[1]), plan.pitch), np.int64)
+        grid = np.zeros(
+            (len(values), max(-(-plan.plane_values // plan.pitch) + 1, phase.shape[1]), plan.pitch), np.int64
+        )
         grid[:, : phase.shape[1], : phase.shape[2]] = phase
         flat = grid.reshape(len(values), -1)
         flat = np.concatenate([np.zeros((len(values), plan.lead), np.int64), flat], axis=1)

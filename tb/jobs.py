@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from golden_model.configuration import Configuration, Dataflow, configuration
+from golden_model.configuration import Configuration, Dataflow, Precision, configuration
 from golden_model.plan import Plan, plan
 from golden_model.requantise import Requantisation
 from golden_model.tiling import ConvShape
@@ -33,6 +33,7 @@ class LayerTask:
     padding: int = 0
     a_signed: bool = False
     residual: np.ndarray | None = None
+    precision: Precision = Precision.a4w4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,6 @@ class SystemTask(LayerTask):
     band_rows: output rows of a band, None: as many as fit. psums: compare every psum of every pass.
     """
 
-    simd: bool = False
     relu: bool = True
     pool: bool = False
     bias: np.ndarray | None = None
@@ -52,6 +52,10 @@ class SystemTask(LayerTask):
     bits: int = 0
     band_rows: int | None = None
     psums: bool = False
+
+    @property
+    def simd(self) -> bool:
+        return self.precision is Precision.a2w4
 
     @property
     def requant(self) -> Requantisation | None:
@@ -112,7 +116,8 @@ class LayerJob:
                 task = TASKS[fields.pop("task")]
                 known = {f.name for f in dataclasses.fields(task)}
                 arrays = {name: file.get(f"{index}.{name}") for name in ARRAYS if name in known}
-                layers.append(task(**{**fields, "dataflow": Dataflow(fields["dataflow"])}, **arrays))
+                codes = {"dataflow": Dataflow(fields["dataflow"]), "precision": Precision(fields["precision"])}
+                layers.append(task(**{**fields, **codes}, **arrays))
         return cls(configuration(meta["configuration"]), layers, meta["seed"], meta["stalls"], meta["stalled"])
 
 

@@ -1,4 +1,4 @@
-"""What the accelerator must give for a layer, from the integer definition of the convolution, in the order of its streams."""
+"""What the accelerator must give for a layer, from the integer definition, in the order of its streams."""
 
 from __future__ import annotations
 

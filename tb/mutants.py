@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import json
 import os
 import shutil
 import sys
@@ -19,19 +20,43 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from golden_model.configuration import Configuration, Dataflow, configuration
+from golden_model.configuration import Configuration, Dataflow, Precision, configuration
 from tb import simulation
 from tb.jobs import LayerJob, LayerTask
 from tb.layers import real_layers
 
 
 class Mutant(NamedTuple):
-    """One bug: in ``module``, ``old`` (which stands there once) becomes ``new``."""
+    """One bug: in ``module``, ``old`` (which stands there once) becomes ``new``.
+
+    ``bench`` is core, or the module whose own bench has to tell because no layer on the core can.
+    """
 
     module: str
     bug: str
     old: str
     new: str
+    bench: str = "core"
+
+
+class Bench(NamedTuple):
+    """A bench of a module: top level, its parameters, its cases, and files beside those of ``rtl/``."""
+
+    toplevel: str
+    parameters: dict[str, int]
+    cases: str
+    only: str | None = None
+    sources: tuple[Path, ...] = ()
+
+
+BENCHES = {
+    "act_fetch": Bench(
+        "act_fetch_with_banks", {"ROWS": 8, "ACT_BITS": 4, "ADDR_BITS": 5, "FLAGS": 2}, "tb.cases_act_fetch",
+        sources=(simulation.HDL / "act_fetch_with_banks.v",),
+    ),
+    "operand_fetch": Bench("operand_fetch", {"WIDTH": 32, "ADDR_BITS": 11, "FLAGS": 2}, "tb.cases_memory", "fetch_.*"),
+    "issue": Bench("issue", {"ROWS": 8, "COLS": 8, "WGT_LANES": 2, "OFIFO_DEPTH": 32}, "tb.cases_issue"),
+}  # fmt: skip
 
 
 MUTANTS = tuple(Mutant(**m) for m in tomllib.loads(Path(__file__).with_suffix(".toml").read_text())["mutant"])
@@ -49,9 +74,10 @@ def crop(task: LayerTask, size: int) -> LayerTask:
 
 
 def mutation_jobs(c: Configuration, seed: int) -> list[LayerJob]:
-    """Layers that together use all that the core can do: both dataflows, signed, residual, tiles, a single position.
+    """Layers that together use all that the core can do: dataflow, precision, signed, residual, tiles, one position.
 
-    Once at full rate, where passes follow closest, once with a slow sfp, where psums pile up and leave back to back.
+    Once at full rate, where passes follow closest, once with a slow sfp, where psums pile up and leave back to back;
+    and a few on net_8x8, which loads two columns of weights at once.
     """
     from quant.network import load_network
 
@@ -70,15 +96,26 @@ def mutation_jobs(c: Configuration, seed: int) -> list[LayerJob]:
     ends = np.full((2, 33, 3, 3), 7)  # 33 * 9 * 15 * 7 = 31,185 of 32,767
     ends[1] = -7
     tasks.append(LayerTask("sums near both ends of PSUM_BITS", ws, ends, np.full((33, 3, 3), 15)))
-    return [LayerJob(c, tasks, seed), LayerJob(c, tasks, seed, 0.8, ("sfp_op", "out"))]
+    for flow in (ws, os_):
+        pairs = rng.integers(0, 4, (19, 4, 4)) - 2 * (flow is os_)
+        task = LayerTask("two channels a row", flow, kernel[:, :19], pairs, padding=1, a_signed=flow is os_)
+        tasks.append(dataclasses.replace(task, precision=Precision.a2w4))
+    wide = [task for task in tasks if task.title in ("one position, 45 passes", "two channels a row")]
+    return [
+        LayerJob(c, tasks, seed),
+        LayerJob(configuration("net_8x8"), wide, seed),
+        LayerJob(c, tasks, seed, 0.8, ("sfp_op", "out")),
+    ]
 
 
 def run_mutant(mutant: Mutant, jobs: list[LayerJob], sim: str = "icarus") -> str | None:
     """What the bench reports of a bug, None when it stays green."""
-    return next(filter(None, (_run(mutant, job, sim) for job in jobs)), None)
+    if mutant.bench != "core":
+        return _run(mutant, BENCHES[mutant.bench], jobs[0].seed, sim)
+    return next(filter(None, (_run(mutant, job, job.seed, sim) for job in jobs)), None)
 
 
-def _run(mutant: Mutant, job: LayerJob, sim: str) -> str | None:
+def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | None:
     with tempfile.TemporaryDirectory(prefix="mutant-") as work:
         folder = Path(work)
         for source in simulation.rtl_sources():
@@ -90,17 +127,23 @@ def _run(mutant: Mutant, job: LayerJob, sim: str) -> str | None:
                 f"{mutant.module}.v has {text.count(mutant.old)} times {mutant.old!r}, a mutant needs it once"
             )
         target.write_text(text.replace(mutant.old, mutant.new))
-        environment = job.save(folder / "job.npz")
+        if isinstance(run, LayerJob):
+            bench = Bench("core", run.configuration.parameters, "tb.cases_core", "layers")
+            environment = run.save(folder / "job.npz")
+        else:
+            bench = run
+            environment = {"COSIM_SEED": str(seed), "COSIM_PARAMETERS": json.dumps(bench.parameters)}
+        sources = [*sorted(folder.glob("*.v")), *bench.sources]
         built = None
         try:
-            built = simulation.build(sim, "core", job.configuration.parameters, sources=sorted(folder.glob("*.v")))
-            outcomes = simulation.run(built, "tb.cases_core", only="layers", seed=job.seed, environment=environment)
+            built = simulation.build(sim, bench.toplevel, bench.parameters, sources=sources)
+            outcomes = simulation.run(built, bench.cases, only=bench.only, seed=seed, environment=environment)
         except simulation.SimulationError as error:
             return str(error)
         finally:
             if built is not None:
                 shutil.rmtree(built.directory, ignore_errors=True)
-        return outcomes[0].failure
+        return next((outcome.failure for outcome in outcomes if outcome.failure), None)
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ import shlex
 from typing import NamedTuple
 
 from golden_model.configuration import Dataflow, configuration
+from quant.checkpoints import SHIPPED
 
 
 class Setting(NamedTuple):
@@ -21,8 +22,8 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting("--sim", "SIM", None, "simulator: icarus or verilator; pytest also takes both with a comma between"),
-    Setting("--checkpoint", "CHECKPOINT", None, "a checkpoint file, or a shipped one: vgg16_digits, resnet20_digits"),
-    Setting("--data", "DATA", None, "data set of the images: digits, cifar10, folder:PATH (the checkpoint's own)"),
+    Setting("--checkpoint", "CHECKPOINT", None, f"a checkpoint file, or a shipped one: {', '.join(SHIPPED)}"),
+    Setting("--data", "DATA", None, "data set of the images: digits, photos, cifar10, folder:PATH (the checkpoint's)"),
     Setting("--golden", "GOLDEN", None, "folder of golden files to run, in place of a checkpoint (make golden)"),
     Setting("--layer", "LAYER", None, "quantised layers, with commas between, or all"),
     Setting("--image", "IMAGE", "0", "index of the test image"),

@@ -9,6 +9,9 @@ everything fits nothing is written twice. Which write must wait for which read, 
 The loops                                    one pass
   WS  oc_tile, band, ic_tile, kij, o_nij     the positions of a band: what the psum memory takes
   OS  o_tile, oc_tile, k = (ic, kij)         all k of ROWS positions and COLS output channels
+
+In a2w4 a row takes two channels at once: an ic_tile has 2*ROWS of them, row r the channels 2r (low half of the
+activation, lower weight of the field) and 2r+1, and k = (ic // 2, kij). A channel that an odd count lacks is zero.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from collections.abc import Hashable
 import numpy as np
 
 from golden_model import tiling
-from golden_model.configuration import Configuration, Dataflow
+from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.tiling import ConvShape
 from tb.lanes import pack_lanes
 
@@ -69,6 +72,7 @@ class Program:
 
     shape: ConvShape
     dataflow: Dataflow
+    precision: Precision
     configuration: Configuration
     streams: dict[str, Stream]
     psum_names: tuple[str, ...]
@@ -142,21 +146,24 @@ def compile_layer(
     dataflow: Dataflow,
     residual: np.ndarray | None = None,
     relu: bool = True,
+    precision: Precision = Precision.a4w4,
 ) -> Program:
     """Program of the layer weight [OC, IC, KH, KW] on activation [IC, H, W], residual [OC, OH, OW] in psum scale.
 
-    Raises ProgramError when a single row of a map or a single pass does not fit a memory.
+    Raises ProgramError when a single row of a map or a single pass does not fit a memory, ConfigurationError for a2w4
+    where SIMD is 0, and ValueError for operands that are too wide for their lanes.
     """
     shape = ConvShape.of(weight, activation, stride, padding)
     streams = {name: Stream() for name in FIELDS}
     c = configuration
-    act = _Memory(c.act_depth, streams["act_wr"], streams["act_op"], c.act_bits)
-    wgt = _Memory(c.wgt_depth, streams["wgt_wr"], streams["wgt_op"], c.wgt_field)
+    act = _Memory(c.act_depth, streams["act_wr"], streams["act_op"], c.act_width(precision))
+    # A single weight is extended over its field; the hardware looks at the lower part only.
+    wgt = _Memory(c.wgt_depth, streams["wgt_wr"], streams["wgt_op"], c.wgt_field // precision.channels)
     compiled = _compile_ws if dataflow is Dataflow.weight_stationary else _compile_os
     psum_names, psum_labels, output_labels, passes = compiled(
-        shape, weight, activation, residual, relu, c, act, wgt, streams
+        shape, weight, activation, residual, relu, precision.channels, c, act, wgt, streams
     )
-    return Program(shape, dataflow, c, streams, psum_names, psum_labels, output_labels, passes)
+    return Program(shape, dataflow, precision, c, streams, psum_names, psum_labels, output_labels, passes)
 
 
 def _residual_words(residual: np.ndarray, oc_tile: int, cols: int, o_nij: np.ndarray) -> np.ndarray:
@@ -174,10 +181,10 @@ def _pass_flags(n: int) -> tuple[np.ndarray, np.ndarray]:
     return start, last
 
 
-def _bands(shape: ConvShape, c: Configuration) -> list[range]:
+def _bands(shape: ConvShape, ic_tiles: int, c: Configuration) -> list[range]:
     """Output positions in bands: a band's psums fit the psum memory, its input rows the activation memory."""
     # Half a memory where not everything fits, so that the next block is written while this one is read.
-    everything = tiling.tile_count(shape.ic, c.rows) * shape.ih * shape.iw
+    everything = ic_tiles * shape.ih * shape.iw
     input_rows = (c.act_depth if everything <= c.act_depth else c.act_depth // 2) // shape.iw
     if input_rows < min(shape.kh, shape.ih):
         input_rows = c.act_depth // shape.iw
@@ -199,17 +206,16 @@ def _bands(shape: ConvShape, c: Configuration) -> list[range]:
     ]
 
 
-def _compile_ws(shape, weight, activation, residual, relu, c, act, wgt, streams):
+def _compile_ws(shape, weight, activation, residual, relu, channels, c, act, wgt, streams):
     unpadded = dataclasses.replace(shape, padding=0, kh=1, kw=1, stride=1)
-    act_words = tiling.activation_tiles(activation, unpadded, c.rows).swapaxes(1, 2)  # [ic_tile, ij, row]
-    wgt_words = tiling.weight_tiles(weight, c.rows, c.cols).transpose(
-        1, 0, 2, 4, 3
-    )  # [oc_tile, ic_tile, kij, col, row]
+    # [ic_tile, ij, (row, channel)] and [oc_tile, ic_tile, kij, col, (row, channel)]
+    act_words = tiling.activation_tiles(activation, unpadded, c.rows * channels).swapaxes(1, 2)
+    wgt_words = tiling.weight_tiles(weight, c.rows * channels, c.cols).transpose(1, 0, 2, 4, 3)
     oc_tiles, ic_tiles, n_kij = wgt_words.shape[:3]
-    # WGT_LANES columns a word, a row's beside each other
-    wgt_words = wgt_words.reshape(oc_tiles, ic_tiles, n_kij, -1, c.wgt_lanes, c.rows).swapaxes(-1, -2)
-    wgt_words = wgt_words.reshape(oc_tiles, ic_tiles, n_kij, -1, c.rows * c.wgt_lanes)
-    n_loads = wgt_words.shape[3]
+    # WGT_LANES columns a word, a row's beside each other, each with the weights of all its channels
+    n_loads = c.cols // c.wgt_lanes
+    wgt_words = wgt_words.reshape(oc_tiles, ic_tiles, n_kij, n_loads, c.wgt_lanes, c.rows, channels).swapaxes(4, 5)
+    wgt_words = wgt_words.reshape(oc_tiles, ic_tiles, n_kij, n_loads, -1)
     pad_all = (1 << c.rows) - 1
     nij_index = tiling.nij_index(shape)
     pi, pj = np.divmod(nij_index, shape.padded_w)
@@ -220,7 +226,7 @@ def _compile_ws(shape, weight, activation, residual, relu, c, act, wgt, streams)
     psum_labels, output_labels, passes = [], [], 0
 
     for oc_tile in range(oc_tiles):
-        for band, positions in enumerate(_bands(shape, c)):
+        for band, positions in enumerate(_bands(shape, ic_tiles, c)):
             o_nij = np.arange(positions.start, positions.stop)
             n = len(o_nij)
             # Only input positions that are read, in the order in which they are: no pass waits for a word it needs not.
@@ -259,10 +265,13 @@ def _compile_ws(shape, weight, activation, residual, relu, c, act, wgt, streams)
     return WS_PSUM, np.concatenate(psum_labels), np.concatenate(output_labels), passes
 
 
-def _compile_os(shape, weight, activation, residual, relu, c, act, wgt, streams):
-    act_words = tiling.os_activation_tiles(activation, shape, c.rows)  # [o_tile, k, row]
-    wgt_words = tiling.os_weight_tiles(weight, c.cols)  # [oc_tile, k, col]
-    o_tiles, n_k, _ = act_words.shape
+def _compile_os(shape, weight, activation, residual, relu, channels, c, act, wgt, streams):
+    act_words = tiling.os_activation_tiles(activation, shape, c.rows)  # [o_tile, (ic, kij), row]
+    wgt_words = tiling.os_weight_tiles(weight, c.cols)  # [oc_tile, (ic, kij), col]
+    act_words, wgt_words = (tiling.os_channel_groups(words, shape.n_kij, channels) for words in (act_words, wgt_words))
+    o_tiles, n_k = act_words.shape[:2]
+    act_words = act_words.reshape(o_tiles, n_k, -1)  # [o_tile, k, (row, channel)]
+    wgt_words = wgt_words.reshape(len(wgt_words), n_k, -1)
     chunk = max(1, min(n_k, c.act_depth // 2, c.wgt_depth // 2))  # a long pass is read in parts
     start, last = _pass_flags(n_k)
     psum_labels, output_labels, passes = [], [], 0

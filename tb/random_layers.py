@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from golden_model.configuration import Configuration, Dataflow
+from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.convolution import convolve
 from golden_model.plan import PlanError, plan, plans
 from golden_model.requantise import fit
@@ -15,7 +15,9 @@ from golden_model.tiling import ConvShape
 from tb.jobs import SystemTask
 
 
-def random_task(seed: int, c: Configuration, *, largest: int = 40, channels: int = 70, macs: int = 4_000_000) -> SystemTask:
+def random_task(
+    seed: int, c: Configuration, *, largest: int = 40, channels: int = 70, macs: int = 4_000_000
+) -> SystemTask:
     """The layer of a seed: maps of 1..largest, 1..channels channels, at most ``macs`` multiplications."""
     rng = np.random.default_rng([seed, c.rows, c.cols])
     while True:
@@ -68,7 +70,7 @@ def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: in
     relu = bool(rng.random() < 0.5)
     task = SystemTask(
         title=title, dataflow=dataflow, weight=weight, activation=activation, stride=stride, padding=padding,
-        a_signed=signed, residual=residual, simd=simd, relu=relu, pool=pool, bias=bias,
+        a_signed=signed, residual=residual, precision=Precision(simd), relu=relu, pool=pool, bias=bias,
         multiplier=None if requant is None else requant.multiplier, offset=None if requant is None else requant.offset,
         shift=0 if requant is None else requant.shift, bits=0 if requant is None else requant.bits,
     )  # fmt: skip

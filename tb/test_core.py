@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden_model.configuration import Dataflow, configuration
+from golden_model.configuration import Dataflow, Precision, configuration
 from golden_model.golden_set import GoldenSetError
 from golden_model.tiling import ConvShape
 from tb.conftest import setting
@@ -27,6 +27,9 @@ REAL = [   # configuration, dataflow, checkpoint, layer
     ("net_8x8", WS, "resnet20_digits", "layer3.1.conv2"),    # residual behind a BatchNorm
     ("course_8x8", WS, "resnet20_digits", "layer2.0.conv1"),    # stride 2
     ("course_8x8", OS, "resnet20_digits", "layer2.0.downsample.0"),    # 1x1, stride 2
+    ("course_8x8", WS, "resnet20_w4a4", "layer3.0.downsample.0"),    # 32 to 64 channels
+    ("net_16x16", WS, "resnet20_w4a4", "layer3.2.conv2"),    # 64 channels, residual
+    ("net_16x16", OS, "resnet20_w4a4", "layer3.0.conv1"),
     ("net_16x16", WS, "vgg16_digits", "features.24"),
     ("net_16x16", OS, "vgg16_digits", "features.0"),
 ]  # fmt: skip
@@ -110,14 +113,14 @@ def run_golden(simulate, folder, layer, c, dataflow, seed) -> None:
     assert result["compared"] >= 2 * outputs.oc * outputs.n_o_nij
 
 
-def random_layer(rng, c, dataflow, index) -> LayerTask:
+def random_layer(rng, c, dataflow, index, precision=Precision.a4w4) -> LayerTask:
     """A layer of random shape and options; every fourth one at the ends of the operands' ranges."""
     kernel = int(rng.choice([1, 3]))
     ic, oc = (int(n) for n in rng.integers(1, 2 * max(c.rows, c.cols) + 4, 2))
     padding, stride = int(rng.integers(0, 2)), int(rng.integers(1, 3))
     h, w = (int(n) for n in rng.integers(max(1, kernel - 2 * padding), 9, 2))
     signed = bool(rng.integers(0, 2))
-    low, high = c.act_range(signed)
+    low, high = c.act_range(signed, precision)
     wgt_high = (1 << (c.wgt_bits - 1)) - 1
     activation = rng.integers(low, high, endpoint=True, size=(ic, h, w))
     weight = rng.integers(-wgt_high - 1, wgt_high, endpoint=True, size=(oc, ic, kernel, kernel))
@@ -129,8 +132,8 @@ def random_layer(rng, c, dataflow, index) -> LayerTask:
     oh, ow = (h + 2 * padding - kernel) // stride + 1, (w + 2 * padding - kernel) // stride + 1
     residual = rng.integers(-1000, 1000, size=(oc, oh, ow)) if rng.integers(0, 2) else None
     extra = " signed" * signed + " residual" * (residual is not None)
-    title = f"random {index}: {ic}->{oc} {h}x{w} k{kernel} s{stride} p{padding}{extra}"
-    return LayerTask(title, dataflow, weight, activation, stride, padding, signed, residual)
+    title = f"random {index}: {ic}->{oc} {h}x{w} k{kernel} s{stride} p{padding}{extra} {precision.name}"
+    return LayerTask(title, dataflow, weight, activation, stride, padding, signed, residual, precision)
 
 
 @pytest.mark.parametrize("stalls", [0.0, 0.3], ids=["free", "stalls"])
@@ -200,6 +203,59 @@ def test_dataflow_switch(simulate, name, seed):
     simulate.layers(LayerJob(configuration("net_8x8") if name == "course_8x8" else c, layers, seed))
 
 
+SIMD_SHAPES = [   # ic, oc, map, kernel, stride, padding, signed: as in the networks, and odd numbers of channels
+    (16, 16, 4, 3, 1, 1, False),
+    (32, 16, 4, 3, 2, 1, False),
+    (17, 9, 4, 3, 1, 1, True),
+    (3, 16, 8, 3, 1, 1, True),
+    (1, 8, 4, 1, 1, 0, False),
+    (64, 8, 2, 3, 1, 1, False),    # four positions
+    (24, 33, 4, 1, 2, 0, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
+@pytest.mark.parametrize("name", ["course_8x8", "net_8x8", "net_16x16"])
+def test_simd_layers(simulate, name, dataflow, seed):
+    """a2w4: two input channels a row; the throughput contract holds with half the passes, or half of each."""
+    from tb.layers import ideal_cycles
+
+    c, precision = configuration(name), Precision.a2w4
+    rng = np.random.default_rng([seed, 9, dataflow])
+    layers = []
+    for ic, oc, size, kernel, stride, padding, signed in SIMD_SHAPES:
+        low, high = c.act_range(signed, precision)
+        weight = rng.integers(-8, 7, endpoint=True, size=(oc, ic, kernel, kernel))
+        activation = rng.integers(low, high, endpoint=True, size=(ic, size, size))
+        title = f"a2w4 {ic}->{oc} {size}x{size} k{kernel} s{stride} p{padding}{' signed' * signed}"
+        layers.append(LayerTask(title, dataflow, weight, activation, stride, padding, signed, precision=precision))
+    results = simulate.layers(LayerJob(c, layers, seed))
+    for task, result in zip(layers, results, strict=True):
+        shape = ConvShape.of(task.weight, task.activation, task.stride, task.padding)
+        ideal = ideal_cycles(shape, c, dataflow, precision)
+        assert result["cycles"] <= ideal + 2 * (c.rows + c.cols), f"{task.title}: {result['cycles']}, ideal {ideal}"
+        assert result["utilisation"] <= 1
+        assert result["compared"] >= 2 * shape.oc * shape.n_o_nij
+
+
+@pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
+def test_simd_random_layers(simulate, dataflow, seed):
+    c = configuration("net_8x8")
+    rng = np.random.default_rng([seed, 10, dataflow])
+    count = 8 if simulate.sim == "icarus" else 24
+    layers = [random_layer(rng, c, dataflow, index, Precision.a2w4) for index in range(count)]
+    simulate.layers(LayerJob(c, layers, seed, 0.3))
+
+
+def test_simd_switch(simulate, seed):
+    """Layers of both precisions and dataflows in turn on one core, without a reset between."""
+    c = configuration("net_8x8")
+    rng = np.random.default_rng([seed, 11])
+    modes = [(flow, precision) for flow in Dataflow for precision in Precision]
+    layers = [random_layer(rng, c, flow, index, precision) for index in range(3) for flow, precision in modes]
+    simulate.layers(LayerJob(c, layers, seed))
+
+
 @pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
 def test_reset_during_layer(simulate, dataflow, seed, tmp_path):
     c = configuration("net_8x8")
@@ -219,4 +275,5 @@ def test_overflow_is_seen(simulate, dataflow, seed, tmp_path):
 
 def test_core_refuses(refuses):
     parameters = configuration("course_8x8").parameters
+    refuses("core", parameters | {"ROT_BITS": 4}, "ROT_BITS and *_ADDR are derived and must not be set")
     refuses("core", parameters | {"OFIFO_DEPTH": 4}, "OFIFO_DEPTH must be at least ROWS = 8, is 4")

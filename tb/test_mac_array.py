@@ -23,6 +23,35 @@ def test_mac_row(simulate, case):
     simulate("mac_row", {"COLS": 6, **WIDTHS}, "tb.cases_mac_array", case)
 
 
+LANES = [(8, 8, 2), (8, 8, 8), (3, 6, 2), (2, 5, 5)]
+
+
+@pytest.mark.parametrize("case", [*CASES, "weight_stationary_simd", "output_stationary_simd"])
+@pytest.mark.parametrize("rows,cols,lanes", [(8, 8, 1), *LANES], ids=lambda n: str(n))
+def test_mac_array_simd(simulate, rows, cols, lanes, case):
+    parameters = {"ROWS": rows, "COLS": cols, **WIDTHS, "SIMD": 1, "WGT_LANES": lanes}
+    simulate("mac_array", parameters, "tb.cases_mac_array", case)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("rows,cols,lanes", LANES, ids=lambda n: str(n))
+def test_mac_array_lanes(simulate, rows, cols, lanes, case):
+    parameters = {"ROWS": rows, "COLS": cols, **WIDTHS, "WGT_LANES": lanes}
+    simulate("mac_array", parameters, "tb.cases_mac_array", case)
+
+
+@pytest.mark.parametrize("lanes", [2, 6])
+@pytest.mark.parametrize("case", ["weight_stationary", "weight_stationary_simd", "reset_in_pass"])
+def test_mac_row_simd_lanes(simulate, lanes, case):
+    simulate("mac_row", {"COLS": 6, **WIDTHS, "SIMD": 1, "WGT_LANES": lanes}, "tb.cases_mac_array", case)
+
+
+@pytest.mark.parametrize("toplevel", ["mac_row", "mac_array"])
+def test_lanes_that_do_not_divide_the_columns_are_refused(refuses, toplevel):
+    message = "WGT_LANES must divide COLS = 8, is 3"
+    refuses(toplevel, {"COLS": 8, **WIDTHS, "WGT_LANES": 3}, message)
+
+
 def test_mac_array_refuses(refuses):
     message = "PSUM_BITS must be at least ACT_BITS + WGT_BITS + clog2(ROWS) = 14, is 13"
     refuses("mac_array", {"ROWS": 64, "COLS": 1, **WIDTHS, "PSUM_BITS": 13}, message)

@@ -21,7 +21,7 @@ def jobs(request):
 def test_mutant(mutant, jobs):
     report = run_mutant(mutant, jobs)
     assert report is not None, f"{mutant.module}: {mutant.bug} went unseen"
-    if " mismatch: " in report:
+    if mutant.bench == "core" and " mismatch: " in report:
         assert re.search(r"oc_tile \d+, .*o_nij -?\d+.*, column \d+: expected -?\d+, got (X|-?\d+)", report), report
 
 

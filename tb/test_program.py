@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden_model.configuration import Dataflow, configuration
+from golden_model.configuration import ConfigurationError, Dataflow, Precision, configuration
 from golden_model.layer import golden_layer
 from tb.core_bench import expected_outputs, expected_psums
 from tb.lanes import pack_lanes, unpack_lanes
 from tb.program import OS_PSUM, ProgramError, Ring, compile_layer
 
 WIDE = dataclasses.replace(configuration("odd_3x5"), psum_bits=32)  # shallow memories, no overflow
+CORES = {Precision.a4w4: WIDE, Precision.a2w4: dataclasses.replace(WIDE, act_bits=4, simd=1)}
 
 
 def run_memory(writes, operations, eager: bool) -> list[int]:
@@ -47,20 +48,21 @@ def interpret(program, c, eager: bool, signed: bool):
     for (_, _, _, pad, _, _), word in zip(s["act_op"].items, act, strict=True):
         assert pad or word is not None, "an activation is read that was never written"
     act = [0 if op[3] else word for op, word in zip(s["act_op"].items, act, strict=True)]
-    acts = unpack_lanes(act, c.rows, c.act_bits, signed)
+    halves = program.precision.channels
+    acts = unpack_lanes(act, c.rows * halves, c.act_bits // halves, signed).reshape(-1, c.rows, halves)
     if program.psum_names == OS_PSUM:
-        wgts = unpack_lanes(wgt, c.cols, c.wgt_field)
-    else:  # [words, row, lane] -> [columns of all passes, row]
-        wgts = unpack_lanes(wgt, c.rows * c.wgt_lanes, c.wgt_field).reshape(-1, c.rows, c.wgt_lanes)
-        wgts = wgts.swapaxes(1, 2).reshape(-1, c.rows)
+        wgts = unpack_lanes(wgt, c.cols * halves, c.wgt_field // halves).reshape(-1, c.cols, halves)
+    else:  # [words, row, lane, half] -> [columns of all passes, row, half]
+        wgts = unpack_lanes(wgt, c.rows * c.wgt_lanes * halves, c.wgt_field // halves)
+        wgts = wgts.reshape(-1, c.rows, c.wgt_lanes, halves).swapaxes(1, 2).reshape(-1, c.rows, halves)
     psums = []
     starts = [i for i, op in enumerate(s["act_op"].items) if op[4]] + [len(act)]
     for index, (begin, end) in enumerate(itertools.pairwise(starts)):
         assert s["act_op"].items[end - 1][5], "a pass that does not end with last"
         if program.psum_names == OS_PSUM:
-            psums.append(acts[begin:end].T @ wgts[begin:end])
+            psums.append(np.einsum("krh,kch->rc", acts[begin:end], wgts[begin:end]))
         else:
-            psums.append(acts[begin:end] @ wgts[index * c.cols : (index + 1) * c.cols].T)
+            psums.append(np.einsum("trh,crh->tc", acts[begin:end], wgts[index * c.cols : (index + 1) * c.cols]))
     psums = np.concatenate(psums)
     memory, sums, outputs = {}, [], []
     residuals = iter(unpack_lanes([item[0] for item in s["res"].items], c.cols, c.psum_bits))
@@ -77,14 +79,14 @@ def interpret(program, c, eager: bool, signed: bool):
 
 
 @st.composite
-def layers(draw):
+def layers(draw, precision):
     kernel, padding, stride = draw(st.sampled_from([1, 2, 3])), draw(st.integers(0, 2)), draw(st.integers(1, 3))
     ic, oc = draw(st.integers(1, 11)), draw(st.integers(1, 11))
     least = max(1, kernel - 2 * padding)
     h, w = draw(st.integers(least, 15)), draw(st.integers(least, 13))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     signed = draw(st.booleans())
-    low, high = WIDE.act_range(signed)
+    low, high = CORES[precision].act_range(signed, precision)
     activation = rng.integers(low, high, endpoint=True, size=(ic, h, w))
     weight = rng.integers(-4, 3, endpoint=True, size=(oc, ic, kernel, kernel))
     oh, ow = (h + 2 * padding - kernel) // stride + 1, (w + 2 * padding - kernel) // stride + 1
@@ -94,20 +96,23 @@ def layers(draw):
 
 @pytest.mark.parametrize("eager", [True, False], ids=["early_writes", "late_writes"])
 @pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
+@pytest.mark.parametrize("precision", Precision, ids=["a4w4", "a2w4_simd"])
 @settings(max_examples=60, deadline=None)
-@given(layer=layers())
-def test_program_computes_the_layer(dataflow, eager, layer):
-    weight, activation, stride, padding, residual, signed = layer
+@given(data=st.data())
+def test_program_computes_the_layer(precision, dataflow, eager, data):
+    weight, activation, stride, padding, residual, signed = data.draw(layers(precision))
+    c = CORES[precision]
     shared = {
         "stride": stride,
         "padding": padding,
-        "configuration": WIDE,
+        "configuration": c,
         "dataflow": dataflow,
         "residual": residual,
+        "precision": precision,
     }
     golden = golden_layer(weight, activation, a_signed=signed, **shared)
     program = compile_layer(weight, activation, **shared)
-    psums, sums, outputs = interpret(program, WIDE, eager, signed)
+    psums, sums, outputs = interpret(program, c, eager, signed)
     assert np.array_equal(psums, expected_psums(program, golden))
     assert np.array_equal(sums, expected_outputs(program, golden.accumulated))
     assert np.array_equal(outputs, expected_outputs(program, golden.output))
@@ -122,6 +127,28 @@ def test_operands_that_fit_are_written_once():
     assert len(program.streams["act_wr"]) == 2 * 64
     assert len(program.streams["wgt_wr"]) == 2 * 2 * 9 * 8
     assert program.passes == 2 * 2 * 9 and program.operations == 2 * 2 * 9 * 64
+
+
+def test_simd_words_by_hand():
+    """a2w4, one tap on one position, 3 channels, 2 rows: channel 2r is the low half of row r, and channel 3 is zero."""
+    c = dataclasses.replace(configuration("course_8x8"), rows=2, cols=2, wgt_lanes=2)
+    weight, activation = np.array([[1, -2, 3], [4, -5, 6]]).reshape(2, 3, 1, 1), np.array([3, 1, 2]).reshape(3, 1, 1)
+    shared = {"stride": 1, "padding": 0, "configuration": c, "precision": Precision.a2w4}
+    ws = compile_layer(weight, activation, dataflow=Dataflow.weight_stationary, **shared).streams
+    assert [data for _, data in ws["act_wr"].items] == [0b00_10_01_11]
+    assert [data for _, data in ws["wgt_wr"].items] == [0x06_03_B4_E1]  # row 1 col 1, row 1 col 0, row 0 col 1, ...
+    os_ = compile_layer(weight, activation, dataflow=Dataflow.output_stationary, **shared).streams
+    assert [data for _, data in os_["act_wr"].items] == [0b0000_01_11, 0b0000_00_10]
+    assert [data for _, data in os_["wgt_wr"].items] == [0xB4_E1, 0x06_03]
+
+
+@pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
+def test_simd_is_refused_where_it_is_not_built_in(dataflow):
+    operands = np.ones((2, 3, 1, 1), int), np.ones((3, 4, 4), int)
+    shared = {"stride": 1, "padding": 0, "configuration": WIDE, "dataflow": dataflow, "precision": Precision.a2w4}
+    for function in (compile_layer, golden_layer):
+        with pytest.raises(ConfigurationError, match=r"\[odd_3x5\] has SIMD = 0: its tiles cannot work in a2w4"):
+            function(*operands, **shared)
 
 
 def test_strided_out_positions_are_not_written():

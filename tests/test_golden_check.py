@@ -98,9 +98,12 @@ def test_every_layer_of_a_residual_network_and_the_first_of_vgg16(tmp_path, caps
     write(tmp_path / "b", "--format", "seed004", checkpoint="resnet20_digits", layer="layer1.0.conv2,layer2.0.conv1")
     write(tmp_path / "c", "--format", "seed000", "--o-tile", "5", checkpoint="resnet20_digits", layer="layer1.0.conv2")
     write(tmp_path / "d", "--format", "seed002", "--oc-tile", "1", layer="features.0")
-    for name, sets in {"a": 1, "b": 2, "c": 1, "d": 1}.items():
+    write(tmp_path / "e", "--format", "seed004", checkpoint="resnet20_w4a4", layer="layer3.1.conv2")
+    for name, sets in {"a": 1, "b": 2, "c": 1, "d": 1, "e": 1}.items():
         code, lines = checked(capsys, tmp_path / name)
         assert (code, len(lines)) == (0, sets), lines
+        assert all("equal a fresh computation" in line for line in lines), lines
+    assert read_manifest(tmp_path / "e")["checkpoint"]["data"] == "photos"  # no download, yet the checkpoint's own
 
 
 @pytest.mark.parametrize("name", FLOWS)

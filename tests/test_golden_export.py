@@ -40,7 +40,7 @@ def network(monkeypatch):
     def load_network(checkpoint, dataset=None, a_bits=None):
         dataset = dataset or "digits"
         return types.SimpleNamespace(
-            name=f"{checkpoint} on {dataset}", path=Path(__file__), dataset=dataset, model=None
+            name=f"{checkpoint} on {dataset}", path=Path(__file__), samples=dataset, model=None
         )
 
     quant = types.ModuleType("quant")

@@ -1,6 +1,7 @@
 """One layer end to end in both dataflows, and every reason to refuse one."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden_model import sfp
-from golden_model.configuration import Dataflow, configuration, configurations
+from golden_model.configuration import Dataflow, Precision, configuration, configurations
 from golden_model.convolution import convolve
 from golden_model.layer import golden_layer
 
@@ -105,6 +106,56 @@ def test_overflow_is_raised_exactly_when_a_running_sum_leaves_the_range(dataflow
             run(weight, activation, dataflow, core)
     else:
         np.testing.assert_array_equal(run(weight, activation, dataflow, core).accumulated, layer.accumulated)
+
+
+@dataflows
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+def test_a2w4_layer_with_residual(dataflow, signed):
+    """The sums of a2w4 are those of the plain convolution; the tiles have twice the channels."""
+    core, generator = configuration(), np.random.default_rng(3)
+    activation = generator.integers(0, 4, (19, 5, 5), dtype=np.int32) - 2 * signed
+    weight = operands(core, ic=19)[0]
+    residual = generator.integers(-500, 500, (13, 5, 5), dtype=np.int32)
+    got = run(weight, activation, dataflow, core, residual=residual, a_signed=signed, precision=Precision.a2w4)
+    np.testing.assert_array_equal(got.accumulated, convolve(weight, activation, 1, 1) + residual)
+    if dataflow is Dataflow.weight_stationary:  # 19 channels are 2 tiles of 16
+        assert got.psums.shape == (2, 2, 9, 49, 8)
+        padded = np.pad(activation, ((0, 0), (1, 1), (1, 1)))
+        expected = (padded[16:, 2, 3] * weight[5, 16:, 1, 0]).sum()
+        assert got.psums[1, 0, 3, 2 * 7 + 3, 5] == expected
+    else:
+        full = run(weight, activation, dataflow, core, residual=residual, a_signed=signed)
+        np.testing.assert_array_equal(got.psums, full.psums)
+
+
+def test_a2w4_adds_two_channels_before_a_sum_exists():
+    """49 channels of 21 leave 11 bits; where the 50th takes it back at once, only a4w4 has the sum between."""
+    options = {
+        "stride": 1,
+        "padding": 0,
+        "configuration": dataclasses.replace(configuration(), psum_bits=11),
+        "dataflow": Dataflow.output_stationary,
+    }
+    weight, activation = np.full((1, 50, 1, 1), 7, np.int32), np.full((50, 1, 1), 3, np.int32)
+    weight[0, 49] = -7
+    with pytest.raises(sfp.PsumOverflow, match="oc 0, o_nij 0 after ic 48, kij 0 is 1029"):
+        golden_layer(weight, activation, **options)
+    options["precision"] = Precision.a2w4
+    assert golden_layer(weight, activation, **options).accumulated.item() == 48 * 21
+    weight[0, 49] = 7
+    with pytest.raises(sfp.PsumOverflow, match="oc 0, o_nij 0 after ic 49, kij 0 is 1050"):
+        golden_layer(weight, activation, **options)
+
+
+@dataflows
+@pytest.mark.parametrize(("value", "signed", "held"), [(4, False, "0..3"), (-3, True, "-2..1")])
+def test_a2w4_refuses_activations_beyond_two_bits(dataflow, value, signed, held):
+    weight, activation = np.zeros((2, 3, 3, 3), np.int32), np.zeros((3, 4, 4), np.int32)
+    activation[0, 1, 2] = value
+    kind = "signed" if signed else "unsigned"
+    message = re.escape(f"activation[0, 1, 2] is {value}: ACT_BITS = 4 / 2 in a2w4, {kind}, holds {held}")
+    with pytest.raises(ValueError, match=message):
+        run(weight, activation, dataflow, configuration(), a_signed=signed, precision=Precision.a2w4)
 
 
 @dataflows

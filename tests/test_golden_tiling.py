@@ -120,6 +120,21 @@ def test_os_tiles_equal_slow_loops(shape, rows, cols):
         assert weights[oc_tile, k, col] == (flat[oc, k] if oc < shape.oc else 0)
 
 
+@settings(max_examples=30)
+@given(shapes, tile_sizes, st.integers(1, 3))
+def test_os_channel_groups_equal_slow_loops(shape, rows, channels):
+    _, activation = operands(shape)
+    tiles = tiling.os_activation_tiles(activation, shape, rows)
+    grouped = tiling.os_channel_groups(tiles, shape.n_kij, channels)
+    groups = -(-shape.ic // channels)
+    assert grouped.dtype == np.int32 and grouped.shape == (len(tiles), groups * shape.n_kij, rows, channels)
+    for tile, step, row, channel in np.ndindex(grouped.shape):
+        group, kij = divmod(step, shape.n_kij)
+        ic = group * channels + channel
+        value = tiles[tile, ic * shape.n_kij + kij, row] if ic < shape.ic else 0
+        assert grouped[tile, step, row, channel] == value
+
+
 def test_os_time_steps_of_seed_002():
     """The seed prints, for tap (j, i), position 7-o_nij + i + (W+2)*j at word o_nij: row r reads r + i + (W+2)*j."""
     shape = ConvShape(ic=3, ih=32, iw=32, oc=64, kh=3, kw=3, padding=1)

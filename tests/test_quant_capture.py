@@ -1,4 +1,4 @@
-"""The captured integers recover what the network computes, for every quantised layer of both shipped networks."""
+"""The captured integers recover what the network computes, for every quantised layer of every shipped network."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def forward_with_outputs(network, image: int, names: list[str]) -> dict[str, np.
 
     modules = dict(network.model.named_modules())
     handles = [modules[name].register_forward_hook(keep(name)) for name in names]
-    pixels, _ = load_data("digits").test_image(image)
+    pixels, _ = load_data(network.samples).test_image(image)
     with torch.no_grad():
         network.model(pixels[None])
     for handle in handles:
@@ -55,8 +55,9 @@ def forward_with_outputs(network, image: int, names: list[str]) -> dict[str, np.
     return outputs
 
 
-@pytest.mark.parametrize("name, count", [("vgg16_digits", 13), ("resnet20_digits", 20)])
-def test_every_layer_is_captured_and_recovers(networks, captured, name, count):
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_layer_is_captured_and_recovers(networks, captured, name):
+    count = {"vgg16": 13, "resnet20": 20}[networks[name].name]
     for image in IMAGES:
         layers = captured[name, image]
         assert list(layers) == quantised_layers(networks[name].model)

@@ -1,5 +1,6 @@
 """Checkpoint files: the course's load unchanged, bad ones are refused, writes are whole."""
 
+import csv
 import os
 import pickle
 import signal
@@ -12,12 +13,14 @@ import torch
 from torch import nn
 
 from quant.checkpoint import read_checkpoint, write_checkpoint
-from quant.checkpoints import SHIPPED, default_checkpoint
+from quant.checkpoints import FOLDER, SHIPPED, default_checkpoint
+from quant.data import CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD, load_data
 from quant.errors import CheckpointError, UnsafeCheckpointError
 from quant.evaluation import evaluate
 from quant.layers import QuantConv2d
 from quant.models import ModelSpec
 from quant.network import Network, load_network
+from quant.recipes import named_recipe
 from quant.recognise import infer_w_bits
 
 
@@ -285,24 +288,71 @@ def test_written_file_has_ordinary_permissions(tmp_path):
     assert path.stat().st_mode == plain.stat().st_mode
 
 
+def on_digits():
+    return [name for name in SHIPPED if name.endswith("_digits")]
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_checkpoints(name):
     network = load_network(name)
-    assert network.path == default_checkpoint(network.name) == SHIPPED[name]
-    assert (network.w_bits, network.a_bits, network.dataset) == (4, 4, "digits")
+    assert network.path == SHIPPED[name] and not network.model.training
+    fields, model = named_recipe(name)  # a shipped network has the name of the recipe that it was trained by
+    assert network.spec == ModelSpec.from_dict(model)
+    assert network.dataset == fields["data"]
     assert len(network.classes) == network.spec.num_classes == 10
-    assert not network.model.training
+
+
+@pytest.mark.parametrize("name", on_digits())
+def test_shipped_accuracy_on_digits(name):
+    network = load_network(name)
+    if network.spec.a_bits == 4:
+        assert network.path == default_checkpoint(network.name)
     from torch.utils.data import DataLoader
 
-    from quant.data import load_data
-
     accuracy = evaluate(network.model, DataLoader(load_data("digits").test, 256)).accuracy
-    assert accuracy >= 97.0
+    assert accuracy >= (97.0 if network.spec.a_bits == 4 else 94.0)
     assert accuracy == pytest.approx(network.accuracy, abs=0.6)  # two images: other CPUs round differently
 
 
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in on_digits()])
+def test_shipped_cifar10_networks_say_how_they_were_measured(name):
+    """Their data set does not ship: ``make eval CHECKPOINT=... DATA=folder:...`` measures the accuracy again."""
+    network, meta = load_network(name), read_checkpoint(SHIPPED[name])["meta"]
+    assert network.classes == CIFAR_CLASSES and (network.mean, network.std) == (CIFAR_MEAN, CIFAR_STD)
+    assert meta["test_images"] == 10_000 and "JPEG" in meta["note"]
+    assert meta["recipe"]["data"] == "cifar10"  # the name of the data, not the path of some machine's folder
+    assert 10_000 * network.accuracy / 100 == pytest.approx(round(100 * network.accuracy))
+    with (FOLDER / f"{name}.csv").open(newline="") as log:  # of the run that it came from
+        best = max(csv.DictReader(log), key=lambda row: float(row["test_accuracy"]))
+    assert int(best["epoch"]) == read_checkpoint(SHIPPED[name])["epoch"]
+    assert float(best["test_accuracy"]) == pytest.approx(network.accuracy, abs=0.05)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_networks_need_no_download(name, tmp_path, monkeypatch):
+    """Every one has sample images at hand, and they are of its kind: the scores differ from image to image."""
+    monkeypatch.setenv("QUANT_DATA", str(tmp_path))
+    network = load_network(name)
+    data = load_data(network.samples)
+    assert (data.mean, data.std) == (network.mean, network.std)
+    with torch.no_grad():
+        scores = network.model(torch.stack([data.test_image(index)[0] for index in range(16)]))
+    assert scores.isfinite().all() and len(scores.argmax(1).unique()) > 1
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_readme_has_the_shipped_accuracy_and_size(name):
+    [row] = [line for line in (FOLDER / "README.md").read_text().splitlines() if line.startswith(f"| `{name}` |")]
+    assert f"| {SHIPPED[name].stat().st_size:,} bytes |" in row
+    network, meta = load_network(name), read_checkpoint(SHIPPED[name])["meta"]
+    images = meta.get("test_images", 364)
+    assert f"{network.accuracy:.2f} % ({round(network.accuracy * images / 100):,} of {images:,})" in row
+
+
 def test_shipped_checkpoints_are_small():
-    assert sum(path.stat().st_size for path in SHIPPED.values()) <= 2_000_000
+    assert sum(path.stat().st_size for path in SHIPPED.values()) <= 20_000_000
+    for name, path in SHIPPED.items():
+        assert path.stat().st_size <= (500_000 if name.startswith("resnet20") else 9_000_000)
     with pytest.raises(ValueError, match="'lenet'"):
         default_checkpoint("lenet")
 

@@ -1,8 +1,11 @@
 """Data sets: splits, normalisation, and messages for what is not there."""
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
+from quant import eval, export, pack, train
 from quant._torchvision import torchvision
 from quant.data import load_data
 from quant.errors import DataError, ImageError
@@ -59,13 +62,59 @@ def test_repeated_loads_share_one_data_set(digits):
 
 @pytest.mark.parametrize("name", ["mnist", "folder", "folder:", ""])
 def test_unknown_name_lists_the_names(name):
-    with pytest.raises(DataError, match="digits, cifar10, folder:PATH"):
+    with pytest.raises(DataError, match="digits, photos, cifar10, folder:PATH"):
         load_data(name)
 
 
 def test_missing_cifar10_says_what_to_do(tmp_path):
-    with pytest.raises(DataError, match="--download"):
+    with pytest.raises(DataError, match=r"--download .*--data photos"):
         load_data("cifar10", root=tmp_path)
+
+
+def test_photos_are_the_packaged_photographs():
+    """A square of each side, cut and averaged here once more."""
+    from sklearn.datasets import load_sample_images
+
+    photos = load_data("photos")
+    assert len(photos.test) == 2 * (1 * 2 + 3 * 5 + 6 * 10 + 13 * 20) and len(photos.train) == 0
+    china, flower = load_sample_images().images
+    # image, photograph, side, row and column of the square: 4 of side 256, 30 of 128, 120 of 64, 520 of 32
+    for index, photograph, side, row, column in (
+        (0, china, 256, 0, 0),
+        (3, flower, 256, 0, 1),
+        (4, china, 128, 0, 0),
+        (4 + 2 * 9 + 1, flower, 128, 1, 4),
+        (4 + 30 + 2 * 25, china, 64, 2, 5),
+        (4 + 30 + 120 + 2 * 21 + 1, flower, 32, 1, 1),
+        (673, flower, 32, 12, 19),
+    ):
+        top, left = (427 % side) // 2 + row * side, (640 % side) // 2 + column * side
+        square = photograph[top : top + side, left : left + side].astype(np.float64)
+        pixels = square.reshape(32, side // 32, 32, side // 32, 3).mean((1, 3)) / 255
+        image, label = photos.test_image(index)
+        assert label is None and image.shape == (3, 32, 32) and image.dtype == torch.float32
+        expected = (pixels - photos.mean) / photos.std
+        np.testing.assert_allclose(image.permute(1, 2, 0).numpy(), expected, atol=1e-5)
+    with pytest.raises(ImageError, match=r"photos has images 0\.\.673"):
+        photos.test_image(674)
+    assert load_data("photos") is photos
+
+
+def test_images_without_classes_are_no_test_images(tmp_path):
+    """Whatever would count hits or learn says so before it begins; nothing is written."""
+    out = tmp_path / "out.safetensors"
+    measured = "measuring the accuracy needs images with classes, and those of photos have none; .* digits, cifar10, f"
+    with pytest.raises(DataError, match=measured):
+        eval.main(["--checkpoint", "resnet20_digits", "--data", "photos"])
+    with pytest.raises(DataError, match=measured):
+        pack.main(["resnet20_digits", str(out), "--measure", "photos"])
+    with pytest.raises(DataError, match=measured):
+        export.main(["resnet20_digits", str(out), "--data", "photos"])
+    with pytest.raises(DataError, match="training needs images with classes"):
+        train.main(["--data", "photos", "--out", str(tmp_path / "run")])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(TypeError):  # nor can anything else take the missing class for one
+        next(iter(DataLoader(load_data("photos").test, 2)))
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from quant import cli, pack
+from quant.capture import capture
 from quant.checkpoint import read_checkpoint
 from quant.checkpoints import SHIPPED
+from quant.data import load_data
 from quant.errors import CheckpointError, DataError
 from quant.evaluation import evaluate
 from quant.latent import latent_weight, quantised_integers
@@ -187,8 +189,6 @@ def test_measured_accuracy_and_note(tmp_path, capsys):
     assert meta["note"] == "a note" and meta["test_images"] == 364
     from torch.utils.data import DataLoader
 
-    from quant.data import load_data
-
     network = load_network(out)
     assert evaluate(network.model, DataLoader(load_data("digits").test, 256)).accuracy == network.accuracy
 
@@ -197,7 +197,6 @@ def test_measured_on_a_folder_whose_path_is_not_stored(tmp_path):
     from torch.utils.data import DataLoader
 
     from quant._torchvision import torchvision
-    from quant.data import load_data
 
     torchvision()
     from torchvision.transforms.functional import to_pil_image
@@ -215,6 +214,38 @@ def test_measured_on_a_folder_whose_path_is_not_stored(tmp_path):
     assert network.dataset == "digits" and meta["test_images"] == 10
     with pytest.raises(DataError, match="not those of the network"):
         pack.convert(course_file(tmp_path / "course.pth", SPEC), out, measure="digits")
+
+
+def test_the_recipe_keeps_no_folder(tmp_path):
+    trained, out = tmp_path / "trained.pth", tmp_path / "a.safetensors"
+    pack.convert(course_file(tmp_path / "course.pth", SPEC), trained, dataset="folder:somewhere")
+    content = torch.load(trained, weights_only=True)
+    recipe = {"data": "folder:somewhere", "epochs": 2, "warm_start": "somewhere/first.pth", "teacher": "resnet20_w4a4"}
+    content["meta"]["recipe"] = recipe
+    torch.save(content, trained)
+    pack.convert(trained, out, dataset="cifar10")
+    stored = read_checkpoint(out)["meta"]
+    assert stored["dataset"] == "cifar10"
+    assert stored["recipe"] == {**recipe, "data": "cifar10", "warm_start": "first.pth"}
+    assert b"somewhere" not in out.read_bytes()
+
+
+def test_samples_stay_with_the_network(tmp_path):
+    """A network whose data set must be fetched says which images show its layers; its accuracy is not theirs."""
+    course, packed, back = course_file(tmp_path / "c.pth", SPEC), tmp_path / "a.safetensors", tmp_path / "b.pth"
+    assert load_network(course).samples == "cifar10"
+    assert pack.main([str(course), str(packed), "--samples", "photos"]) == 0
+    pack.convert(packed, back)
+    for path in (packed, back):
+        network = load_network(path)
+        assert (network.dataset, network.samples) == ("cifar10", "photos")
+        assert load_network(path, dataset="digits").samples == "digits"
+    layer = "layer1.0.conv1"
+    shown, expected = (capture(load_network(packed), [layer], 3, data)[layer] for data in (None, load_data("photos")))
+    np.testing.assert_array_equal(shown.activation, expected.activation)
+    with pytest.raises(DataError, match="unknown data set 'pictures'"):
+        pack.convert(course, tmp_path / "none.safetensors", samples="pictures")
+    assert not (tmp_path / "none.safetensors").exists()
 
 
 def test_every_changed_byte_is_found(tmp_path, packed_file):

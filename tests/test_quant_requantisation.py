@@ -121,13 +121,19 @@ def test_integers_are_those_of_the_next_layer(name, layer, consumer):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_layer_has_its_consumers_but_those_without_a_quantiser(name):
+    alike = f"{network(name).name}_digits"
     for layer in quantised_layers(network(name).model):
-        following = [consumer for of, producer, consumer in PAIRS if (of, producer) == (name, layer)]
-        assert bool(following) != (layer in NO_QUANTISER[name])
+        following = [consumer for of, producer, consumer in PAIRS if (of, producer) == (alike, layer)]
+        assert bool(following) != (layer in NO_QUANTISER[alike])
         if following:
             assert consumers(network(name), layer) == following
             stage = output_stage(network(name), layer)
-            assert (stage.layer, stage.consumer, stage.relu, stage.bits) == (layer, following[0], True, 4)
+            assert (stage.layer, stage.consumer, stage.relu, stage.bits) == (
+                layer,
+                following[0],
+                True,
+                network(name).spec.a_bits,
+            )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SHIPPED = {name: FOLDER / f"{name}.safetensors" for name in ("vgg16_digits", "resnet20_digits")}
+NAMES = ("vgg16_digits", "resnet20_digits", "vgg16_w4a2_digits", "resnet20_w4a4")
+SHIPPED = {name: FOLDER / f"{name}.safetensors" for name in NAMES}
 
 
 def default_checkpoint(model: str = "vgg16") -> Path:

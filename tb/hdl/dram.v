@@ -10,7 +10,7 @@
 module dram #(
     parameter BUS_BITS = 256,
     parameter BEATS    = 131072,
-    parameter LATENCY  = 8
+    parameter LATENCY  = 4
 ) (
     input  wire                  clk,
     input  wire                  reset,

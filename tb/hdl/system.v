@@ -22,7 +22,7 @@ module system #(
     parameter SIMD        = 1,
     parameter WATCHDOG    = 65536,
     parameter BEATS       = 131072,
-    parameter LATENCY     = 8,
+    parameter LATENCY     = 4,
     parameter BUS_BITS    = 32 << (COLS > 1 ? $clog2(COLS) : 0)
 ) (
     input  wire        clk,
