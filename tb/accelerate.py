@@ -34,7 +34,7 @@ class UserError(Exception):
 
 def build(sim: str, c: Configuration, waves: bool = False) -> simulation.Build:
     """``system``: accelerator and memory."""
-    sources = [*simulation.rtl_sources(), simulation.HDL / "system.v", simulation.HDL / "dram.v"]
+    sources = simulation.system_sources()
     return simulation.build(sim, "system", c.parameters, sources=sources, waves=waves)
 
 

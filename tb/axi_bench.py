@@ -147,10 +147,10 @@ class AxiBench:
 
     def damage(self, command: Command) -> list[str]:
         """Memory outside the outputs that is no longer what it was."""
-        wrong = [
-            r.address for r in command.regions if self.memory[r.address : r.address + len(r.data)] != r.data.tobytes()
-        ]
-        notes = [f"the memory at 0x{address:x} was overwritten" for address in wrong]
+        notes = []
+        for region in command.regions:
+            if self.memory[region.address : region.address + len(region.data)] != region.data.tobytes():
+                notes.append(f"the memory at 0x{region.address:x} was overwritten")
         if self.memory[command.mem_bytes : command.mem_bytes + GUARD] != b"\x5a" * GUARD:
             notes.append("memory beyond mem_limit was overwritten")
         return notes

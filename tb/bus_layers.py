@@ -1,4 +1,4 @@
-"""Small layers that together use every path between memory and array; for tests of the bus, where cycles are dear."""
+"""Small layers that together use every path between memory and array; for tests of the bus, where a cycle is dear."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WS, OS = Dataflow.weight_stationary, Dataflow.output_stationary
 
 
 def bus_layers(c: Configuration, seed: int) -> list[SystemTask]:
-    """For each dataflow: plain, stride 2 with a residual, requantised with bias and pooled, in bands; a2w4 if built."""
+    """For each dataflow: plain, stride 2 with residual, requantised and pooled, in bands; a2w4 where built."""
     rng = np.random.default_rng([seed, c.rows])
     tasks = []
     for flow in (WS, OS):
@@ -59,10 +59,8 @@ def small_layer(
         scale = fit(rng.uniform(0.5, 2, oc) * (1 << bits) / np.abs(psum).max(), rng.uniform(-1, 1, oc), 1.0, bits)
     return SystemTask(
         title=f"{flow.name}, {what}", dataflow=flow, weight=weight, activation=activation, stride=stride,
-        padding=padding,
-        residual=rng.integers(-500, 500, psum.shape) if residual else None,
-        precision=Precision(simd), relu=not residual, pool=pool,
-        bias=rng.integers(-300, 300, oc) if bias else None, band_rows=found[0].band_rows,
+        padding=padding, residual=rng.integers(-500, 500, psum.shape) if residual else None, precision=Precision(simd),
+        relu=not residual, pool=pool, bias=rng.integers(-300, 300, oc) if bias else None, band_rows=found[0].band_rows,
         multiplier=None if scale is None else scale.multiplier, offset=None if scale is None else scale.offset,
         shift=0 if scale is None else scale.shift, bits=0 if scale is None else scale.bits,
     )  # fmt: skip

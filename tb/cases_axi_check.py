@@ -65,8 +65,8 @@ def drive(dut, changed: dict[str, int]) -> None:
         *(f"ar{n}" for n in ("valid", "ready", "id", "addr", "len", "size", "burst")), "rvalid", "rready",
         *(f"aw{n}" for n in ("valid", "ready", "id", "addr", "len", "size", "burst")),
         *(f"w{n}" for n in ("valid", "ready", "data", "strb", "last")), "bvalid", "bready", "busy",
-        *(f"lite_{n}"
-          for n in ("awtaken", "bvalid", "bready", "bresp", "artaken", "rvalid", "rready", "rdata", "rresp")),
+        *(f"lite_{n}" for n in ("awtaken", "bvalid", "bready", "bresp")),
+        *(f"lite_{n}" for n in ("artaken", "rvalid", "rready", "rdata", "rresp")),
     )  # fmt: skip
     for name in names:
         getattr(dut, name).value = changed.get(name, rest.get(name, 0))

@@ -1,4 +1,4 @@
-"""cocotb tests of ``system``: reset and writes while a layer runs, descriptors that are refused or broken off."""
+"""cocotb tests of ``system``: reset and writes while a layer runs, descriptors that must be refused or broken off."""
 
 from __future__ import annotations
 
@@ -93,10 +93,9 @@ async def reset_during_layer(dut):
             assert not any(status.values()), f"{status} after a reset"
             after = int(rng.integers(len(layers)))
             name, again, golden = layers[after]
-            run = await tb.run_layer(again, golden, title=f"{name}, after a reset in cycle {at} of: {title}")
-            assert run.cycles == fresh[after], (
-                f"{name}: {run.cycles} cycles after a reset in cycle {at} of {title}, else {fresh[after]}"
-            )
+            what = f"{name}, after a reset in cycle {at} of: {title}"
+            run = await tb.run_layer(again, golden, title=what)
+            assert run.cycles == fresh[after], f"{what}: {run.cycles} cycles, else {fresh[after]}"
 
 
 @cocotb.test()
@@ -149,8 +148,7 @@ async def refused_at_start(dut):
         sizes = (
             "ih", "iw", "ow", "pitch", "bands", "oc_tiles", "band_rows", "last_rows", "positions", "last_positions",
             "ic_words", "slots", "block_words", "act_beats", "act_segments", "act_repeats", "wgt_pass_words",
-            "wgt_beats",
-            "out_words", "last_out_words", "out_beats", "last_out_beats",
+            "wgt_beats", "out_words", "last_out_words", "out_beats", "last_out_beats",
             *(("o_tiles", "last_o_tiles") if flow is OS else ()),
         )  # fmt: skip
         bases = ("act_base", "wgt_base", "record_base", "residual_base", "out_base")
@@ -164,10 +162,8 @@ async def refused_at_start(dut):
         cases += [(5, {name: fields[name] + 1}) for name in (*bases, *strides)]
         cases += [(5, {name: value}) for name in bases for value in (end, 0xFFFF_FFFF // tb.beat * tb.beat)]
         cases += [(5, {"mem_limit": 0})]
-        cases += [
-            (6, {"slots": c.act_depth // fields["block_words"] + 1}),
-            (6, {"block_words": 0xFFFF, "slots": 0xFFFF}),
-        ]
+        cases += [(6, {"slots": c.act_depth // fields["block_words"] + 1})]
+        cases += [(6, {"block_words": 0xFFFF, "slots": 0xFFFF})]
         cases += [(6, {"wgt_chunk_words": fields["wgt_pass_words"] - 1}), (6, {"pool": 1, "requant": 1, "ow": 130})]
         if flow is WS:
             cases += [(6, {name: c.psum_depth + 1}) for name in ("positions", "last_positions")]
@@ -192,16 +188,13 @@ async def break_off(dut, stalls: float) -> None:
         fields, beat = command.fields, tb.beat
         plane = fields["out_tile_stride"]
         cases = [(5, {name: FAR}, {}) for name in ("wgt_chunk_stride", "residual_tile_stride", "out_tile_stride")]
-        cases += [
-            (5, {"act_tile_stride" if flow is WS else "act_base": FAR if flow is WS else command.mem_bytes - beat}, {})
-        ]
+        cases += [(5, {"act_tile_stride": FAR} if flow is WS else {"act_base": command.mem_bytes - beat}, {})]
         cases += [(5, {"record_base": command.mem_bytes - beat}, {})]
         cases += [(5, {"mem_limit": fields["out_base"] + plane}, {}), (5, {"mem_limit": fields["out_base"] + beat}, {})]
         for name in ("act", "wgt", "record", "residual"):
             cases += [(8, {}, {"fail_read": fields[f"{name}_base"] // beat})]
-        cases += [
-            (8, {}, {"fail_write": (fields["out_base"] + at) // beat}) for at in (0, plane - beat, 2 * plane - beat)
-        ]
+        for at in (0, plane - beat, 2 * plane - beat):
+            cases += [(8, {}, {"fail_write": (fields["out_base"] + at) // beat})]
         for name, change in [("out_beats", 1), ("out_beats", -1), ("wgt_beats", -1), ("act_beats", -1)]:
             value = fields[name] + change
             if value > 0:

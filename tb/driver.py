@@ -160,13 +160,10 @@ def _check_operands(plan: Plan, weight, activation, a_signed, bias, residual, re
     ):
         if array is not None and np.shape(array) != wanted:
             raise PlanError(f"{name} has the shape {list(np.shape(array))}, the layer needs {list(wanted)}")
-    act_bits = c.act_bits // plan.ic_group
+    act_bits, half = c.act_bits // plan.ic_group, "half of " if plan.simd else ""
     for name, array, bits, signed, why in (
         ("weight", weight, c.wgt_bits, True, f"WGT_BITS = {c.wgt_bits} of {c.name}"),
-        (
-            "activation", activation, act_bits, a_signed,
-            f"{'half of ' if plan.simd else ''}ACT_BITS = {c.act_bits} of {c.name}",
-        ),
+        ("activation", activation, act_bits, a_signed, f"{half}ACT_BITS = {c.act_bits} of {c.name}"),
         ("bias", bias, c.psum_bits, True, f"PSUM_BITS = {c.psum_bits} of {c.name}"),
         ("residual", residual, c.psum_bits, True, f"PSUM_BITS = {c.psum_bits} of {c.name}"),
     ):  # fmt: skip
@@ -175,10 +172,8 @@ def _check_operands(plan: Plan, weight, activation, a_signed, bias, residual, re
         low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
         least, most = int(np.min(array)), int(np.max(array))
         if least < low or most > high:
-            kind = "signed" if signed else "unsigned"
-            raise PlanError(
-                f"{name} has values {least}..{most}, beyond the {low}..{high} of {bits} {kind} bits ({why})"
-            )
+            field = f"{low}..{high} of {bits} {'signed' if signed else 'unsigned'} bits ({why})"
+            raise PlanError(f"{name} has values {least}..{most}, beyond the {field}")
 
 
 def outputs_of(command: Command, data: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from tb.scoreboard import Scoreboard
 CONTROL = registers.address_of("control")
 INPUTS = ("load", "dump", "dump_first", "dump_last", "record", "seed")
 STALLS = ("ar", "r", "aw", "w", "b")
+BREAK_OFF = 5000  # reads of the status after which an abort is taken to hang
 NOWHERE = 0xFFFFFFFF  # a beat that no memory has
 COUNTERS = ("cycles", "active", "fill", "stall_act", "stall_wgt", "stall_out", "passes")
 
@@ -122,8 +123,11 @@ class SystemBench:
 
     async def start_layer(self, command: Command) -> None:
         """Memory, descriptor, start."""
-        while (await self.status())["busy"]:
-            pass  # the layer before is being broken off: its descriptor is locked
+        for _ in range(BREAK_OFF):  # a layer that is being broken off: its descriptor is locked
+            if not (await self.status())["busy"]:
+                break
+        else:
+            raise LayerFailed("the layer before was never broken off: the accelerator stays busy")
         self.fill(command)
         await self._pulse(self.dut.load)
         for address, word in registers.encode(command.fields).items():
@@ -161,8 +165,8 @@ class SystemBench:
     ) -> SystemRun:
         """Run one layer and compare; Mismatch or LayerFailed tell what was wrong.
 
-        psums: also every psum of every pass. during: awaited once the
-        layer has been started. slack: the cycles allowed are ``slack`` times those of full flow, plus 20,000.
+        psums: also every psum of every pass. during: awaited once the layer has been started. slack: the cycles
+        allowed are ``slack`` times those of full flow, plus 20,000.
         """
         plan = command.plan
         limit = slack * sum(plan.passes(b) for b in range(plan.bands)) * plan.pass_cycles + 20_000

@@ -26,6 +26,5 @@ def test_registers(simulate, name):
 
 
 def test_registers_are_current():
-    assert registers.VERILOG.read_text() == registers.verilog(), (
-        "rtl/registers.v is not of registers.toml: make registers"
-    )
+    current = registers.VERILOG.read_text() == registers.verilog()
+    assert current, "rtl/registers.v is not what rtl/registers.toml says: make registers"

@@ -51,10 +51,7 @@ def test_the_layer_itself_compiles():
         ({"activation": np.zeros((10, 0, 5), int)}, "ih = 0: must be at least 1"),
         ({"weight": changed(TASK.weight, 8)}, "weight has values -8..8, beyond the -8..7 of 4 signed bits (WGT_BITS"),
         ({"weight": changed(TASK.weight, -9)}, "weight has values -9..7, beyond"),
-        (
-            {"activation": changed(TASK.activation, 16)},
-            "activation has values 0..16, beyond the 0..15 of 4 unsigned bits",
-        ),
+        ({"activation": changed(TASK.activation, 16)}, "activation has values 0..16, beyond the 0..15 of 4 unsigned"),
         ({"activation": changed(TASK.activation, -1)}, "activation has values -1..15, beyond the 0..15"),
         ({"a_signed": True}, "activation has values 0..15, beyond the -8..7 of 4 signed bits"),
         ({"simd": True}, "activation has values 0..15, beyond the 0..3 of 2 unsigned bits (half of ACT_BITS"),

@@ -1,4 +1,4 @@
-"""Random layers on ``system`` while the memory holds its channels, and what watches them: counters and rules."""
+"""Random layers on ``system`` while the memory holds its channels, and what watches them: counters and bus rules."""
 
 import re
 

@@ -29,7 +29,7 @@ def run_system(simulate, tmp_path, seed):
     def run(c, tasks, stalls=0.0, stalled=None) -> list[dict]:
         path = tmp_path / "job.npz"
         environment = LayerJob(c, tasks, seed, stalls, stalled).save(path)
-        sources = [*simulation.rtl_sources(), simulation.HDL / "system.v", simulation.HDL / "dram.v"]
+        sources = simulation.system_sources()
         simulate("system", c.parameters, "tb.cases_system", "layers", environment=environment, sources=sources)
         results = read_results(path)
         assert len(results) == len(tasks)
