@@ -178,7 +178,7 @@ def plan(
         try:
             return _banded(shape, c, dataflow, simd, pool, requant, candidate)
         except PlanError as error:
-            reason = error
+            reason = reason or error  # why the whole map does not fit says more than why its last row does not
     raise reason
 
 
@@ -189,7 +189,7 @@ def plans(shape: ConvShape, configuration: Configuration, dataflow: Dataflow, **
         try:
             found.append(plan(shape, configuration, dataflow, band_rows=rows, **options))
         except PlanError as error:
-            reason = error
+            reason = reason or error
     if not found:
         raise reason
     return found

@@ -23,12 +23,14 @@ MEMORY_LATENCY = 4  # cycles from a burst's address to its first beat, as in tb/
 # Cycles from start to the first operands in the array, beside the memory's latency and the loading of weights.
 READ = 3  # registers and dma_burst to the address; the first beat goes past dma_read's FIFO into unpack
 TO_ARRAY = 3  # unpack, memory, fetch into l0
-GATHER = 6  # os_rows' flags through act_walk and act_fetch into l0
+GATHER = 5  # os_rows' flags through act_walk and act_fetch into l0
+OS_LOAD = 14  # measured: how much later than in WS an OS block's words are of use
 # Cycles from the last operands in the array to done, beside the array itself.
-PSUM_OUT = 3  # ofifo, sfp
 REQUANT = 3
-WRITE_BACK = 3  # pack, the last beat, its response
-BETWEEN_BURSTS = 1  # a reader's share of the bus while another reads
+WRITE_BACK = 3  # sfp, pack, the last beat and its response
+# Residuals take the whole bus while a first pass runs: measured, a cycle in 16 goes to the other readers, and up to 20
+# are lost when the FIFO of 64 beats has run empty.
+RESIDUAL_SHARE, RESIDUAL_GAP, RESIDUAL_FIFO = 16, 20, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,18 +50,18 @@ class CycleCount:
         return p.shape.macs / (self.total * p.configuration.rows * p.configuration.cols * p.ic_group)
 
 
-def cycles(p: Plan, *, latency: int = MEMORY_LATENCY) -> CycleCount:
-    """Cycles of a plan behind a memory of that ``latency``."""
+def cycles(p: Plan, *, residual: bool = False, latency: int = MEMORY_LATENCY) -> CycleCount:
+    """Cycles of a plan behind a memory of that ``latency``; residual: psums come from memory too."""
     c = p.configuration
     ws = p.dataflow is Dataflow.weight_stationary
     load = c.cols // c.wgt_lanes if ws else 0
     array = c.rows + c.cols if ws else 2 * c.rows + c.cols
     ready = READ + latency + TO_ARRAY + load  # weights are in; activations come beside them
     first = ready if ws else max(ready, c.rows + GATHER)
-    tail = array + PSUM_OUT + (REQUANT if p.requant else 0) + WRITE_BACK
+    tail = array + (REQUANT if p.requant else 0) + WRITE_BACK
     active = stalls = 0
     clock = first  # when the next pass may begin
-    arrival = READ + latency + 1  # when the first word of the first block can be read
+    arrival = READ + latency + 1 + (0 if ws else OS_LOAD)  # when the first word of the first block can be read
     loaded = float(arrival)  # when the loader is done with what it was asked for so far
     released: list[int] = []  # when the places of the ring were given back
     block = 0
@@ -86,7 +88,14 @@ def cycles(p: Plan, *, latency: int = MEMORY_LATENCY) -> CycleCount:
                     released.append(clock)
     # The last pass' own waiting for the next one's weights is no cycle of the layer.
     slack = steady - length
-    return CycleCount(active, first + tail, max(0, stalls - slack))
+    fill = first + tail
+    if residual and ws:
+        for band in range(p.bands):
+            n = p.positions(band)
+            gap = min(RESIDUAL_GAP, max(0, n - RESIDUAL_FIFO) // 8)
+            stalls += p.oc_tiles * (n // RESIDUAL_SHARE + gap)
+        fill += 2 * c.rows - 1  # what waited in the array comes out after the last operands
+    return CycleCount(active, fill, max(0, stalls - slack))
 
 
 def _bus_cycles(p: Plan) -> int:
@@ -149,6 +158,7 @@ def choose(
     simd: bool = False,
     pool: bool = False,
     requant: bool = False,
+    residual: bool = False,
     latency: int = MEMORY_LATENCY,
 ) -> Plan:
     """The plan with the fewest cycles, weight-stationary where both dataflows need the same.
@@ -162,11 +172,11 @@ def choose(
         try:
             whole = plan(shape, c, flow, **options)
         except PlanError as error:
-            reason = error
+            reason = reason or error
             continue
         candidates = [whole] if whole.bands == 1 else plans(shape, c, flow, **options)[:8]
         for candidate in candidates:
-            total = cycles(candidate, latency=latency).total
+            total = cycles(candidate, residual=residual, latency=latency).total
             if best is None or total < best[0]:
                 best = total, candidate
     if best is None:

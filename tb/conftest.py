@@ -121,6 +121,22 @@ def simulate(request, sim, seed, tmp_path) -> Simulate:
     return Simulate(request, sim, seed, tmp_path)
 
 
+@pytest.fixture
+def run_system(simulate, tmp_path, seed):
+    """Runs tasks on ``system``, one simulation; returns what was measured for each."""
+
+    def run(c, tasks, stalls=0.0, stalled=None) -> list[dict]:
+        path = tmp_path / "job.npz"
+        environment = LayerJob(c, tasks, seed, stalls, stalled).save(path)
+        sources = simulation.system_sources()
+        simulate("system", c.parameters, "tb.cases_system", "layers", environment=environment, sources=sources)
+        results = read_results(path)
+        assert len(results) == len(tasks)
+        return results
+
+    return run
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _clean_environment():
     """cocotb-test lets the caller's environment win; variables of an outer cocotb run must not leak into the tests."""

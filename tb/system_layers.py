@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from golden_model import schedule
 from golden_model.configuration import Configuration, Dataflow, Precision
-from golden_model.plan import Plan, PlanError
 from golden_model.requantise import fit
 from golden_model.tiling import ConvShape
 from quant.errors import LayerError
@@ -41,28 +41,13 @@ def system_task(layer: RealLayer, network: Network, c: Configuration, dataflow: 
 
 
 def chosen(task: SystemTask, c: Configuration, dataflow: Dataflow | None = None) -> SystemTask:
-    """The task with ``dataflow``, or with the one that needs fewer cycles; PlanError where none can run it."""
-    found: list[tuple[int, SystemTask]] = []
-    reason: PlanError | None = None
-    for flow in Dataflow if dataflow is None else [dataflow]:
-        candidate = dataclasses.replace(task, dataflow=flow)
-        try:
-            found.append((flow_cycles(candidate.plan(c)), candidate))
-        except PlanError as error:
-            reason = error
-    if not found:
-        raise reason
-    return min(found, key=lambda entry: entry[0])[1]
-
-
-def flow_cycles(p: Plan) -> int:
-    """Cycles of all passes in full flow, without fill and drain."""
-    ws = p.dataflow is Dataflow.weight_stationary
-    load = p.configuration.cols // p.configuration.wgt_lanes
-    return sum(
-        p.passes(band) * (max(p.positions(band), load) if ws else max(p.ic_words * p.shape.n_kij, p.configuration.rows))
-        for band in range(p.bands)
-    )
+    """The task with ``dataflow``, or the one that the cycle model finds faster; PlanError where none can run it."""
+    shape = ConvShape.of(task.weight, task.activation, task.stride, task.padding)
+    best = schedule.choose(
+        shape, c, dataflow=dataflow, simd=task.simd, pool=task.pool, requant=task.multiplier is not None,
+        residual=task.residual is not None,
+    )  # fmt: skip
+    return dataclasses.replace(task, dataflow=best.dataflow, band_rows=best.band_rows)
 
 
 def random_operands(

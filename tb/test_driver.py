@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from golden_model.configuration import Dataflow, configuration
+from golden_model.configuration import Dataflow, Precision, configuration
 from golden_model.plan import PlanError
 from tb.driver import compile_command
 from tb.jobs import SystemTask
@@ -54,7 +54,7 @@ def test_the_layer_itself_compiles():
         ({"activation": changed(TASK.activation, 16)}, "activation has values 0..16, beyond the 0..15 of 4 unsigned"),
         ({"activation": changed(TASK.activation, -1)}, "activation has values -1..15, beyond the 0..15"),
         ({"a_signed": True}, "activation has values 0..15, beyond the -8..7 of 4 signed bits"),
-        ({"simd": True}, "activation has values 0..15, beyond the 0..3 of 2 unsigned bits (half of ACT_BITS"),
+        ({"precision": Precision.a2w4}, "has values 0..15, beyond the 0..3 of 2 unsigned bits (half of"),
         ({"bias": TASK.bias[:-1]}, "bias has the shape [8], the layer needs [9]"),
         ({"bias": changed(TASK.bias, 40_000)}, "of 16 signed bits (PSUM_BITS = 16 of course_8x8)"),
         ({"residual": TASK.residual[:, :-1]}, "residual has the shape [9, 5, 5], the layer needs [9, 6, 5]"),

@@ -12,30 +12,12 @@ from golden_model.plan import PlanError
 from quant.checkpoints import SHIPPED
 from quant.models import ModelSpec
 from quant.network import load_network
-from tb import simulation
-from tb.jobs import LayerJob, read_results
 from tb.layers import real_layers
 from tb.random_layers import random_task
 from tb.system_layers import chosen, network_layers, random_operands, system_task
 
 CHUNK = 50
 FLOWS = list(Dataflow)
-
-
-@pytest.fixture
-def run_system(simulate, tmp_path, seed):
-    """Runs tasks on ``system``, one simulation; returns what was measured for each."""
-
-    def run(c, tasks, stalls=0.0, stalled=None) -> list[dict]:
-        path = tmp_path / "job.npz"
-        environment = LayerJob(c, tasks, seed, stalls, stalled).save(path)
-        sources = simulation.system_sources()
-        simulate("system", c.parameters, "tb.cases_system", "layers", environment=environment, sources=sources)
-        results = read_results(path)
-        assert len(results) == len(tasks)
-        return results
-
-    return run
 
 
 @functools.cache

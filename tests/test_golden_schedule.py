@@ -1,0 +1,83 @@
+"""The cycle model's formulas, its choice between plans, and SCALE-Sim's law at its published figures."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from golden_model import schedule
+from golden_model.configuration import Dataflow, configuration
+from golden_model.plan import PlanError, plan
+from golden_model.tiling import ConvShape
+from quant.models import ModelSpec
+from tb.system_layers import network_layers
+
+WS, OS = Dataflow
+NET = configuration("net_8x8")
+
+
+@pytest.mark.parametrize(
+    ("name", "macs", "shares"),
+    [("vgg16", 219_718_656, (87.3, 70.1, 49.9)), ("resnet20", 40_812_544, (93.6, 87.2, 54.5))],
+)
+def test_scale_sim_law_gives_its_published_utilisations(name, macs, shares):
+    shapes = [layer.shape for layer in network_layers(ModelSpec(name=name))]
+    assert sum(shape.macs for shape in shapes) == macs
+    for tiles, share in zip((8, 16, 32), shares, strict=True):
+        total = sum(schedule.scale_sim_os(shape, tiles, tiles) for shape in shapes)
+        assert 100 * macs / (total * tiles**2) == pytest.approx(share, abs=0.11)
+
+
+def test_scale_sim_law_of_single_layers():
+    first, last = ConvShape(3, 32, 32, 64, 3, 3, 1, 1), ConvShape(512, 2, 2, 512, 3, 3, 1, 1)
+    for shape, share in ((first, 65.9), (last, 49.8)):
+        assert 100 * shape.macs / (schedule.scale_sim_os(shape, 8, 8) * 64) == pytest.approx(share, abs=0.1)
+
+
+def test_active_cycles_are_the_operands():
+    """Independently of the model's loops: positions or k of every pass."""
+    shape = ConvShape(20, 9, 7, 11, 3, 3, 2, 1)
+    ws = schedule.cycles(plan(shape, NET, WS))
+    assert ws.active == 2 * 3 * 9 * shape.n_o_nij
+    os = schedule.cycles(plan(shape, NET, OS))
+    assert os.active == 2 * -(-shape.n_o_nij // 8) * 20 * 9
+    assert ws.total == ws.active + ws.fill + ws.stalls
+
+
+def test_passes_shorter_than_their_weights_wait_for_them():
+    shape = ConvShape(64, 1, 1, 64, 1, 1, 1, 0)
+    count = schedule.cycles(plan(shape, NET, WS))
+    assert count.active == 64
+    weights = 63 * (NET.cols // NET.wgt_lanes - 1)
+    assert weights <= count.stalls <= weights + 8 * 8  # eight blocks of a beat each are loaded for a word each
+
+
+def test_choose_takes_the_faster_dataflow():
+    assert schedule.choose(ConvShape(3, 32, 32, 64, 3, 3, 1, 1), NET).dataflow is OS  # 3 of 8 rows in WS
+    assert schedule.choose(ConvShape(512, 2, 2, 512, 3, 3, 1, 1), NET).dataflow is WS  # 4 of 8 rows in OS
+    forced = schedule.choose(ConvShape(3, 32, 32, 64, 3, 3, 1, 1), NET, dataflow=WS)
+    assert forced.dataflow is WS
+
+
+def test_choose_skips_what_does_not_fit_and_says_why_when_nothing_does():
+    deep = ConvShape(512, 4, 4, 8, 3, 3, 1, 1)  # an OS pass of 4,608 operands exceeds the weight memory
+    assert schedule.choose(deep, NET).dataflow is WS
+    with pytest.raises(PlanError, match="WGT_DEPTH = 4096"):
+        schedule.choose(deep, NET, dataflow=OS)
+    tiny = dataclasses.replace(NET, act_depth=8)
+    with pytest.raises(PlanError, match="ACT_DEPTH = 8 of net_8x8"):
+        schedule.choose(ConvShape(8, 32, 32, 8, 3, 3, 1, 1), tiny)
+    with pytest.raises(PlanError, match="5x5"):
+        schedule.choose(ConvShape(8, 8, 8, 8, 5, 5, 1, 1), NET)
+
+
+def test_a_slower_memory_costs_its_latency_once():
+    p = plan(ConvShape(64, 16, 16, 64, 3, 3, 1, 1), NET, WS)
+    assert schedule.cycles(p, latency=20).total - schedule.cycles(p, latency=4).total == 16
+
+
+def test_two_bit_activations_halve_the_cycles():
+    shape = ConvShape(64, 16, 16, 64, 3, 3, 1, 1)
+    plain, simd = (schedule.cycles(schedule.choose(shape, NET, simd=flag)).total for flag in (False, True))
+    assert 1.95 < plain / simd <= 2
