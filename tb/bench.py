@@ -146,7 +146,7 @@ def layer_table(network: str, layers: list[RealLayer], sim: str) -> Table:
         title=f"{network}, every quantised layer, {c.name}", title_justify="left", box=None,
         padding=(0, 1, 0, 0), pad_edge=False,
     )  # fmt: skip
-    for name in ("layer", "convolution", "flow", "tiles", "MACs", "ideal", "cycles", "util"):
+    for name in ("layer", "convolution", "flow", "tiles", "kMACs", "ideal", "cycles", "util"):
         table.add_column(name, justify="left" if name in ("layer", "convolution", "flow") else "right")
     macs = cycles = ideal = 0
     for layer in layers:
@@ -158,10 +158,10 @@ def layer_table(network: str, layers: list[RealLayer], sim: str) -> Table:
         macs, cycles, ideal = macs + layer.shape.macs, cycles + run["cycles"], ideal + best
         table.add_row(
             layer.name, convolution(layer), flow(layer.task), str(tiles(layer, c)),
-            f"{layer.shape.macs:,}", f"{best:,}", f"{run['cycles']:,}", f"{run['utilisation']:.1%}",
+            f"{layer.shape.macs / 1000:,.0f}", f"{best:,}", f"{run['cycles']:,}", f"{run['utilisation']:.1%}",
         )  # fmt: skip
     total = macs / (cycles * c.rows * c.cols)
-    table.add_row("all", "", "", "", f"{macs:,}", f"{ideal:,}", f"{cycles:,}", f"{total:.1%}", style="bold")
+    table.add_row("all", "", "", "", f"{macs / 1000:,.0f}", f"{ideal:,}", f"{cycles:,}", f"{total:.1%}", style="bold")
     return table
 
 

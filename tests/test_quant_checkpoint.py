@@ -322,8 +322,9 @@ def test_shipped_cifar10_networks_say_how_they_were_measured(name):
     assert meta["test_images"] == 10_000 and "JPEG" in meta["note"]
     assert meta["recipe"]["data"] == "cifar10"  # the name of the data, not the path of some machine's folder
     assert 10_000 * network.accuracy / 100 == pytest.approx(round(100 * network.accuracy))
-    with (FOLDER / f"{name}.csv").open(newline="") as log:  # of the run that it came from
-        best = max(csv.DictReader(log), key=lambda row: float(row["test_accuracy"]))
+    with (FOLDER / f"{name}.csv").open(newline="") as log:  # of the runs that led to it; the last one made it
+        rows = list(csv.DictReader(log))
+    best = max((row for row in rows if row["run"] == rows[-1]["run"]), key=lambda row: float(row["test_accuracy"]))
     assert int(best["epoch"]) == read_checkpoint(SHIPPED[name])["epoch"]
     assert float(best["test_accuracy"]) == pytest.approx(network.accuracy, abs=0.05)
 
