@@ -15,7 +15,7 @@ $(foreach name,$(SETTINGS),$(if $($(name)),$(eval export $(name)),$(eval unexpor
 # The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) '$($(name))'))
 
-.PHONY: help cosim accelerate test golden golden-check train eval bench lint synth registers mutate setup simulator synthesiser clean
+.PHONY: help cosim accelerate test golden golden-check train eval schedule bench lint synth registers mutate setup simulator synthesiser clean
 
 help: ## this list
 	@echo "make [target] [SETTING=value ...]"
@@ -43,6 +43,9 @@ train: $(SETUP) ## train a network: RECIPE=vgg16_w4a4 DATA=cifar10, or MODEL=vgg
 
 eval: $(SETUP) ## accuracy of a checkpoint; recovery error, psums and histograms of each layer; PLOTS=dir for pictures
 	@$(RUN) -m quant.eval $(call options,CHECKPOINT DATA PLOTS)
+
+schedule: $(SETUP) ## predicted cycles, no simulation: NETWORK=resnet20 CONFIG=net_8x8,net_16x16 PLOT=x.png SCHEDULE_ARGS="--set ROWS=24"
+	@$(RUN) -m tb.schedule $(call options,NETWORK CONFIG PLOT) $(SCHEDULE_ARGS)
 
 bench: simulator ## measure: golden model, simulation speed, cycles and utilisation of each layer
 	@$(RUN) -m tb.bench
