@@ -170,6 +170,9 @@ def plan(
         )
     if simd and not c.simd:
         raise PlanError(f"{c.name} has no a2w4: SIMD = 0")
+    for what, lanes, bits in (("weights", c.rows * c.wgt_lanes, c.wgt_field), ("activations", c.rows, c.act_bits)):
+        if lanes * bits > bus_bits(c):
+            raise PlanError(f"a word of {lanes} {what} has {lanes * bits} bits, the bus of {c.name} {bus_bits(c)}")
     if pool and (not requant or shape.oh < 2 or shape.ow < 2):
         raise PlanError("pooling needs requantised outputs of at least 2x2")
     rows = [band_rows] if band_rows is not None else [shape.oh, *range(shape.oh - 1, 0, -1)]

@@ -113,7 +113,7 @@ def plot(found: dict[str, list[Row]], path: Path) -> None:
     axis.set_xticks(range(len(names)))
     axis.set_xticklabels(names, rotation=60, ha="right", fontsize=8)
     axis.set(ylabel="utilisation, %", ylim=(0, 105))
-    axis.legend(loc="lower left")
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(found), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -81,3 +81,9 @@ def test_two_bit_activations_halve_the_cycles():
     shape = ConvShape(64, 16, 16, 64, 3, 3, 1, 1)
     plain, simd = (schedule.cycles(schedule.choose(shape, NET, simd=flag)).total for flag in (False, True))
     assert 1.95 < plain / simd <= 2
+
+
+def test_a_word_wider_than_the_bus_is_refused():
+    tall = dataclasses.replace(NET, name="tall", rows=16, cols=4)
+    with pytest.raises(PlanError, match="a word of 32 weights has 256 bits, the bus of tall 128"):
+        schedule.choose(ConvShape(8, 8, 8, 8, 3, 3, 1, 1), tall)
