@@ -27,10 +27,8 @@ def chosen(**settings):
 
 def test_default():
     found = chosen()
-    assert {name: data for name, (data, _) in found.items()} == {
-        "vgg16_digits": {"digits"},
-        "resnet20_w4a4": {"photos"},
-    }
+    images = {name: data for name, (data, _) in found.items()}
+    assert images == {"vgg16_digits": {"digits"}, "vgg16_w4a2_digits": {"digits"}, "resnet20_w4a4": {"photos"}}
     for checkpoint, (_, layers) in found.items():
         assert layers == cosim.DEFAULT_LAYERS[checkpoint]
 
