@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -22,14 +23,17 @@ from rich.progress import track
 
 from golden_model.configuration import Configuration, Dataflow, Precision, configuration
 from tb import simulation
-from tb.jobs import LayerJob, LayerTask
+from tb.bus_layers import bus_layers
+from tb.jobs import LayerJob, LayerTask, SystemTask
 from tb.layers import real_layers
+from tb.random_layers import random_task
 
 
 class Mutant(NamedTuple):
     """One bug: in ``module``, ``old`` (which stands there once) becomes ``new``.
 
-    ``bench`` is core, or the module whose own bench has to tell because no layer on the core can.
+    ``bench`` is core, or system for what the sequencer adds, or the module whose own bench has to tell because no layer
+    on the core can.
     """
 
     module: str
@@ -108,8 +112,24 @@ def mutation_jobs(c: Configuration, seed: int) -> list[LayerJob]:
     ]
 
 
+@functools.cache
+def system_job(seed: int) -> LayerJob:
+    """Small layers of every kind, and random ones, for the sequencer, on the configuration that is quickest to run."""
+    odd = configuration("odd_3x5")
+    drawn = [random_task(seed + number, odd, largest=9, channels=12, macs=15_000) for number in range(24)]
+    layers = bus_layers(odd, seed)
+    far = next(layer for layer in layers if layer.multiplier is not None)
+    # Offsets beyond 32 bits, which no fitted layer of this size has
+    far = dataclasses.replace(
+        far, title="far offsets", shift=31, offset=np.arange(len(far.offset)) << 31, multiplier=far.multiplier // 100
+    )
+    return LayerJob(odd, [*layers, far, *drawn], seed)
+
+
 def run_mutant(mutant: Mutant, jobs: list[LayerJob], sim: str = "icarus") -> str | None:
     """What the bench reports of a bug, None when it stays green."""
+    if mutant.bench == "system":
+        return _run(mutant, system_job(jobs[0].seed), jobs[0].seed, sim)
     if mutant.bench != "core":
         return _run(mutant, BENCHES[mutant.bench], jobs[0].seed, sim)
     return next(filter(None, (_run(mutant, job, job.seed, sim) for job in jobs)), None)
@@ -128,7 +148,13 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | No
             )
         target.write_text(text.replace(mutant.old, mutant.new))
         if isinstance(run, LayerJob):
-            bench = Bench("core", run.configuration.parameters, "tb.cases_core", "layers")
+            top = "system" if isinstance(run.layers[0], SystemTask) else "core"
+            beside = tuple(set(simulation.system_sources()) - set(simulation.rtl_sources())) if top == "system" else ()
+            # A layer that stands still shall not take the 65,536 cycles after which the hardware gives up by itself.
+            watchdog = {"WATCHDOG": 2000} if top == "system" else {}
+            bench = Bench(
+                top, {**run.configuration.parameters, **watchdog}, f"tb.cases_{top}", "layers", sources=beside
+            )
             environment = run.save(folder / "job.npz")
         else:
             bench = run
