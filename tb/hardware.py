@@ -14,7 +14,7 @@ from golden_model.configuration import Configuration, ConfigurationError, config
 from tb import simulation
 
 TOP = "accelerator"
-"""The module of rtl/ that is linted, synthesised, placed and routed; it takes every parameter of a configuration."""
+"""The module of rtl/ that is linted; every other is inside, and it takes every parameter of a configuration."""
 
 
 class HardwareError(RuntimeError):

@@ -28,8 +28,8 @@ from golden_model.configuration import (
     configuration,
     configurations,
 )
-from tb import place, simulation
-from tb.hardware import TOP, HardwareError
+from tb import hardware, place, simulation
+from tb.hardware import HardwareError
 
 FIGURES = {
     "LUT4": ("LUT4",), "carry": ("CCU2C",), "FF": ("TRELLIS_FF",), "DSP": ("MULT18X18D",),
@@ -104,6 +104,12 @@ def hierarchy(modules: dict, memories: dict, top: str) -> list[Row]:
     return rows(Counter({top: 1}), 0)
 
 
+TOP = "core"
+"""What is synthesised, placed and routed by default: the datapath. It takes every parameter of a configuration and
+has a port clk."""
+LARGEST = 16 * 16  # tiles: larger arrays only where CONFIG names them, for they take minutes
+
+
 def synthesise(c: Configuration, top: str = TOP) -> Synthesis:
     """Synthesise ``top`` for an ECP5 with Yosys and check the netlist. HardwareError has Yosys's complaint."""
     if shutil.which("yosys") is None:
@@ -120,7 +126,7 @@ def _yosys(c: Configuration, top: str, options: str) -> Synthesis:
         raise HardwareError(f"rtl/ has no module {top}; there are: {', '.join(sources)}")
     # TOP must take all of them; a module below it has those it needs, and its own defaults for the rest.
     known = re.findall(r"\bparameter\s+(\w+)", sources[top].read_text())
-    taken = {name: value for name, value in c.parameters.items() if top == TOP or name in known}
+    taken = {name: value for name, value in c.parameters.items() if top in (TOP, hardware.TOP) or name in known}
     chparam = f"chparam {' '.join(f'-set {name} {value}' for name, value in taken.items())} {top}; " if taken else ""
     with tempfile.TemporaryDirectory(prefix="synth-") as work:
         written = [Path(work) / f"{name}.json" for name in ("memories", "modules", "netlist")]
@@ -155,7 +161,7 @@ def table(c: Configuration, done: Synthesis) -> Table:
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tb.synthesis", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--config", help="one named configuration [all; place and route: course_8x8]")
+    parser.add_argument("--config", help="one named configuration [all up to 16x16; place and route: course_8x8]")
     parser.add_argument("--top", default=TOP, help=f"module to synthesise, place and route [{TOP}]")
     parser.add_argument("--pnr", choices=["0", "1"], default="1", help="0: no place and route")
     parser.add_argument("--seed", type=int, default=1, help="seed of the placement [1]")
@@ -165,7 +171,8 @@ def main(words: list[str] | None = None) -> int:
         routed = parsed.config or DEFAULT_CONFIGURATION
         placing = None
         with ThreadPoolExecutor() as pool:  # place and route takes longer than all the rest, on one core
-            for c in [configuration(parsed.config)] if parsed.config else configurations().values():
+            every = [c for c in configurations().values() if c.rows * c.cols <= LARGEST]
+            for c in [configuration(parsed.config)] if parsed.config else every:
                 done = synthesise(c, parsed.top)
                 if c.name == routed and parsed.pnr == "1":
                     placing = pool.submit(place.place_and_route, done.netlist, parsed.top, parsed.seed)
