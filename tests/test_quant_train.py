@@ -206,7 +206,11 @@ def test_interrupt_leaves_a_loadable_checkpoint(tmp_path):
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONUNBUFFERED", None)  # the command itself must see to it that each epoch is shown
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    # A shell's background jobs ignore the signal, and their children would too.
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     try:
         assert child.stdout.readline().startswith("epoch 1/500")
         child.send_signal(signal.SIGINT)
