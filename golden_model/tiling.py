@@ -184,3 +184,10 @@ def os_channel_groups(os_tiles: np.ndarray, n_kij: int, channels: int) -> np.nda
     padded[:, :n_k] = os_tiles
     grouped = padded.reshape(n_tiles, groups, channels, n_kij, lanes).transpose(0, 1, 3, 4, 2)
     return grouped.reshape(n_tiles, groups * n_kij, lanes, channels)
+
+
+def by_tile(values: np.ndarray, tiles: int, lanes: int) -> np.ndarray:
+    """[channels, n] -> int64 [tile, n, lane], zero for channels that do not exist."""
+    padded = np.zeros((tiles * lanes, values.shape[1]), np.int64)
+    padded[: len(values)] = values
+    return padded.reshape(tiles, lanes, -1).swapaxes(1, 2)

@@ -23,13 +23,10 @@ from tb import options, simulation
 from tb.cosim import convolution, flow
 from tb.jobs import LayerJob, SystemTask, read_results
 from tb.layers import RealLayer, real_layers
+from tb.options import UserError
 from tb.system_layers import system_task
 
 DEFAULT_CONFIGURATION = "net_8x8"
-
-
-class UserError(Exception):
-    """A setting that cannot be used; the message says which and what to do."""
 
 
 def build(sim: str, c: Configuration, waves: bool = False) -> simulation.Build:

@@ -148,7 +148,7 @@ def layer_table(network: str, layers: list[RealLayer], sim: str) -> Table:
     )  # fmt: skip
     for name in ("layer", "convolution", "flow", "tiles", "kMACs", "ideal", "cycles", "util"):
         table.add_column(name, justify="left" if name in ("layer", "convolution", "flow") else "right")
-    macs = cycles = ideal = 0
+    macs = cycles = ideal = peak = 0
     for layer in layers:
         outcome = simulate(layer, c, sim, seed=1, stalls=0.0, waves=False)
         if outcome.failure:
@@ -156,11 +156,12 @@ def layer_table(network: str, layers: list[RealLayer], sim: str) -> Table:
         best = ideal_cycles(layer.shape, c, layer.task.dataflow, layer.task.precision)
         run = outcome.measured
         macs, cycles, ideal = macs + layer.shape.macs, cycles + run["cycles"], ideal + best
+        peak += layer.shape.macs / layer.task.precision.channels  # cycles that the array needs at its peak, times tiles
         table.add_row(
             layer.name, convolution(layer), flow(layer.task), str(tiles(layer, c)),
             f"{layer.shape.macs / 1000:,.0f}", f"{best:,}", f"{run['cycles']:,}", f"{run['utilisation']:.1%}",
         )  # fmt: skip
-    total = macs / (cycles * c.rows * c.cols)
+    total = peak / (cycles * c.rows * c.cols)
     table.add_row("all", "", "", "", f"{macs / 1000:,.0f}", f"{ideal:,}", f"{cycles:,}", f"{total:.1%}", style="bold")
     return table
 

@@ -37,6 +37,7 @@ from tb import options, simulation
 from tb.golden import golden_configuration, golden_names, golden_task
 from tb.jobs import LayerJob, LayerTask, read_results
 from tb.layers import RealLayer, ideal_cycles, real_layers
+from tb.options import UserError
 from tb.program import compile_layer
 
 # The shipped networks that the main job takes its layers from: the best of each architecture.
@@ -50,10 +51,6 @@ DEFAULT_LAYERS = {
     "resnet20_w4a4": RESNET20_LAYERS,
 }
 ABBREVIATION = {Dataflow.weight_stationary: "WS", Dataflow.output_stationary: "OS"}
-
-
-class UserError(Exception):
-    """A setting that cannot be used; the message says which and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from golden_model import tiling
 from golden_model.configuration import Dataflow
 from golden_model.plan import Plan, PlanError, bus_bits, slot_bits
 
@@ -128,7 +129,7 @@ def compile_command(
         if requant.bits not in (c.act_bits, c.act_bits / 2):
             raise PlanError(f"{c.name} requantises to {c.act_bits} or {c.act_bits // 2} bits, not {requant.bits}")
     if residual is not None:
-        words = _by_tile(residual.reshape(shape.oc, -1), plan.oc_tiles, c.cols)  # [oc_tile, position, col]
+        words = tiling.by_tile(residual.reshape(shape.oc, -1), plan.oc_tiles, c.cols)  # [oc_tile, position, col]
         data = pack_words(words.reshape(-1, c.cols), 32, bus_bits(c))
         fields["residual_base"] = place(data)
         fields["residual_tile_stride"] = len(data) // plan.oc_tiles
@@ -190,13 +191,6 @@ def outputs_of(command: Command, data: np.ndarray) -> np.ndarray:
     return words.swapaxes(1, 2).reshape(-1, oh, ow)[: shape.oc]
 
 
-def _by_tile(values: np.ndarray, tiles: int, lanes: int) -> np.ndarray:
-    """[channels, n] -> [tile, n, lane], zero for channels that do not exist."""
-    padded = np.zeros((tiles * lanes, values.shape[1]), np.int64)
-    padded[: len(values)] = values
-    return padded.reshape(tiles, lanes, -1).swapaxes(1, 2)
-
-
 def _pairs(values: np.ndarray, bits: int) -> np.ndarray:
     """[channels, ...] -> [pairs, ...]: channels 2i and 2i+1 in the low and high ``bits`` of one value (a2w4)."""
     if len(values) % 2:
@@ -236,7 +230,7 @@ def _activation_memory(plan: Plan, activation: np.ndarray) -> np.ndarray:
     planes = np.stack(planes)  # [segment, channel, value]
     slot = slot_bits(c.rows, c.act_bits)
     if plan.dataflow is Dataflow.weight_stationary:
-        words = np.stack([_by_tile(plane, plan.ic_tiles, c.rows) for plane in planes], axis=1)
+        words = np.stack([tiling.by_tile(plane, plan.ic_tiles, c.rows) for plane in planes], axis=1)
         tiles = plan.ic_tiles  # words [tile, segment, value, row]
     else:
         n = planes.shape[2]

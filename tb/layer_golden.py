@@ -7,6 +7,7 @@ import functools
 
 import numpy as np
 
+from golden_model import tiling
 from golden_model.configuration import Dataflow
 from golden_model.convolution import convolve
 from golden_model.plan import Plan
@@ -29,7 +30,7 @@ class SystemGolden:
     def sums(self) -> tuple[np.ndarray, np.ndarray]:
         """Labels (oc_tile, o_nij) and accumulated psums [words, cols], band by band."""
         plan, shape = self.plan, self.plan.shape
-        tiles = _by_tile(self.accumulated.reshape(shape.oc, -1), plan.oc_tiles, plan.configuration.cols)
+        tiles = tiling.by_tile(self.accumulated.reshape(shape.oc, -1), plan.oc_tiles, plan.configuration.cols)
         labels, values = [], []
         for band in range(plan.bands):
             first = band * plan.positions(0)
@@ -55,7 +56,7 @@ class SystemGolden:
                     ki, kj = divmod(kij, shape.kw)
                     only[:, :, ki, kj] = self.weight[:, part, ki, kj]
                     psum = convolve(only, self.activation[part], shape.stride, shape.padding)
-                    cube[ic_tile, kij] = _by_tile(psum.reshape(shape.oc, -1), plan.oc_tiles, c.cols)
+                    cube[ic_tile, kij] = tiling.by_tile(psum.reshape(shape.oc, -1), plan.oc_tiles, c.cols)
             for band in range(plan.bands):
                 o_nij = np.arange(band * plan.positions(0), band * plan.positions(0) + plan.positions(band))
                 for oc_tile in range(plan.oc_tiles):
@@ -65,7 +66,7 @@ class SystemGolden:
                         values.append(psum[oc_tile, o_nij])
             return np.concatenate(labels), np.concatenate(values)
         psum = convolve(self.weight, self.activation, shape.stride, shape.padding)
-        tiles = _by_tile(psum.reshape(shape.oc, -1), plan.oc_tiles, c.cols)
+        tiles = tiling.by_tile(psum.reshape(shape.oc, -1), plan.oc_tiles, c.cols)
         for band in range(plan.bands):
             for oc_tile in range(plan.oc_tiles):
                 for o_tile in range(plan.o_tiles(band)):
@@ -105,10 +106,3 @@ def system_golden(
     if plan.pool:
         output = max_pool(output)
     return SystemGolden(plan, weight, activation, accumulated, output, saturated)
-
-
-def _by_tile(values: np.ndarray, tiles: int, lanes: int) -> np.ndarray:
-    """[channels, n] -> [tile, n, lane], zero for channels that do not exist."""
-    padded = np.zeros((tiles * lanes, values.shape[1]), np.int64)
-    padded[: len(values)] = values
-    return padded.reshape(tiles, lanes, -1).swapaxes(1, 2)

@@ -13,6 +13,10 @@ from golden_model.configuration import Dataflow, configuration
 from quant.checkpoints import SHIPPED
 
 
+class UserError(Exception):
+    """A setting that cannot be used; the message says which and what to do."""
+
+
 class Setting(NamedTuple):
     option: str
     variable: str

@@ -18,6 +18,7 @@ from golden_model import schedule
 from golden_model.configuration import Configuration, ConfigurationError, Dataflow, Precision, configuration
 from golden_model.plan import PlanError
 from quant.models import ModelSpec
+from tb.options import UserError
 from tb.system_layers import NetworkLayer, network_layers
 
 NETWORKS = {
@@ -25,10 +26,6 @@ NETWORKS = {
     "vgg16_w4a2": ModelSpec(name="vgg16", squeeze=16, squeeze_identity=True, a_bits=2),
     "resnet20": ModelSpec(name="resnet20"),
 }
-
-
-class UserError(Exception):
-    """An option that cannot be used; the message says which and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)

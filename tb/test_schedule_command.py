@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from golden_model.configuration import ConfigurationError, configuration
+from golden_model.schedule import scale_sim_os
+from quant.models import ModelSpec
 from tb import schedule
+from tb.system_layers import network_layers
 
 
 def test_table_and_picture(capsys, tmp_path):
@@ -31,3 +34,15 @@ def test_refusals():
         schedule.hypothetical(configuration("net_8x8"), ["COLS=25"])
     with pytest.raises(schedule.UserError, match=r"features.0 cannot run on .*ACT_DEPTH = 4 "):
         schedule.main(["--set", "ACT_DEPTH=4"])
+
+
+@pytest.mark.parametrize(
+    ("name", "macs", "shares"),
+    [("vgg16", 219_718_656, (87.3, 70.1, 49.9)), ("resnet20", 40_812_544, (93.6, 87.2, 54.5))],
+)
+def test_scale_sim_law_gives_its_published_utilisations(name, macs, shares):
+    shapes = [layer.shape for layer in network_layers(ModelSpec(name=name))]
+    assert sum(shape.macs for shape in shapes) == macs
+    for tiles, share in zip((8, 16, 32), shares, strict=True):
+        total = sum(scale_sim_os(shape, tiles, tiles) for shape in shapes)
+        assert 100 * macs / (total * tiles**2) == pytest.approx(share, abs=0.11)

@@ -10,23 +10,9 @@ from golden_model import schedule
 from golden_model.configuration import Dataflow, configuration
 from golden_model.plan import PlanError, plan
 from golden_model.tiling import ConvShape
-from quant.models import ModelSpec
-from tb.system_layers import network_layers
 
 WS, OS = Dataflow
 NET = configuration("net_8x8")
-
-
-@pytest.mark.parametrize(
-    ("name", "macs", "shares"),
-    [("vgg16", 219_718_656, (87.3, 70.1, 49.9)), ("resnet20", 40_812_544, (93.6, 87.2, 54.5))],
-)
-def test_scale_sim_law_gives_its_published_utilisations(name, macs, shares):
-    shapes = [layer.shape for layer in network_layers(ModelSpec(name=name))]
-    assert sum(shape.macs for shape in shapes) == macs
-    for tiles, share in zip((8, 16, 32), shares, strict=True):
-        total = sum(schedule.scale_sim_os(shape, tiles, tiles) for shape in shapes)
-        assert 100 * macs / (total * tiles**2) == pytest.approx(share, abs=0.11)
 
 
 def test_scale_sim_law_of_single_layers():
