@@ -57,7 +57,7 @@ class Recipe:
     augment: 'dataset': the data set's own transform, image by image. Others: :mod:`quant.batches`, all on the device.
     ema: decay of the averaged weights, which are then what is tested and kept as the best; 0: none.
     clip_grad: largest norm of all gradients together; 0: any.
-    amp, channels_last: bfloat16 mixed precision, memory layout; on CUDA only.
+    amp: bfloat16 mixed precision, on CUDA and on a CPU that computes in it. channels_last: memory layout, on CUDA only.
     warm_start: checkpoint whose layers are the start where they fit. teacher: checkpoint whose scores are learned, with
         weight ``distill`` beside the labels' 1 - distill, both at ``temperature``. Either is a path, a recipe that was
         trained beside this one, or the name of a shipped network.
@@ -115,7 +115,7 @@ class Trainer:
     ):
         self.recipe, self.data, self.device = recipe, data, device
         cuda = device.type == "cuda"
-        self.amp = recipe.amp and cuda
+        self.amp = recipe.amp and (cuda or bfloat16_in_hardware())
         self.layout = {"memory_format": torch.channels_last} if recipe.channels_last and cuda else {}
         torch.manual_seed(recipe.seed)
         self.model = recipe.spec.build()
@@ -410,7 +410,7 @@ _OPTIONS = (
     ("augment", str, f"{', '.join(AUGMENTATIONS)}; all but 'dataset' keep the data on the device"),
     ("ema", float, "decay of the averaged weights; 0: none"),
     ("clip_grad", float, "largest norm of the gradients; 0: any"),
-    ("amp", bool, "bfloat16 mixed precision, on CUDA"),
+    ("amp", bool, "bfloat16 mixed precision, where the hardware has it"),
     ("channels_last", bool, "memory layout, on CUDA"),
     ("warm_start", cli.name_or_none, "checkpoint or recipe whose layers are the start where they fit, or 'none'"),
     ("teacher", cli.name_or_none, "checkpoint or recipe to distil from, or 'none'"),
@@ -455,6 +455,12 @@ def recipe_from(options: argparse.Namespace, data: DataSet) -> Recipe:
         return Recipe(spec=spec, **{**fields, **given, "data": data.name})
     except TypeError as error:
         raise QuantError(f"recipe {options.recipe}: {error}") from error
+
+
+def bfloat16_in_hardware() -> bool:
+    """Whether the CPU has instructions for it; where it has none, they are emulated, slower than float32."""
+    known = torch.cpu.get_capabilities()
+    return any(known.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def announce(line: str) -> None:
