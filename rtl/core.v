@@ -193,11 +193,16 @@ module core #(
     );
 
     // Array
+    reg psum_pop_q;   // a cycle late: what takes the psums is far from what counts them
+    always @(posedge clk)
+        if (reset) psum_pop_q <= 1'b0;
+        else       psum_pop_q <= psum_valid & psum_ready;
+
     wire array_idle, array_overflow;
     issue #(.ROWS(ROWS), .COLS(COLS), .WGT_LANES(WGT_LANES), .OFIFO_DEPTH(OFIFO_DEPTH)) u_issue (
         .clk(clk), .reset(reset), .dataflow(dataflow),
         .act_valid(act_head_valid), .act_start(act_head_flags[0]), .act_last(act_head_flags[1]),
-        .wgt_valid(wgt_head_valid), .ififo_valid(ififo_head_valid), .psum_pop(psum_valid & psum_ready),
+        .wgt_valid(wgt_head_valid), .ififo_valid(ififo_head_valid), .psum_pop(psum_pop_q),
         .act_fire(act_fire), .wgt_fire(wgt_l0_fire), .ififo_fire(ififo_fire), .stall(stall), .idle(array_idle)
     );
     assign wgt_fire = wgt_l0_fire | ififo_fire;

@@ -7,7 +7,10 @@
 //             OS  activation and weight enter together; the last operands of two passes are at least ROWS cycles apart
 //                 (the drain), so a pass takes max(K, ROWS) cycles.
 //             both  nothing enters that would not find a place in ofifo: a credit is a free ofifo word.
-// Requires  : OFIFO_DEPTH >= ROWS. Full rate needs ROWS + COLS + 4 (WS) or 2*ROWS + COLS + 4 (OS) words.
+// Requires  : OFIFO_DEPTH >= ROWS. Full rate needs ROWS + COLS + 4 (WS) or 2*ROWS + COLS + 4 (OS) words, no fewer and no
+//             more: the last column of what enters in cycle t is written ROWS + COLS + 1 cycles later (OS: the first row
+//             of a pass ROWS + COLS + 2 after its last operand), leaves ofifo in the next cycle, and the credit, told a
+//             cycle late by core, counts two cycles after that; OS claims a pass's ROWS credits at once.
 
 `default_nettype none
 
@@ -25,7 +28,7 @@ module issue #(
     input  wire act_last,
     input  wire wgt_valid,     // head of the weight L0 (WS)
     input  wire ififo_valid,   // head of the IFIFO (OS)
-    input  wire psum_pop,      // a word left ofifo
+    input  wire psum_pop,      // a word left ofifo in the cycle before
     output wire act_fire,
     output wire wgt_fire,
     output wire ififo_fire,

@@ -1,9 +1,9 @@
 // mac_array: ROWS x COLS tiles. Inputs arrive skewed (row r r cycles, column c c cycles late), psums leave at the south.
 //
 // Place     : mac_row -> mac_array -> core; l0 and ififo in front, ofifo behind.
-// Latency   : WS  an operand that enters row 0 in cycle t leaves column c in cycle t + ROWS + c.
+// Latency   : WS  an operand that enters row 0 in cycle t leaves column c in cycle t + ROWS + 2 + c.
 //             OS  the pass whose last operand enters row 0 in cycle t leaves column c, row 0 first, in the cycles
-//                 t + ROWS + 1 + c .. t + 2*ROWS + c; the next pass may end ROWS cycles later at the earliest.
+//                 t + ROWS + 3 + c .. t + 2*ROWS + 2 + c; the next pass may end ROWS cycles later at the earliest.
 // Requires  : PSUM_BITS >= ACT_BITS + WGT_BITS + ceil(log2(ROWS)), so that a WS column sum cannot overflow.
 // Does not  : skew, deskew, stall or count; core's issue logic keeps the rules above.
 
@@ -56,7 +56,7 @@ module mac_array #(
             wire [COLS*PSUM_BITS-1:0] psum_n, psum_s;
             if (r == 0) begin : g_north
                 assign row_wgt_n    = wgt_n;
-                assign drain_n      = pass_done & {COLS{dataflow}};   // the token starts when row 0's psum is complete
+                assign drain_n      = pass_done;   // the token starts when row 0's psum is complete
                 assign psum_valid_n = {COLS{1'b0}};
                 assign psum_n       = {COLS*PSUM_BITS{1'b0}};
             end else begin : g_neighbour

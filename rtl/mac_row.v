@@ -37,7 +37,7 @@ module mac_row #(
     output wire [COLS-1:0]           psum_valid_s,
     output wire [COLS*PSUM_BITS-1:0] psum_s,
 
-    output wire [COLS-1:0]           pass_done,   // column c took its last OS operand in the cycle before
+    output wire [COLS-1:0]           pass_done,   // column c finished an OS pass in the cycle before
     output wire                      overflow
 );
 `ifndef SYNTHESIS
@@ -86,16 +86,16 @@ module mac_row #(
                 .psum_valid_n(psum_valid_n[c]), .psum_n(psum_n[c*PSUM_BITS +: PSUM_BITS]),
                 .wgt_s(wgt_s[c*WGT_FIELD +: WGT_FIELD]), .drain_s(drain_s[c]),
                 .psum_valid_s(psum_valid_s[c]), .psum_s(psum_s[c*PSUM_BITS +: PSUM_BITS]),
-                .overflow(tile_overflow[c])
+                .done(tile_done[c]), .overflow(tile_overflow[c])
             );
-            assign tile_done[c] = act_valid_e & act_last_e;
         end
     endgenerate
 
     assign pass_done = tile_done;
     assign overflow  = |tile_overflow;
 
-    wire unused = &{1'b0, g_col[COLS-1].act_start_e, g_col[COLS-1].act_e,
+    wire unused = &{1'b0, g_col[COLS-1].act_valid_e, g_col[COLS-1].act_start_e,
+                    g_col[COLS-1].act_last_e, g_col[COLS-1].act_e,
                     g_col[COLS-1].wgt_valid_e, g_col[COLS-1].wgt_e};
 endmodule
 

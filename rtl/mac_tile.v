@@ -6,7 +6,10 @@
 //             output-stationary (OS)  weights come from the north beside the activations; the tile accumulates its own
 //             psum from act_start to act_last, keeps it in a hold register, and puts it on the psum path when the
 //             drain token passes (one row every two cycles, so the rows of a column leave one after the other).
-// Latency   : 1 cycle to the east and south neighbour; the drain token takes 2.
+// Latency   : 1 cycle to the east neighbour and of a weight to the south; the drain token takes 2. An operand of cycle t is
+//             registered in t + 1, its product in t + 2; there it meets psum_n, and psum_s shows the sum in t + 3.
+//             done shows in t + 3 that the pass whose last operand came in t waits in the hold register. overflow: t + 3.
+//             The modes are registered in each tile: dataflow counts a cycle later, the others with the operand of their cycle.
 // Precision : a4w4: one activation times one weight. a2w4 (simd high): the activation's halves are two activations, each
 //             with a weight of its own; psum += low*wgt[0] + high*wgt[1], so the tile works on two input channels.
 // Does not  : saturate. A psum that leaves PSUM_BITS wraps and raises the sticky overflow flag (OS; in WS the column sum
@@ -56,6 +59,7 @@ module mac_tile #(
     output reg                         psum_valid_s,
     output reg  signed [PSUM_BITS-1:0] psum_s,
 
+    output reg                         done,          // OS: a finished pass went into the hold register
     output reg                         overflow       // sticky until reset
 );
     localparam PROD_BITS = ACT_BITS + 1 + WGT_BITS;   // the activation gets a sign bit
@@ -72,11 +76,19 @@ module mac_tile #(
     end
 `endif
 
-    // Weights: shadow and active register (WS)
+    // A copy of the modes beside each tile: no long wires from one register to all of them
+    reg dataflow_q, act_signed_q, simd_q;
+    always @(posedge clk) begin
+        dataflow_q   <= dataflow;
+        act_signed_q <= act_signed;
+        simd_q       <= simd;
+    end
+
+    // Weights: shadow register (WS) and the one that the tile works with
     reg [WGT_FIELD-1:0] wgt_shadow_q, wgt_active_q;
     reg                 shadow_full_q;
 
-    wire swap = ~dataflow & act_valid_w & act_start_w;
+    wire swap = ~dataflow_q & act_valid_w & act_start_w;
     wire take = wgt_valid_w & (~shadow_full_q | swap);
 
     always @(posedge clk) begin
@@ -88,38 +100,48 @@ module mac_tile #(
             wgt_valid_e   <= wgt_valid_w & ~(take & LANE == LANES - 1);
         end
         if (take) wgt_shadow_q <= wgt_w[LANE*WGT_FIELD +: WGT_FIELD];
-        if (swap) wgt_active_q <= wgt_shadow_q;
+        if (dataflow_q | swap) wgt_active_q <= dataflow_q ? wgt_n : wgt_shadow_q;
         wgt_e <= wgt_w;
     end
 
-    // Multiply
-    wire        [WGT_FIELD-1:0] wgt = dataflow ? wgt_n : swap ? wgt_shadow_q : wgt_active_q;
+    // Multiply: the operand that is on its way to the east, and the active weight
     wire signed [PROD_BITS-1:0] product;
-    wire signed [WGT_BITS-1:0]  wgt_low = wgt[WGT_BITS-1:0];
+    wire signed [WGT_BITS-1:0]  wgt_low = wgt_active_q[WGT_BITS-1:0];
     generate
         if (SIMD != 0) begin : g_simd
-            // Two half-width products serve both: a4w4 gives both halves the same weight and shifts the high one.
+            // Two half-width products serve both: a4w4 gives both halves the same weight and shifts the high one,
+            // in front of its product, where there is time for it.
             localparam HALF = ACT_BITS / 2, HALF_PROD = HALF + 1 + WGT_BITS;
-            wire signed [HALF:0]        low  = {simd & act_signed & act_w[HALF-1], act_w[HALF-1:0]};
-            wire signed [HALF:0]        high = {act_signed & act_w[ACT_BITS-1], act_w[ACT_BITS-1:HALF]};
-            wire signed [WGT_BITS-1:0]  wgt_high  = simd ? wgt[WGT_FIELD-1:WGT_BITS] : wgt_low;
+            wire signed [HALF:0]        low  = {simd_q & act_signed_q & act_e[HALF-1], act_e[HALF-1:0]};
+            wire signed [HALF:0]        half = {act_signed_q & act_e[ACT_BITS-1], act_e[ACT_BITS-1:HALF]};
+            wire signed [ACT_BITS:0]    high = simd_q ? {{HALF{half[HALF]}}, half} : {half, {HALF{1'b0}}};
+            wire signed [WGT_BITS-1:0]  wgt_high  = simd_q ? wgt_active_q[WGT_FIELD-1:WGT_BITS] : wgt_low;
             wire signed [HALF_PROD-1:0] low_part  = low * wgt_low;
-            wire signed [HALF_PROD-1:0] high_part = high * wgt_high;
+            wire signed [PROD_BITS-1:0] high_part = high * wgt_high;
             wire signed [PROD_BITS-1:0] low_wide  = {{HALF{low_part[HALF_PROD-1]}}, low_part};
-            wire signed [PROD_BITS-1:0] high_wide = {{HALF{high_part[HALF_PROD-1]}}, high_part};
-            assign product = low_wide + (simd ? high_wide : high_wide <<< HALF);
+            assign product = low_wide + high_part;
         end else begin : g_plain
-            wire signed [ACT_BITS:0] act = {act_signed & act_w[ACT_BITS-1], act_w};
+            wire signed [ACT_BITS:0] act = {act_signed_q & act_e[ACT_BITS-1], act_e};
             assign product = act * wgt_low;
-            wire unused = &{1'b0, simd};
+            wire unused = &{1'b0, simd_q};
         end
     endgenerate
 
+    reg signed [PROD_BITS-1:0] product_q;
+    reg                        valid_q, start_q, last_q;   // of product_q
+    always @(posedge clk) begin
+        if (reset) valid_q <= 1'b0;
+        else       valid_q <= act_valid_e;
+        start_q   <= act_start_e;
+        last_q    <= act_last_e;
+        product_q <= product;
+    end
+
     // Accumulate: onto the psum from the north (WS) or onto the tile's own (OS)
     reg  signed [PSUM_BITS-1:0] acc_q, hold_q;
-    wire signed [PSUM_BITS-1:0] addend  = ~dataflow ? psum_n : act_start_w ? {PSUM_BITS{1'b0}} : acc_q;
+    wire signed [PSUM_BITS-1:0] addend  = ~dataflow_q ? psum_n : start_q ? {PSUM_BITS{1'b0}} : acc_q;
     // One guard bit shows the overflow.
-    wire signed [PSUM_BITS:0]   sum     = {addend[PSUM_BITS-1], addend} + {{EXTENSION{product[PROD_BITS-1]}}, product};
+    wire signed [PSUM_BITS:0]   sum     = {addend[PSUM_BITS-1], addend} + {{EXTENSION{product_q[PROD_BITS-1]}}, product_q};
     wire                        sum_overflow = sum[PSUM_BITS] != sum[PSUM_BITS-1];
 
     reg drain_q;
@@ -129,17 +151,19 @@ module mac_tile #(
             psum_valid_s <= 1'b0;
             drain_q      <= 1'b0;
             drain_s      <= 1'b0;
+            done         <= 1'b0;
             overflow     <= 1'b0;
         end else begin
-            psum_valid_s <= dataflow ? (drain_n | psum_valid_n) : act_valid_w;
+            psum_valid_s <= dataflow_q ? (drain_n | psum_valid_n) : valid_q;
             drain_q      <= drain_n;
             drain_s      <= drain_q;
-            overflow     <= overflow | (dataflow & act_valid_w & sum_overflow);
+            done         <= dataflow_q & valid_q & last_q;
+            overflow     <= overflow | (dataflow_q & valid_q & sum_overflow);
         end
-        if (dataflow) psum_s <= drain_n ? hold_q : psum_n;
-        else          psum_s <= sum[PSUM_BITS-1:0];
-        if (act_valid_w)              acc_q  <= sum[PSUM_BITS-1:0];
-        if (act_valid_w & act_last_w) hold_q <= sum[PSUM_BITS-1:0];
+        if (dataflow_q) psum_s <= drain_n ? hold_q : psum_n;
+        else            psum_s <= sum[PSUM_BITS-1:0];
+        if (valid_q)          acc_q  <= sum[PSUM_BITS-1:0];
+        if (valid_q & last_q) hold_q <= sum[PSUM_BITS-1:0];
     end
 
     // Pass on to the east and south
@@ -155,7 +179,7 @@ module mac_tile #(
 `ifndef SYNTHESIS
     // The token's speed keeps rows apart; two psums in one slot would mean that passes follow closer than ROWS cycles.
     always @(posedge clk)
-        if (!reset && dataflow && drain_n && psum_valid_n) $fatal(1, "%m: drain collides with a psum from the north");
+        if (!reset && dataflow_q && drain_n && psum_valid_n) $fatal(1, "%m: drain collides with a psum from the north");
 `endif
 endmodule
 

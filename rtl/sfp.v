@@ -6,9 +6,10 @@
 //             op_store write the sum to op_waddr
 //             op_emit  send the sum to the output stream, op_relu: negative values as zero
 //             An operation with neither store nor emit drops its word (rows of an OS tile beyond the last position).
-// Latency   : 1 cycle from accepting a word to the sum, which is stored and shown on the output stream one cycle later.
-// Throughput: a word a cycle. A sum that is stored in the same cycle in which its address is read again is forwarded,
-//             so a pass over a single position is as correct as one over a thousand.
+// Latency   : 2 cycles from accepting a word to the sum, which is stored in that cycle and shown on the output stream one
+//             cycle later.
+// Throughput: a word a cycle. A sum that the next operation or the one after it reads again is forwarded, so passes over
+//             one or two positions are as correct as those over a thousand.
 // Does not  : saturate. A sum that leaves PSUM_BITS wraps and raises the sticky overflow flag.
 
 `default_nettype none
@@ -54,39 +55,44 @@ module sfp #(
     output wire                      idle,
     output reg                       overflow    // sticky until reset
 );
-    // Stage 1: the word waits here while the memory is read.
-    reg                      s1_valid_q, s1_acc_q, s1_res_q, s1_store_q, s1_emit_q, s1_relu_q, s1_forward_q;
-    reg [ADDR_BITS-1:0]      s1_waddr_q;
-    reg [COLS*PSUM_BITS-1:0] s1_psum_q, s1_residual_q, last_sum_q;
+    // Stage 1: the word waits here while the memory is read. Stage 2: the word and what is added to it. Both move together.
+    reg                      s1_valid_q, s1_store_q, s1_emit_q, s1_relu_q, s1_read_q, s1_behind_q, s1_after_q;
+    reg                      s2_valid_q, s2_store_q, s2_emit_q, s2_relu_q;
+    reg [ADDR_BITS-1:0]      s1_waddr_q, s2_waddr_q;
+    reg [COLS*PSUM_BITS-1:0] s1_psum_q, s1_addend_q, s2_psum_q, s2_addend_q, last_sum_q;
 
-    wire s1_done   = s1_valid_q & (~s1_emit_q | ~out_valid | out_ready);
-    wire s1_free   = ~s1_valid_q | s1_done;
+    wire move      = ~s2_valid_q | ~s2_emit_q | ~out_valid | out_ready;
+    wire s2_done   = s2_valid_q & move;
     wire res_there = ~op_res | res_valid;
-    wire accept    = psum_valid & op_valid & res_there & s1_free;
-    assign psum_ready = op_valid & res_there & s1_free;
-    assign op_ready   = psum_valid & res_there & s1_free;
-    assign res_ready  = psum_valid & op_valid & op_res & s1_free;
+    wire accept    = psum_valid & op_valid & res_there & move;
+    assign psum_ready = op_valid & res_there & move;
+    assign op_ready   = psum_valid & res_there & move;
+    assign res_ready  = psum_valid & op_valid & op_res & move;
 
-    assign mem_rd_en   = accept & op_acc & ~op_res;
+    wire read = op_acc & ~op_res;
+    assign mem_rd_en   = accept & read;
     assign mem_rd_addr = op_raddr;
-    assign mem_wr_en   = s1_done & s1_store_q;
-    assign mem_wr_addr = s1_waddr_q;
+    assign mem_wr_en   = s2_done & s2_store_q;
+    assign mem_wr_addr = s2_waddr_q;
 
-    // The memory gives the old word when it is written in the cycle of the read: take the sum itself then.
-    wire [COLS*PSUM_BITS-1:0] base = s1_res_q ? s1_residual_q : s1_forward_q ? last_sum_q : mem_rd_data;
+    // The memory has not yet the sum of the operation just before (in stage 1 now, in stage 2 when it is needed), and gives
+    // the old word when the one before that is written in the cycle of the read: take the sums themselves then.
+    wire behind = read & s1_valid_q & s1_store_q & (s1_waddr_q == op_raddr);
+    wire after  = read & mem_wr_en & (s2_waddr_q == op_raddr);
+
     wire [COLS*PSUM_BITS-1:0] sum, activated;
     wire [COLS-1:0]           col_overflow;
 
     genvar c;
     generate
         for (c = 0; c < COLS; c = c + 1) begin : g_col
-            wire signed [PSUM_BITS-1:0] addend = s1_acc_q | s1_res_q ? base[c*PSUM_BITS +: PSUM_BITS] : {PSUM_BITS{1'b0}};
-            wire signed [PSUM_BITS-1:0] psum   = s1_psum_q[c*PSUM_BITS +: PSUM_BITS];
+            wire signed [PSUM_BITS-1:0] addend = s2_addend_q[c*PSUM_BITS +: PSUM_BITS];
+            wire signed [PSUM_BITS-1:0] psum   = s2_psum_q[c*PSUM_BITS +: PSUM_BITS];
             wire signed [PSUM_BITS:0]   wide   = {addend[PSUM_BITS-1], addend} + {psum[PSUM_BITS-1], psum};
             assign sum[c*PSUM_BITS +: PSUM_BITS]       = wide[PSUM_BITS-1:0];
             assign col_overflow[c]                     = wide[PSUM_BITS] != wide[PSUM_BITS-1];
             assign activated[c*PSUM_BITS +: PSUM_BITS] =
-                s1_relu_q & wide[PSUM_BITS-1] ? {PSUM_BITS{1'b0}} : wide[PSUM_BITS-1:0];
+                s2_relu_q & wide[PSUM_BITS-1] ? {PSUM_BITS{1'b0}} : wide[PSUM_BITS-1:0];
         end
     endgenerate
 
@@ -95,33 +101,43 @@ module sfp #(
     always @(posedge clk) begin
         if (reset) begin
             s1_valid_q <= 1'b0;
+            s2_valid_q <= 1'b0;
             out_valid  <= 1'b0;
             overflow   <= 1'b0;
         end else begin
-            if (s1_free) s1_valid_q <= accept;
-            if (s1_done & s1_emit_q) out_valid <= 1'b1;
+            if (move) s1_valid_q <= accept;
+            if (move) s2_valid_q <= s1_valid_q;
+            if (s2_done & s2_emit_q) out_valid <= 1'b1;
             else if (out_ready)      out_valid <= 1'b0;
-            overflow <= overflow | (s1_done & |col_overflow);
+            overflow <= overflow | (s2_done & |col_overflow);
         end
         if (accept) begin
-            s1_acc_q      <= op_acc;
-            s1_res_q      <= op_res;
-            s1_store_q    <= op_store;
-            s1_emit_q     <= op_emit;
-            s1_relu_q     <= op_relu;
-            s1_waddr_q    <= op_waddr;
-            s1_psum_q     <= psum_data;
-            s1_residual_q <= res_data;
-            s1_forward_q  <= mem_wr_en & (s1_waddr_q == op_raddr);
+            s1_store_q  <= op_store;
+            s1_emit_q   <= op_emit;
+            s1_relu_q   <= op_relu;
+            s1_waddr_q  <= op_waddr;
+            s1_psum_q   <= psum_data;
+            s1_addend_q <= op_res ? res_data : {COLS*PSUM_BITS{1'b0}};
+            s1_behind_q <= behind;
+            s1_after_q  <= after;
+            s1_read_q   <= read & ~behind & ~after;
         end
-        if (s1_done) last_sum_q <= sum;
-        if (s1_done & s1_emit_q) begin
+        if (move) begin
+            s2_store_q  <= s1_store_q;
+            s2_emit_q   <= s1_emit_q;
+            s2_relu_q   <= s1_relu_q;
+            s2_waddr_q  <= s1_waddr_q;
+            s2_psum_q   <= s1_psum_q;
+            s2_addend_q <= s1_read_q ? mem_rd_data : s1_behind_q ? sum : s1_after_q ? last_sum_q : s1_addend_q;
+        end
+        if (s2_done) last_sum_q <= sum;
+        if (s2_done & s2_emit_q) begin
             out_data <= activated;
             out_sum  <= sum;
         end
     end
 
-    assign idle = ~s1_valid_q & ~out_valid;
+    assign idle = ~s1_valid_q & ~s2_valid_q & ~out_valid;
 endmodule
 
 `default_nettype wire

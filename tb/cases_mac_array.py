@@ -158,7 +158,7 @@ async def weight_stationary_passes(dut, channels: int) -> None:
         scoreboard = Scoreboard("array weight-stationary")
         for col in range(cols):
             scoreboard.compare(
-                f"column {col}", [(t + rows + col, g[col]) for t, g in expected], seen[col], lane="cycle/psum"
+                f"column {col}", [(t + rows + 2 + col, g[col]) for t, g in expected], seen[col], lane="cycle/psum"
             )
         scoreboard.check()
 
@@ -194,7 +194,7 @@ async def output_stationary_passes(dut, signed: bool, channels: int) -> None:
             tb.north_weight(cycle, weights[k])
             last = cycle
             cycle += 1 + int(index % 2 and rng.random() < 0.3)
-        expected += [(last + rows + 1 + row, golden[row]) for row in range(rows)]
+        expected += [(last + rows + 3 + row, golden[row]) for row in range(rows)]
     seen = await tb.play(cycle + 3 * rows + cols + 8)
     scoreboard = Scoreboard("array output-stationary")
     for col in range(cols):

@@ -6,6 +6,7 @@ With SIMD an operand is an int in a4w4, and in a2w4 a pair of ints: the low and 
 from __future__ import annotations
 
 import itertools
+from collections import deque
 
 import cocotb
 from cocotb.triggers import RisingEdge
@@ -17,6 +18,7 @@ from tb.streams import read_bit, read_word
 
 WS, OS = 0, 1
 NONE = -(10**9)  # no psum where one was expected
+LATENCY = 3  # cycles from an operand to its sum on psum_s, or in the hold register
 
 
 def product(act, wgt) -> int:
@@ -34,6 +36,7 @@ class TileBench:
         self.field_bits = self.p.WGT_BITS * (1 + self.simd)
         self.wgt_range = limits(self.p.WGT_BITS)
         self.psum_range = limits(self.p.PSUM_BITS)
+        self.norths = deque()
 
     def act_range(self, signed: bool) -> tuple[int, int]:
         return limits(self.p.ACT_BITS, signed)
@@ -60,6 +63,7 @@ class TileBench:
         return sum(encode(field, self.field_bits) << (lane * self.field_bits) for lane, field in enumerate(fields))
 
     async def start(self, dataflow: int, signed: bool = False, simd: bool = False) -> None:
+        self.norths.clear()
         self.dut.dataflow.value, self.dut.act_signed.value, self.dut.simd.value = dataflow, int(signed), int(simd)
         self.drive()
         if not self.running:
@@ -67,9 +71,15 @@ class TileBench:
             self.running = True
         await reset(self.dut)
 
-    def drive(self, act=None, start=0, last=0, wgt_w=None, wgt_n=0, psum_n=None, drain=0) -> None:
-        """Inputs of the coming cycle; None stands for not valid."""
+    def drive(self, act=None, start=0, last=0, wgt_w=None, wgt_n=0, north=None, psum_n=None, drain=0) -> None:
+        """Inputs of the coming cycle; None stands for not valid.
+
+        ``north`` is the psum for this cycle's operand, which it meets later; ``psum_n`` one that comes in this cycle.
+        """
         p, dut = self.p, self.dut
+        self.norths.append(north)
+        due = self.norths.popleft() if len(self.norths) == LATENCY else None
+        psum_n = due if psum_n is None else psum_n
         dut.act_valid_w.value, dut.act_w.value = int(act is not None), self.act_bits(act or 0)
         dut.act_start_w.value, dut.act_last_w.value = start, last
         dut.wgt_valid_w.value, dut.wgt_w.value = int(wgt_w is not None), self.word(wgt_w or 0)
@@ -80,10 +90,10 @@ class TileBench:
         self.drive(**inputs)
         await RisingEdge(self.dut.clk)
 
-    async def result(self) -> int | None:
-        """The psum that leaves to the south in the coming cycle, None where there is none."""
-        self.drive()
-        await RisingEdge(self.dut.clk)
+    async def result(self, after: int = 1) -> int | None:
+        """The psum that leaves to the south ``after`` cycles after the last one driven, None where there is none."""
+        for _ in range(after):
+            await self.cycle()
         return self.psum_s()
 
     def line(self) -> int | None:
@@ -116,13 +126,10 @@ async def weight_stationary_products(dut):
                 # The psum from the north leaves room for the product: in the array the sum of all rows fits.
                 lo, hi = tb.psum_range[0] - min(act * wgt, 0), tb.psum_range[1] - max(act * wgt, 0)
                 north = int(rng.choice([lo, hi, rng.integers(lo, hi, endpoint=True)]))
-                tb.drive(act=act, start=int(first), psum_n=north)
-                await RisingEdge(dut.clk)
+                await tb.cycle(act=act, start=int(first), north=north)
                 first = False
-                tb.drive()
-                await RisingEdge(dut.clk)
                 expected.append(north + act * wgt)
-                actual.append(tb.psum_s())
+                actual.append(await tb.result(LATENCY))
     scoreboard = Scoreboard("mac_tile products")
     scoreboard.compare("psum", expected, [NONE if a is None else a for a in actual])
     scoreboard.check()
@@ -162,14 +169,15 @@ def simd_operands(tb: TileBench, signed: bool, most: int = 4096) -> list[tuple]:
 async def products_of_passes(tb: TileBench, operands: list[tuple], scoreboard: Scoreboard) -> None:
     """OS: passes of a single operand, a cycle each, with the drain token right behind."""
     actual = []
-    for index, (act, wgt) in enumerate(operands):
-        await tb.cycle(act=act, wgt_n=wgt, start=1, last=1, drain=int(index > 0))
-        if index > 1:  # held in the first cycle, on the psum path in the second
+    for index in range(len(operands) + LATENCY + 1):
+        drain = int(LATENCY <= index < len(operands) + LATENCY)
+        if index < len(operands):
+            act, wgt = operands[index]
+            await tb.cycle(act=act, wgt_n=wgt, start=1, last=1, drain=drain)
+        else:
+            await tb.cycle(drain=drain)
+        if index > LATENCY:  # held after LATENCY cycles, on the psum path in the next
             actual.append(tb.psum_s())
-    await tb.cycle(drain=1)
-    if len(operands) > 1:
-        actual.append(tb.psum_s())
-    actual.append(await tb.result())
     expected = [product(act, wgt) for act, wgt in operands]
     scoreboard.compare("psum", expected, [NONE if a is None else a for a in actual])
 
@@ -202,10 +210,11 @@ async def weight_stationary_simd_products(dut):
                 await tb.cycle(wgt_w=wgt)
             if start:
                 loaded = next((w for _, w in operands[index:] if w != wgt), None)
-            await tb.cycle(act=act, start=int(start), psum_n=int(norths[index]), wgt_w=loaded if start else None)
-            if index:
+            await tb.cycle(act=act, start=int(start), north=int(norths[index]), wgt_w=loaded if start else None)
+            if index >= LATENCY:
                 actual.append(tb.psum_s())
-        actual.append(await tb.result())
+        for _ in range(min(LATENCY, len(operands))):
+            actual.append(await tb.result())
         expected = [int(n) + product(act, wgt) for n, (act, wgt) in zip(norths, operands, strict=True)]
         scoreboard.compare("psum", expected, [NONE if a is None else a for a in actual])
     scoreboard.check()
@@ -217,19 +226,20 @@ async def weight_stationary_line(dut):
     tb, rng = TileBench(dut), generator("line", parameters())
     await tb.start(WS)
     bits, low = tb.field_bits, tb.act_range(False)[1]
-    shadow, moved, psum = None, None, None  # the model: the field in the shadow, and what leaves after the cycle
+    shadow, moved = None, None  # the model: the field in the shadow, and the word that leaves after the cycle
+    psums = deque([None] * LATENCY)  # and the psums that leave in the coming cycles
     expected, actual = [], []
     for _ in range(600):
         word = [int(rng.integers(0, 1 << bits)) for _ in range(tb.lanes)] if rng.random() < 0.7 else None
         swap = shadow is not None and rng.random() < 0.35
-        tb.drive(act=low if swap else None, start=int(swap), psum_n=0)
+        tb.drive(act=low if swap else None, start=int(swap), north=0)
         dut.wgt_valid_w.value = int(word is not None)
         dut.wgt_w.value = sum(f << (i * bits) for i, f in enumerate(word)) if word else int(rng.integers(0, 1 << bits))
         await RisingEdge(dut.clk)
         line = read_word(dut.wgt_e) if read_bit(dut.wgt_valid_e) else None
-        expected += [NONE if v is None else v for v in (moved, psum)]
+        expected += [NONE if v is None else v for v in (moved, psums.popleft())]
         actual += [NONE if v is None else v for v in (line, tb.psum_s())]
-        psum = low * decode(encode(shadow, tb.p.WGT_BITS), tb.p.WGT_BITS) if swap else None
+        psums.append(low * decode(encode(shadow, tb.p.WGT_BITS), tb.p.WGT_BITS) if swap else None)
         shadow = None if swap else shadow
         taken = word is not None and shadow is None
         if taken:
@@ -256,21 +266,21 @@ async def weight_stationary_simd_passes(dut):
 async def passes_of(dut, simd: bool) -> None:
     tb, rng = TileBench(dut), generator("passes")
     await tb.start(WS, simd=simd)
-    expected, actual, pending = [], [], None
+    expected, actual, pending = [], [], deque([None] * LATENCY)
     act_range, wgt_range = tb.half_range(False) if simd else tb.act_range(False), tb.wgt_range
 
     def draw(limits):
         values = tuple(rng.integers(*limits, endpoint=True, size=1 + simd).tolist())
         return values if simd else values[0]
 
-    async def cycle(**inputs):
-        nonlocal pending
-        tb.drive(**inputs)
-        await RisingEdge(dut.clk)
-        if pending is not None or tb.psum_s() is not None:
-            expected.append(NONE if pending is None else pending)
+    async def cycle(psum=None, **inputs):
+        """``psum``: the sum that this cycle's operand must give."""
+        await tb.cycle(**inputs)
+        due = pending.popleft()
+        pending.append(psum)
+        if due is not None or tb.psum_s() is not None:
+            expected.append(NONE if due is None else due)
             actual.append(10**9 if tb.psum_s() is None else tb.psum_s())
-        pending = None
 
     active = shadow = draw(wgt_range)
     await cycle(wgt_w=shadow)
@@ -284,10 +294,11 @@ async def passes_of(dut, simd: bool) -> None:
             act, north = draw(act_range), int(rng.integers(-100, 100))
             if i == 0:
                 active = shadow
-            await cycle(act=act, start=int(i == 0), psum_n=north, wgt_w=upcoming if i == load_at else None)
-            pending = north + product(act, active)
+            load = upcoming if i == load_at else None
+            await cycle(north + product(act, active), act=act, start=int(i == 0), north=north, wgt_w=load)
         shadow = upcoming
-    await cycle()
+    for _ in range(LATENCY):
+        await cycle()
     scoreboard = Scoreboard("mac_tile weight-stationary")
     scoreboard.compare("psum", expected, actual)
     scoreboard.check()
@@ -316,8 +327,8 @@ async def weight_passes_on_when_full(dut):
         seen.append(tb.line())
     # one cycle after each input
     assert seen == [None, None if last else 1, -1, -2, None, None if last else -1, 1, None], seen
-    await tb.cycle(act=1, start=1, psum_n=0)
-    assert await tb.result() == -1
+    await tb.cycle(act=1, start=1, north=0)
+    assert await tb.result(LATENCY) == -1
 
 
 @cocotb.test()
@@ -346,6 +357,10 @@ async def output_stationary_passes(dut):
         through = int(rng.integers(*tb.psum_range, endpoint=True))
         if rng.random() < 0.5:  # the next pass begins before the drain
             await tb.cycle(act=high, wgt_n=tb.wgt_range[0], start=1)
+        else:
+            await tb.cycle()
+        for _ in range(LATENCY - 2):
+            await tb.cycle()
         await tb.cycle(drain=1)
         await tb.cycle(psum_n=through)
         expected += [total, through]
@@ -381,13 +396,14 @@ async def output_stationary_overflow(dut):
         fits = limit // product(act, wgt)
         for k in range(fits):
             await tb.cycle(act=act, wgt_n=wgt, start=int(k == 0))
-        await tb.cycle()
-        await tb.cycle()
+        for _ in range(LATENCY + 2):
+            await tb.cycle()
         assert not read_bit(dut.overflow), f"overflow after {fits} operands of {product(act, wgt)}, which fit"
         await tb.cycle(act=act, wgt_n=wgt)
         await tb.cycle()
         await tb.cycle(act=0, wgt_n=0, start=1)
-        await tb.cycle()
+        for _ in range(LATENCY):
+            await tb.cycle()
         assert read_bit(dut.overflow), "a sum beyond PSUM_BITS went unseen"
         await reset(dut)
         await tb.cycle()
@@ -402,18 +418,22 @@ async def reset_during_pass(dut):
         await tb.start(dataflow)
         await tb.cycle(wgt_w=tb.wgt_range[0])
         await tb.cycle(act=1, wgt_n=1, start=1, psum_n=5)
+        await tb.cycle(act=1, wgt_n=1, psum_n=5)
         dut.reset.value = 1  # while everything is valid
         await tb.cycle(act=1, wgt_n=1, wgt_w=1, psum_n=5, drain=1)
+        tb.norths.clear()
         tb.drive()
         await reset(dut)
-        for _ in range(4):
+        for _ in range(LATENCY + 3):
             await tb.cycle()
             assert tb.psum_s() is None and not read_bit(dut.act_valid_e) and not read_bit(dut.wgt_valid_e)
         if dataflow == WS:
             await tb.cycle(wgt_w=1)
-            await tb.cycle(act=1, start=1, psum_n=7)
-            assert await tb.result() == 8
+            await tb.cycle(act=1, start=1, north=7)
+            assert await tb.result(LATENCY) == 8
         else:
             await tb.cycle(act=1, wgt_n=1, start=1, last=1)
+            for _ in range(LATENCY - 1):
+                await tb.cycle()
             await tb.cycle(drain=1)
             assert await tb.result() == 1

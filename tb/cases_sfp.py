@@ -123,8 +123,8 @@ async def sfp_throughput(dut):
     await tb.finish()
     steps = tb.op_seen.last_step - tb.op_seen.first_step
     begin = tb.out.last_step - tb.op_seen.last_step
-    assert steps * 2 == begin * 119, (
-        "119 further words took more than 119 cycles, or the sum came not 2 cycles after its word"
+    assert steps * 3 == begin * 119, (
+        "119 further words took more than 119 cycles, or the sum came not 3 cycles after its word"
     )
     tb.check("sfp throughput")
 

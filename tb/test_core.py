@@ -4,6 +4,7 @@
 ``--golden``, with the layers of a folder of golden files.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,22 @@ def test_dataflow_switch(simulate, name, seed):
     rng = np.random.default_rng([seed, 7])
     layers = [random_layer(rng, c, flow, index) for index in range(4) for flow in Dataflow]
     simulate.layers(LayerJob(configuration("net_8x8") if name == "course_8x8" else c, layers, seed))
+
+
+@pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
+def test_ofifo_depth_of_full_rate(simulate, dataflow, seed):
+    """The depth that issue's header names for full rate costs no cycle; one word less does."""
+    c = configuration("odd_3x5")
+    rng = np.random.default_rng([seed, 12])
+    enough = (1 if dataflow == Dataflow.weight_stationary else 2) * c.rows + c.cols + 4
+    # WS: passes of 32 positions. OS: passes of ROWS operands, the shortest.
+    weight, activation = rng.integers(-3, 4, (c.cols, c.rows, 1, 1)), rng.integers(0, 32, (c.rows, 4, 8))
+    layer = LayerTask("full rate", dataflow, weight, activation)
+    cycles = {}
+    for depth in (enough - 1, enough, 4 * enough):
+        configured = dataclasses.replace(c, l0_depth=8, ififo_depth=8, ofifo_depth=depth)
+        cycles[depth] = simulate.layers(LayerJob(configured, [layer], seed))[0]["cycles"]
+    assert cycles[enough - 1] > cycles[enough] == cycles[4 * enough], cycles
 
 
 SIMD_SHAPES = [   # ic, oc, map, kernel, stride, padding, signed: as in the networks, and odd numbers of channels
