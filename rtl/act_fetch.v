@@ -1,7 +1,7 @@
 // act_fetch: turns a stream of activation reads into a stream of words, one activation for each row of the array.
 //
 // Place     : micro-operations -> act_fetch <-> ROWS activation banks, -> l0.
-// Latency   : 1 cycle, a word a cycle; back-pressure on the word holds it in the banks' output registers.
+// Latency   : 2 cycles, a word a cycle: the banks' output registers, then a register amid the rotation.
 // Words     : rot 0        every bank reads op_addr: one memory word (WS: the channels of one position).
 //             rot > 0      row r takes bank (r + rot) mod ROWS; banks below rot read op_next instead: ROWS consecutive
 //                          values that begin in the middle of a word (OS: consecutive positions of one channel, which a
@@ -33,7 +33,8 @@ module act_fetch #(
     output reg                       word_valid,
     input  wire                      word_ready,
     output wire [ROWS*ACT_BITS-1:0]  word_data,
-    output reg  [FLAGS-1:0]          word_flags
+    output reg  [FLAGS-1:0]          word_flags,
+    output wire                      busy         // an operation or its word is inside
 );
 `ifndef SYNTHESIS
     initial begin
@@ -42,14 +43,26 @@ module act_fetch #(
     end
 `endif
 
-    reg [ROWS-1:0]     pad_q;
-    reg [ROT_BITS-1:0] rot_q;
+    // Of the read that the banks' output registers hold
+    reg                read_q;
+    reg [ROWS-1:0]     read_pad_q;
+    reg [ROT_BITS-1:0] read_rot_q;
+    reg [FLAGS-1:0]    read_flags_q;
+    // Of the word, as far as it is rotated
+    reg [ROWS-1:0]          pad_q;
+    reg [ROT_BITS-1:0]      rot_q;
+    reg [ROWS*ACT_BITS-1:0] turned_q;
 
-    wire op_fire = op_valid & op_ready;
-    assign op_ready  = ~word_valid | word_ready;
+    wire word_free = ~word_valid | word_ready;
+    wire op_fire   = op_valid & op_ready;
+    assign op_ready  = ~read_q | word_free;
+    assign busy      = read_q | word_valid;
     assign mem_rd_en = op_fire & ~&op_pad;
 
-    wire [2*ROWS*ACT_BITS-1:0] turned = {mem_rd_data, mem_rd_data} >> (rot_q * ACT_BITS);
+    // The memory is slow: behind it by one row at most, the rest behind the register.
+    localparam [ROT_BITS-1:0] ONE = 1;
+    wire [2*ROWS*ACT_BITS-1:0] turned = {mem_rd_data, mem_rd_data} >> (read_rot_q[0] ? ACT_BITS : 0);
+    wire [2*ROWS*ACT_BITS-1:0] word   = {turned_q, turned_q} >> (rot_q * ACT_BITS);
 
     genvar r;
     generate
@@ -57,22 +70,32 @@ module act_fetch #(
             localparam [31:0] BANK = r;
             wire below = {1'b0, BANK[ROT_BITS-1:0]} < {1'b0, op_rot};
             assign mem_rd_addr[r*ADDR_BITS +: ADDR_BITS] = below ? op_next : op_addr;
-            assign word_data[r*ACT_BITS +: ACT_BITS] =
-                pad_q[r] ? {ACT_BITS{1'b0}} : turned[r*ACT_BITS +: ACT_BITS];
+            assign word_data[r*ACT_BITS +: ACT_BITS] = word[r*ACT_BITS +: ACT_BITS] & {ACT_BITS{~pad_q[r]}};
         end
     endgenerate
 
     always @(posedge clk) begin
-        if (reset)         word_valid <= 1'b0;
-        else if (op_ready) word_valid <= op_valid;
+        if (reset) begin
+            read_q     <= 1'b0;
+            word_valid <= 1'b0;
+        end else begin
+            if (op_ready)  read_q     <= op_valid;
+            if (word_free) word_valid <= read_q;
+        end
         if (op_fire) begin
-            pad_q      <= op_pad;
-            rot_q      <= op_rot;
-            word_flags <= op_flags;
+            read_pad_q   <= op_pad;
+            read_rot_q   <= op_rot;
+            read_flags_q <= op_flags;
+        end
+        if (word_free) begin
+            turned_q   <= turned[ROWS*ACT_BITS-1:0];
+            pad_q      <= read_pad_q;
+            rot_q      <= read_rot_q & ~ONE;
+            word_flags <= read_flags_q;
         end
     end
 
-    wire unused = &{1'b0, turned[2*ROWS*ACT_BITS-1:ROWS*ACT_BITS]};
+    wire unused = &{1'b0, turned[2*ROWS*ACT_BITS-1:ROWS*ACT_BITS], word[2*ROWS*ACT_BITS-1:ROWS*ACT_BITS]};
 endmodule
 
 `default_nettype wire

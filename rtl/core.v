@@ -117,7 +117,7 @@ module core #(
     wire                act_mem_rd_en;
     wire [ROWS*ACT_ADDR-1:0] act_mem_rd_addr;
     wire [ACT_WORD-1:0] act_mem_rd_data, act_word;
-    wire                act_word_valid, act_word_ready;
+    wire                act_word_valid, act_word_ready, act_fetch_busy;
     wire [1:0]          act_word_flags;
 
     assign act_wr_ready = 1'b1;
@@ -137,7 +137,8 @@ module core #(
         .op_rot(act_op_rot), .op_pad(act_op_pad),
         .op_flags({act_op_last, act_op_start}),
         .mem_rd_en(act_mem_rd_en), .mem_rd_addr(act_mem_rd_addr), .mem_rd_data(act_mem_rd_data),
-        .word_valid(act_word_valid), .word_ready(act_word_ready), .word_data(act_word), .word_flags(act_word_flags)
+        .word_valid(act_word_valid), .word_ready(act_word_ready), .word_data(act_word), .word_flags(act_word_flags),
+        .busy(act_fetch_busy)
     );
 
     wire                act_head_valid;
@@ -253,7 +254,7 @@ module core #(
         .idle(sfp_idle), .overflow(sfp_overflow)
     );
 
-    assign busy     = act_word_valid | wgt_word_valid | act_head_valid | wgt_head_valid | ififo_head_valid
+    assign busy     = act_fetch_busy | wgt_word_valid | act_head_valid | wgt_head_valid | ififo_head_valid
                     | ~array_idle | ~sfp_idle;
     assign overflow = array_overflow | sfp_overflow;
 

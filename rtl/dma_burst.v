@@ -4,12 +4,14 @@
 // Loops     : segments of `beats` beats; n1 of them stride1 bytes apart, n2 such groups stride2 apart, n3, n4 likewise. A
 //             stride of 0 visits the same memory again. In the last round of the outermost loop a segment has last_beats.
 // Bursts    : at most 16 beats, none crosses a multiple of 16 beats, so none crosses 4 KiB while a beat has <= 256 bytes.
+//             The first has FIRST at most: walks that share a bus all get something soon.
 // Faults    : a burst that would leave 0..limit-1 is not given; fault stays high and the walk stands still until reset.
 
 `default_nettype none
 
 module dma_burst #(
-    parameter BEAT_BYTES = 32
+    parameter BEAT_BYTES = 32,
+    parameter FIRST      = 16    // beats, 1..16
 ) (
     input  wire        clk,
     input  wire        reset,
@@ -36,16 +38,19 @@ module dma_burst #(
 );
     localparam SHIFT = $clog2(BEAT_BYTES);
 
-    reg        running_q;
+    localparam [31:0] FIRST_BEATS = FIRST;
+
+    reg        running_q, first_q;
     reg [31:0] addr_q, base1_q, base2_q, base3_q, base4_q;
     reg [15:0] left_q, i1_q, i2_q, i3_q, i4_q;
 
     wire [3:0]  in_block = addr_q[SHIFT +: 4];
     wire [4:0]  to_edge  = 5'd16 - {1'b0, in_block};
+    wire [4:0]  most     = first_q & to_edge > FIRST_BEATS[4:0] ? FIRST_BEATS[4:0] : to_edge;
     wire [31:0] bytes    = {27'd0, len} << SHIFT;
     wire [32:0] beyond   = {1'b0, addr_q} + {1'b0, bytes};
 
-    assign len         = left_q < {11'd0, to_edge} ? left_q[4:0] : to_edge;
+    assign len         = left_q < {11'd0, most} ? left_q[4:0] : most;
     assign addr        = addr_q;
     assign segment_end = left_q == {11'd0, len};
     assign fault       = running_q & beyond > {1'b0, limit};
@@ -61,6 +66,9 @@ module dma_burst #(
         if (reset) running_q <= 1'b0;
         else if (go) running_q <= 1'b1;
         else if (valid & ready & segment_end & end1 & end2 & end3 & end4) running_q <= 1'b0;
+
+        if (go)                 first_q <= 1'b1;
+        else if (valid & ready) first_q <= 1'b0;
 
         if (go) begin
             addr_q  <= base;

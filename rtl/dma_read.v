@@ -54,7 +54,7 @@ module dma_read #(
     wire        burst_valid, burst_ready, segment_end;
     wire [31:0] burst_addr;
     wire [4:0]  burst_len;
-    dma_burst #(.BEAT_BYTES(BUS_BITS / 8)) u_burst (
+    dma_burst #(.BEAT_BYTES(BUS_BITS / 8), .FIRST(4)) u_burst (
         .clk(clk), .reset(reset), .go(go), .limit(limit), .base(base), .beats(beats), .last_beats(last_beats),
         .n1(n1), .n2(n2), .n3(n3), .n4(n4), .stride1(stride1), .stride2(stride2), .stride3(stride3), .stride4(stride4),
         .valid(burst_valid), .ready(burst_ready), .addr(burst_addr), .len(burst_len), .segment_end(segment_end),

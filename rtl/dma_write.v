@@ -93,7 +93,8 @@ module dma_write #(
         end
     end
 
-    assign idle = open_q == 4'd0;
+    // With the last response, not a cycle after it; a bad one shows in error first.
+    assign idle = open_q == 4'd0 | (open_q == 4'd1 & b_valid & b_resp == 2'b00 & ~begun);
     wire unused = &{1'b0, segment_end};
 endmodule
 

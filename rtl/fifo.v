@@ -1,7 +1,7 @@
 // fifo: synchronous first-word-fall-through FIFO; rd_data shows the oldest entry while rd_valid is high.
 //
 // Place     : inside skew_fifo, l0 and ofifo.
-// Latency   : an entry is readable in the cycle after it was written.
+// Latency   : an entry is readable in the cycle after it was written. All outputs are registers.
 // Requires  : DEPTH >= 2 (any number, not only powers of two).
 // Does not  : accept a write while full, even when a read frees a place in the same cycle.
 
@@ -14,15 +14,17 @@ module fifo #(
     input  wire             clk,
     input  wire             reset,
     input  wire             wr_valid,
-    output wire             wr_ready,
+    output reg              wr_ready,
     input  wire [WIDTH-1:0] wr_data,
-    output wire             rd_valid,
+    output reg              rd_valid,
     input  wire             rd_ready,
-    output wire [WIDTH-1:0] rd_data
+    output reg  [WIDTH-1:0] rd_data
 );
-    localparam INDEX_BITS = DEPTH < 2 ? 1 : $clog2(DEPTH);
+    // The oldest entry lies in rd_data; the memory holds those behind it, of which there are DEPTH - 1 at most.
+    localparam BEHIND     = DEPTH - 1;
+    localparam INDEX_BITS = BEHIND < 2 ? 1 : $clog2(BEHIND);
     localparam LEVEL_BITS = $clog2(DEPTH + 1);
-    localparam [31:0] LAST = DEPTH - 1, FULL = DEPTH;   // sized, to be cut to the counters' widths below
+    localparam [31:0] LAST = BEHIND - 1, TWO = 2, FULL_LESS_ONE = DEPTH - 1;   // sized, to be cut to the counters' widths
 
 `ifndef SYNTHESIS
     initial begin
@@ -31,29 +33,43 @@ module fifo #(
     end
 `endif
 
-    reg [WIDTH-1:0]      memory [0:DEPTH-1];
+    reg [WIDTH-1:0]      memory [0:BEHIND-1];
     reg [INDEX_BITS-1:0] wr_index_q, rd_index_q;
-    reg [LEVEL_BITS-1:0] level_q;
-
-    assign wr_ready = level_q != FULL[LEVEL_BITS-1:0];
-    assign rd_valid = level_q != {LEVEL_BITS{1'b0}};
-    assign rd_data  = memory[rd_index_q];
+    reg [LEVEL_BITS-1:0] level_q;   // entries, the oldest included
+    reg                  single_q;  // level_q == 1
 
     wire wr_fire = wr_valid & wr_ready;
     wire rd_fire = rd_valid & rd_ready;
+    wire direct  = wr_fire & (~rd_valid | (single_q & rd_fire));   // becomes the oldest at once
+    wire behind  = wr_fire & ~direct;
+    wire refill  = rd_fire & ~single_q;
 
     always @(posedge clk) begin
         if (reset) begin
             wr_index_q <= {INDEX_BITS{1'b0}};
             rd_index_q <= {INDEX_BITS{1'b0}};
             level_q    <= {LEVEL_BITS{1'b0}};
+            single_q   <= 1'b0;
+            wr_ready   <= 1'b1;
+            rd_valid   <= 1'b0;
         end else begin
-            if (wr_fire) wr_index_q <= wr_index_q == LAST[INDEX_BITS-1:0] ? {INDEX_BITS{1'b0}} : wr_index_q + 1'b1;
-            if (rd_fire) rd_index_q <= rd_index_q == LAST[INDEX_BITS-1:0] ? {INDEX_BITS{1'b0}} : rd_index_q + 1'b1;
-            if (wr_fire & ~rd_fire)      level_q <= level_q + 1'b1;
-            else if (rd_fire & ~wr_fire) level_q <= level_q - 1'b1;
+            if (behind) wr_index_q <= wr_index_q == LAST[INDEX_BITS-1:0] ? {INDEX_BITS{1'b0}} : wr_index_q + 1'b1;
+            if (refill) rd_index_q <= rd_index_q == LAST[INDEX_BITS-1:0] ? {INDEX_BITS{1'b0}} : rd_index_q + 1'b1;
+            if (wr_fire & ~rd_fire) begin
+                level_q  <= level_q + 1'b1;
+                single_q <= ~rd_valid;
+                wr_ready <= level_q != FULL_LESS_ONE[LEVEL_BITS-1:0];
+                rd_valid <= 1'b1;
+            end else if (rd_fire & ~wr_fire) begin
+                level_q  <= level_q - 1'b1;
+                single_q <= level_q == TWO[LEVEL_BITS-1:0];
+                wr_ready <= 1'b1;
+                rd_valid <= ~single_q;
+            end
         end
-        if (wr_fire) memory[wr_index_q] <= wr_data;
+        if (behind) memory[wr_index_q] <= wr_data;
+        if (direct)      rd_data <= wr_data;
+        else if (refill) rd_data <= memory[rd_index_q];
     end
 endmodule
 

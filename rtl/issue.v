@@ -62,7 +62,7 @@ module issue #(
     wire weights = dataflow ? ififo_valid : ~act_start | shadow_full;
     assign stall = act_fire ? 3'b000 : ~act_valid ? 3'b001 : ~weights ? 3'b010 : 3'b100;
 
-    wire swap     = act_fire & act_start & ~dataflow;
+    wire swap     = act_valid & ws_grant & act_start & ~dataflow;
     wire os_end   = act_fire & act_last & dataflow;
     assign wgt_fire = wgt_valid & ~dataflow & (~shadow_full | swap);
 

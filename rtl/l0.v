@@ -1,4 +1,4 @@
-// l0: FIFO at the west side of the array; row r leaves r cycles after row 0, its flags with it.
+// l0: FIFO at the west side of the array; row r leaves r + 1 cycles after its start, its flags with it.
 //
 // Place     : operand_fetch -> l0 -> mac_array; one instance for activations, one for WS weights.
 // Latency   : see skew_fifo. head_flags shows the flags of the next word before it starts, for the issue logic.
@@ -35,15 +35,18 @@ module l0 #(
     fifo #(.WIDTH(FLAGS), .DEPTH(DEPTH)) u_flags (
         .clk(clk), .reset(reset),
         .wr_valid(wr_valid & wr_ready), .wr_ready(flags_ready), .wr_data(wr_flags),
-        .rd_valid(flags_valid), .rd_ready(row_valid[0]), .rd_data(head_flags)
+        .rd_valid(flags_valid), .rd_ready(rd_valid & rd_ready), .rd_data(head_flags)
     );
 
-    assign row_flags[0 +: FLAGS] = head_flags;
     genvar r;
     generate
-        for (r = 1; r < ROWS; r = r + 1) begin : g_row
+        for (r = 0; r < ROWS; r = r + 1) begin : g_row
             reg [FLAGS-1:0] flags_q;
-            always @(posedge clk) flags_q <= row_flags[(r-1)*FLAGS +: FLAGS];
+            if (r == 0) begin : g_first
+                always @(posedge clk) flags_q <= head_flags;
+            end else begin : g_following
+                always @(posedge clk) flags_q <= row_flags[(r-1)*FLAGS +: FLAGS];
+            end
             assign row_flags[r*FLAGS +: FLAGS] = flags_q;
         end
     endgenerate

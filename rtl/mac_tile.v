@@ -105,7 +105,7 @@ module mac_tile #(
     end
 
     // Multiply: the operand that is on its way to the east, and the active weight
-    wire signed [PROD_BITS-1:0] product;
+    wire signed [PROD_BITS-1:0] product;   // in the cycle after
     wire signed [WGT_BITS-1:0]  wgt_low = wgt_active_q[WGT_BITS-1:0];
     generate
         if (SIMD != 0) begin : g_simd
@@ -116,32 +116,35 @@ module mac_tile #(
             wire signed [HALF:0]        half = {act_signed_q & act_e[ACT_BITS-1], act_e[ACT_BITS-1:HALF]};
             wire signed [ACT_BITS:0]    high = simd_q ? {{HALF{half[HALF]}}, half} : {half, {HALF{1'b0}}};
             wire signed [WGT_BITS-1:0]  wgt_high  = simd_q ? wgt_active_q[WGT_FIELD-1:WGT_BITS] : wgt_low;
-            wire signed [HALF_PROD-1:0] low_part  = low * wgt_low;
-            wire signed [PROD_BITS-1:0] high_part = high * wgt_high;
-            wire signed [PROD_BITS-1:0] low_wide  = {{HALF{low_part[HALF_PROD-1]}}, low_part};
-            assign product = low_wide + high_part;
+            reg  signed [HALF_PROD-1:0] low_q;
+            reg  signed [PROD_BITS-1:0] high_q;
+            always @(posedge clk) begin
+                low_q  <= low * wgt_low;
+                high_q <= high * wgt_high;
+            end
+            assign product = {{HALF{low_q[HALF_PROD-1]}}, low_q} + high_q;
         end else begin : g_plain
             wire signed [ACT_BITS:0] act = {act_signed_q & act_e[ACT_BITS-1], act_e};
-            assign product = act * wgt_low;
+            reg  signed [PROD_BITS-1:0] product_q;
+            always @(posedge clk) product_q <= act * wgt_low;
+            assign product = product_q;
             wire unused = &{1'b0, simd_q};
         end
     endgenerate
 
-    reg signed [PROD_BITS-1:0] product_q;
-    reg                        valid_q, start_q, last_q;   // of product_q
+    reg valid_q, start_q, last_q;   // of product
     always @(posedge clk) begin
         if (reset) valid_q <= 1'b0;
         else       valid_q <= act_valid_e;
-        start_q   <= act_start_e;
-        last_q    <= act_last_e;
-        product_q <= product;
+        start_q <= act_start_e;
+        last_q  <= act_last_e;
     end
 
     // Accumulate: onto the psum from the north (WS) or onto the tile's own (OS)
     reg  signed [PSUM_BITS-1:0] acc_q, hold_q;
     wire signed [PSUM_BITS-1:0] addend  = ~dataflow_q ? psum_n : start_q ? {PSUM_BITS{1'b0}} : acc_q;
     // One guard bit shows the overflow.
-    wire signed [PSUM_BITS:0]   sum     = {addend[PSUM_BITS-1], addend} + {{EXTENSION{product_q[PROD_BITS-1]}}, product_q};
+    wire signed [PSUM_BITS:0]   sum     = {addend[PSUM_BITS-1], addend} + {{EXTENSION{product[PROD_BITS-1]}}, product};
     wire                        sum_overflow = sum[PSUM_BITS] != sum[PSUM_BITS-1];
 
     reg drain_q;

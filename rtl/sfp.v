@@ -6,10 +6,10 @@
 //             op_store write the sum to op_waddr
 //             op_emit  send the sum to the output stream, op_relu: negative values as zero
 //             An operation with neither store nor emit drops its word (rows of an OS tile beyond the last position).
-// Latency   : 2 cycles from accepting a word to the sum, which is stored in that cycle and shown on the output stream one
-//             cycle later.
-// Throughput: a word a cycle. A sum that the next operation or the one after it reads again is forwarded, so passes over
-//             one or two positions are as correct as those over a thousand.
+// Latency   : operations are taken ahead of their psums: read stage (psum memory), base stage (what is added waits for the
+//             psum). The sum shows on the output stream in the cycle after its psum, and is stored in that cycle.
+// Throughput: a word a cycle. A sum that the memory does not have yet when its address is read is forwarded,
+//             so a pass over a single position is as correct as one over a thousand.
 // Does not  : saturate. A sum that leaves PSUM_BITS wraps and raises the sticky overflow flag.
 
 `default_nettype none
@@ -49,95 +49,112 @@ module sfp #(
 
     output reg                       out_valid,
     input  wire                      out_ready,
-    output reg  [COLS*PSUM_BITS-1:0] out_data,
-    output reg  [COLS*PSUM_BITS-1:0] out_sum,     // the same sums before ReLU
+    output wire [COLS*PSUM_BITS-1:0] out_data,
+    output wire [COLS*PSUM_BITS-1:0] out_sum,     // the same sums before ReLU
 
     output wire                      idle,
     output reg                       overflow    // sticky until reset
 );
-    // Stage 1: the word waits here while the memory is read. Stage 2: the word and what is added to it. Both move together.
-    reg                      s1_valid_q, s1_store_q, s1_emit_q, s1_relu_q, s1_read_q, s1_behind_q, s1_after_q;
-    reg                      s2_valid_q, s2_store_q, s2_emit_q, s2_relu_q;
-    reg [ADDR_BITS-1:0]      s1_waddr_q, s2_waddr_q;
-    reg [COLS*PSUM_BITS-1:0] s1_psum_q, s1_addend_q, s2_psum_q, s2_addend_q, last_sum_q;
+    // Read stage: the memory's word is there. Base stage: what is added to the psum. Sum: out_sum.
+    reg                      read_valid_q, read_acc_q, read_res_q, read_store_q, read_emit_q, read_relu_q, read_behind_q;
+    reg [ADDR_BITS-1:0]      read_raddr_q, read_waddr_q;
+    reg                      base_valid_q, base_store_q, base_emit_q, base_relu_q, base_follows_q;
+    reg [ADDR_BITS-1:0]      base_waddr_q;
+    reg [COLS*PSUM_BITS-1:0] base_q;
+    reg                      sum_write_q, sum_stored_q, sum_relu_q;
+    reg [ADDR_BITS-1:0]      sum_waddr_q;
+    reg [COLS*PSUM_BITS-1:0] sum_q, sum_before_q;
 
-    wire move      = ~s2_valid_q | ~s2_emit_q | ~out_valid | out_ready;
-    wire s2_done   = s2_valid_q & move;
-    wire res_there = ~op_res | res_valid;
-    wire accept    = psum_valid & op_valid & res_there & move;
-    assign psum_ready = op_valid & res_there & move;
-    assign op_ready   = psum_valid & res_there & move;
-    assign res_ready  = psum_valid & op_valid & op_res & move;
+    wire add        = base_valid_q & psum_valid & (~out_valid | out_ready);
+    wire base_free  = ~base_valid_q | add;
+    wire read_moves = read_valid_q & base_free & (~read_res_q | res_valid);
+    wire accept     = op_valid & op_ready;
+    assign psum_ready = base_valid_q & (~out_valid | out_ready);
+    assign op_ready   = ~read_valid_q | read_moves;
+    assign res_ready  = read_valid_q & read_res_q & base_free;
 
-    wire read = op_acc & ~op_res;
-    assign mem_rd_en   = accept & read;
+    assign mem_rd_en   = op_ready;   // also where nothing is added: the sooner it is known, the better
     assign mem_rd_addr = op_raddr;
-    assign mem_wr_en   = s2_done & s2_store_q;
-    assign mem_wr_addr = s2_waddr_q;
+    assign mem_wr_en   = sum_write_q;
+    assign mem_wr_addr = sum_waddr_q;
+    assign mem_wr_data = sum_q;
 
-    // The memory has not yet the sum of the operation just before (in stage 1 now, in stage 2 when it is needed), and gives
-    // the old word when the one before that is written in the cycle of the read: take the sums themselves then.
-    wire behind = read & s1_valid_q & s1_store_q & (s1_waddr_q == op_raddr);
-    wire after  = read & mem_wr_en & (s2_waddr_q == op_raddr);
+    // The sums of the three operations before may be younger than the word read. The first comes from the base stage, just
+    // when it adds; the second lies in sum_q, as does an older one while no other was added; the third was written in the
+    // cycle of the read and has moved on to sum_before_q.
+    wire sums    = read_acc_q & ~read_res_q;
+    wire follows = sums & base_valid_q & base_store_q & (base_waddr_q == read_raddr_q);
+    wire meets   = sum_stored_q & (sum_waddr_q == read_raddr_q);
+    // The memory is slow: nothing but one gate behind it.
+    wire from_mem = sums & ~meets & ~read_behind_q;
+    wire [COLS*PSUM_BITS-1:0] other = read_res_q ? res_data : ~read_acc_q | from_mem ? {COLS*PSUM_BITS{1'b0}}
+                                    : meets ? sum_q : sum_before_q;
 
-    wire [COLS*PSUM_BITS-1:0] sum, activated;
+    wire [COLS*PSUM_BITS-1:0] addend = base_follows_q ? sum_q : base_q;
+    wire [COLS*PSUM_BITS-1:0] sum;
     wire [COLS-1:0]           col_overflow;
 
     genvar c;
     generate
         for (c = 0; c < COLS; c = c + 1) begin : g_col
-            wire signed [PSUM_BITS-1:0] addend = s2_addend_q[c*PSUM_BITS +: PSUM_BITS];
-            wire signed [PSUM_BITS-1:0] psum   = s2_psum_q[c*PSUM_BITS +: PSUM_BITS];
-            wire signed [PSUM_BITS:0]   wide   = {addend[PSUM_BITS-1], addend} + {psum[PSUM_BITS-1], psum};
-            assign sum[c*PSUM_BITS +: PSUM_BITS]       = wide[PSUM_BITS-1:0];
-            assign col_overflow[c]                     = wide[PSUM_BITS] != wide[PSUM_BITS-1];
-            assign activated[c*PSUM_BITS +: PSUM_BITS] =
-                s2_relu_q & wide[PSUM_BITS-1] ? {PSUM_BITS{1'b0}} : wide[PSUM_BITS-1:0];
+            wire signed [PSUM_BITS-1:0] base = addend[c*PSUM_BITS +: PSUM_BITS];
+            wire signed [PSUM_BITS-1:0] psum = psum_data[c*PSUM_BITS +: PSUM_BITS];
+            wire signed [PSUM_BITS:0]   wide = {base[PSUM_BITS-1], base} + {psum[PSUM_BITS-1], psum};
+            assign sum[c*PSUM_BITS +: PSUM_BITS] = wide[PSUM_BITS-1:0];
+            assign col_overflow[c]               = wide[PSUM_BITS] != wide[PSUM_BITS-1];
+            assign out_data[c*PSUM_BITS +: PSUM_BITS] =
+                sum_q[c*PSUM_BITS +: PSUM_BITS] & {PSUM_BITS{~(sum_relu_q & sum_q[c*PSUM_BITS + PSUM_BITS-1])}};
         end
     endgenerate
+    assign out_sum = sum_q;
 
-    assign mem_wr_data = sum;
-
+    reg [COLS-1:0] col_overflow_q;
     always @(posedge clk) begin
         if (reset) begin
-            s1_valid_q <= 1'b0;
-            s2_valid_q <= 1'b0;
-            out_valid  <= 1'b0;
-            overflow   <= 1'b0;
+            read_valid_q   <= 1'b0;
+            base_valid_q   <= 1'b0;
+            sum_write_q    <= 1'b0;
+            sum_stored_q   <= 1'b0;
+            out_valid      <= 1'b0;
+            col_overflow_q <= {COLS{1'b0}};
+            overflow       <= 1'b0;
         end else begin
-            if (move) s1_valid_q <= accept;
-            if (move) s2_valid_q <= s1_valid_q;
-            if (s2_done & s2_emit_q) out_valid <= 1'b1;
-            else if (out_ready)      out_valid <= 1'b0;
-            overflow <= overflow | (s2_done & |col_overflow);
+            if (op_ready)  read_valid_q <= op_valid;
+            if (base_free) base_valid_q <= read_moves;
+            sum_write_q <= add & base_store_q;
+            if (add) sum_stored_q <= base_store_q;
+            if (add)            out_valid <= base_emit_q;
+            else if (out_ready) out_valid <= 1'b0;
+            col_overflow_q <= col_overflow & {COLS{add}};
+            overflow       <= overflow | (|col_overflow_q);
         end
         if (accept) begin
-            s1_store_q  <= op_store;
-            s1_emit_q   <= op_emit;
-            s1_relu_q   <= op_relu;
-            s1_waddr_q  <= op_waddr;
-            s1_psum_q   <= psum_data;
-            s1_addend_q <= op_res ? res_data : {COLS*PSUM_BITS{1'b0}};
-            s1_behind_q <= behind;
-            s1_after_q  <= after;
-            s1_read_q   <= read & ~behind & ~after;
+            read_acc_q    <= op_acc;
+            read_res_q    <= op_res;
+            read_store_q  <= op_store;
+            read_emit_q   <= op_emit;
+            read_relu_q   <= op_relu;
+            read_raddr_q  <= op_raddr;
+            read_waddr_q  <= op_waddr;
+            read_behind_q <= mem_wr_en & (mem_wr_addr == op_raddr);
         end
-        if (move) begin
-            s2_store_q  <= s1_store_q;
-            s2_emit_q   <= s1_emit_q;
-            s2_relu_q   <= s1_relu_q;
-            s2_waddr_q  <= s1_waddr_q;
-            s2_psum_q   <= s1_psum_q;
-            s2_addend_q <= s1_read_q ? mem_rd_data : s1_behind_q ? sum : s1_after_q ? last_sum_q : s1_addend_q;
+        if (read_moves) begin
+            base_store_q   <= read_store_q;
+            base_emit_q    <= read_emit_q;
+            base_relu_q    <= read_relu_q;
+            base_waddr_q   <= read_waddr_q;
+            base_follows_q <= follows;
+            base_q         <= (mem_rd_data & {COLS*PSUM_BITS{from_mem}}) | other;
         end
-        if (s2_done) last_sum_q <= sum;
-        if (s2_done & s2_emit_q) begin
-            out_data <= activated;
-            out_sum  <= sum;
+        if (add) begin
+            sum_relu_q   <= base_relu_q;
+            sum_waddr_q  <= base_waddr_q;
+            sum_q        <= sum;
+            sum_before_q <= sum_q;
         end
     end
 
-    assign idle = ~s1_valid_q & ~s2_valid_q & ~out_valid;
+    assign idle = ~read_valid_q & ~base_valid_q & ~sum_write_q & ~out_valid;
 endmodule
 
 `default_nettype wire

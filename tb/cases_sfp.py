@@ -124,7 +124,7 @@ async def sfp_throughput(dut):
     steps = tb.op_seen.last_step - tb.op_seen.first_step
     begin = tb.out.last_step - tb.op_seen.last_step
     assert steps * 3 == begin * 119, (
-        "119 further words took more than 119 cycles, or the sum came not 3 cycles after its word"
+        "119 further words took more than 119 cycles, or the sum came not 3 cycles after its operation"
     )
     tb.check("sfp throughput")
 

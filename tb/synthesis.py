@@ -107,6 +107,9 @@ def hierarchy(modules: dict, memories: dict, top: str) -> list[Row]:
 TOP = "core"
 """What is synthesised, placed and routed by default: the datapath. It takes every parameter of a configuration and
 has a port clk."""
+NARROW_MULTIPLIERS = "opt_clean; wreduce; alumacc t:$mul r:A_WIDTH<=8 %i r:B_WIDTH<=8 %i; maccmap t:$macc; "
+"""Yosys: multipliers of up to 8x8 bits become adders. By itself it would give a DSP of 18x18 bits to a product of 3x4,
+and the DSPs lie in a few rows of the chip, far from the tiles."""
 LARGEST = 16 * 16  # tiles: larger arrays only where CONFIG names them, for they take minutes
 
 
@@ -132,7 +135,7 @@ def _yosys(c: Configuration, top: str, options: str) -> Synthesis:
         written = [Path(work) / f"{name}.json" for name in ("memories", "modules", "netlist")]
         script = (
             f"read_verilog {' '.join(str(source) for source in sources.values())}; {chparam}"
-            f"hierarchy -check -top {top}; proc; write_json {written[0]}; "
+            f"hierarchy -check -top {top}; proc; write_json {written[0]}; {NARROW_MULTIPLIERS}"
             f"synth_ecp5 -noflatten -abc9 -nowidelut {options} -top {top}; write_json {written[1]}; "
             f"flatten; opt_clean -purge; check -assert; write_json {written[2]}"
         )

@@ -6,7 +6,7 @@ from tb import simulation
 
 SKEWED = ("skew_order", "skew_full", "skew_throughput", "skew_reset_during_burst")
 SHAPES = {   # lanes, depth
-    "8_lanes": (8, 16), "3_lanes_shallow": (3, 2), "1_lane": (1, 5), "5_lanes": (5, 6),
+    "8_lanes": (8, 16), "3_lanes_shallow": (3, 2), "1_lane": (1, 5), "5_lanes": (5, 7),
 }  # fmt: skip
 
 
@@ -29,11 +29,18 @@ def test_ofifo(simulate, cols, depth):
     assert len(simulate("ofifo", parameters, "tb.cases_fifo", "ofifo_(deskew|waits|reset).*")) == 3
 
 
-def test_ofifo_overflow_stops_the_simulation(simulate):
+@pytest.mark.parametrize(
+    "case,message",
+    [
+        ("overflow", "a psum arrived while its column was full"),
+        ("disorder", "the last column has a psum that another column has not"),
+    ],
+)
+def test_ofifo_stops_the_simulation(simulate, case, message):
     built = simulation.build(simulate.sim, "ofifo", {"COLS": 2, "WIDTH": 4, "DEPTH": 4})
     environment = {"COSIM_SEED": "1", "COSIM_PARAMETERS": '{"COLS": 2, "WIDTH": 4, "DEPTH": 4}'}
-    with pytest.raises(simulation.SimulationError, match="a psum arrived while its column was full"):
-        simulation.run(built, "tb.cases_fifo", only="ofifo_overflow.*", environment=environment)
+    with pytest.raises(simulation.SimulationError, match=message):
+        simulation.run(built, "tb.cases_fifo", only=f"ofifo_{case}.*", environment=environment)
 
 
 @pytest.mark.parametrize(

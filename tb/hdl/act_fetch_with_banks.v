@@ -26,7 +26,8 @@ module act_fetch_with_banks #(
     output wire                     word_valid,
     input  wire                     word_ready,
     output wire [ROWS*ACT_BITS-1:0] word_data,
-    output wire [FLAGS-1:0]         word_flags
+    output wire [FLAGS-1:0]         word_flags,
+    output wire                     busy
 );
     wire [ROWS*ADDR_BITS-1:0] rd_addr;
     wire [ROWS*ACT_BITS-1:0]  rd_data;
@@ -44,7 +45,7 @@ module act_fetch_with_banks #(
         .clk(clk), .reset(reset),
         .op_valid(op_valid), .op_ready(op_ready), .op_addr(op_addr), .op_next(op_next), .op_rot(op_rot), .op_pad(op_pad),
         .op_flags(op_flags), .mem_rd_en(rd_en), .mem_rd_addr(rd_addr), .mem_rd_data(rd_data),
-        .word_valid(word_valid), .word_ready(word_ready), .word_data(word_data), .word_flags(word_flags)
+        .word_valid(word_valid), .word_ready(word_ready), .word_data(word_data), .word_flags(word_flags), .busy(busy)
     );
 endmodule
 
