@@ -1,7 +1,7 @@
 // core: a systolic CNN accelerator core that runs a convolution as a stream of micro-operations.
 //
 //   act_wr -> act banks -> act_fetch ---> l0 ----------> +-----------+
-//   wgt_wr -> wgt sram -> operand_fetch -> l0 (WS) ----> | mac_array | -> ofifo -> sfp -> out
+//   wgt_wr -> wgt sram -> wgt_fetch ---> l0 (WS) ----> | mac_array | -> ofifo -> sfp -> out
 //                                       -> ififo (OS) -> +-----------+      res -> sfp <-> psum sram
 //
 // Streams   : every stream has the prefix_valid/prefix_ready handshake; a transfer happens in a cycle in which both are
@@ -153,23 +153,22 @@ module core #(
         .row_valid(act_row_valid), .row_data(act_row_data), .row_flags(act_row_flags)
     );
 
-    // Weights: sram -> operand_fetch -> l0 (WS) or ififo (OS)
+    // Weights: sram -> wgt_fetch -> l0 (WS) or ififo (OS)
     wire                wgt_mem_rd_en;
     wire [WGT_ADDR-1:0] wgt_mem_rd_addr;
     wire [WGT_WORD-1:0] wgt_mem_rd_data, wgt_word;
-    wire                wgt_word_valid, wgt_l0_ready, ififo_ready, wgt_word_flag;
+    wire                wgt_word_valid, wgt_l0_ready, ififo_ready;
 
     assign wgt_wr_ready = 1'b1;
     sram #(.WIDTH(WGT_WORD), .DEPTH(WGT_DEPTH)) u_wgt_sram (
         .clk(clk), .wr_en(wgt_wr_valid), .wr_addr(wgt_wr_addr), .wr_data(wgt_wr_data),
         .rd_en(wgt_mem_rd_en), .rd_addr(wgt_mem_rd_addr), .rd_data(wgt_mem_rd_data)
     );
-    operand_fetch #(.WIDTH(WGT_WORD), .ADDR_BITS(WGT_ADDR), .FLAGS(1)) u_wgt_fetch (
+    wgt_fetch #(.WIDTH(WGT_WORD), .ADDR_BITS(WGT_ADDR)) u_wgt_fetch (
         .clk(clk), .reset(reset),
-        .op_valid(wgt_op_valid), .op_ready(wgt_op_ready), .op_addr(wgt_op_addr), .op_pad(1'b0), .op_flags(1'b0),
+        .op_valid(wgt_op_valid), .op_ready(wgt_op_ready), .op_addr(wgt_op_addr),
         .mem_rd_en(wgt_mem_rd_en), .mem_rd_addr(wgt_mem_rd_addr), .mem_rd_data(wgt_mem_rd_data),
-        .word_valid(wgt_word_valid), .word_ready(dataflow ? ififo_ready : wgt_l0_ready), .word_data(wgt_word),
-        .word_flags(wgt_word_flag)
+        .word_valid(wgt_word_valid), .word_ready(dataflow ? ififo_ready : wgt_l0_ready), .word_data(wgt_word)
     );
 
     wire                     wgt_head_valid, wgt_l0_fire, wgt_head_flag;
@@ -178,7 +177,7 @@ module core #(
     l0 #(.ROWS(ROWS), .WIDTH(WGT_LANES*WGT_FIELD), .FLAGS(1), .DEPTH(L0_DEPTH)) u_l0_wgt (
         .clk(clk), .reset(reset),
         .wr_valid(wgt_word_valid & ~dataflow), .wr_ready(wgt_l0_ready), .wr_data(wgt_word[ROWS*WGT_LANES*WGT_FIELD-1:0]),
-        .wr_flags(wgt_word_flag),
+        .wr_flags(1'b0),
         .rd_valid(wgt_head_valid), .rd_ready(wgt_l0_fire), .head_flags(wgt_head_flag),
         .row_valid(wgt_row_valid), .row_data(wgt_row_data), .row_flags(wgt_row_flags)
     );

@@ -1,6 +1,6 @@
 // ififo: FIFO at the north side of the array; column c leaves c cycles after column 0.
 //
-// Place     : operand_fetch -> ififo -> mac_array, output-stationary weights only.
+// Place     : wgt_fetch -> ififo -> mac_array, output-stationary weights only.
 // Latency   : see skew_fifo. The weights need no flags of their own: they meet the activations that carry them.
 
 `default_nettype none

@@ -1,6 +1,6 @@
 // l0: FIFO at the west side of the array; row r leaves r + 1 cycles after its start, its flags with it.
 //
-// Place     : operand_fetch -> l0 -> mac_array; one instance for activations, one for WS weights.
+// Place     : act_fetch or wgt_fetch -> l0 -> mac_array; one instance for activations, one for WS weights.
 // Latency   : see skew_fifo. head_flags shows the flags of the next word before it starts, for the issue logic.
 
 `default_nettype none

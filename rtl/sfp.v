@@ -60,7 +60,8 @@ module sfp #(
     reg [ADDR_BITS-1:0]      read_raddr_q, read_waddr_q;
     reg                      base_valid_q, base_store_q, base_emit_q, base_relu_q, base_follows_q;
     reg [ADDR_BITS-1:0]      base_waddr_q;
-    reg [COLS*PSUM_BITS-1:0] base_q;
+    reg                      from_mem_q;
+    reg [COLS*PSUM_BITS-1:0] base_q, base_mem_q;
     reg                      sum_write_q, sum_stored_q, sum_relu_q;
     reg [ADDR_BITS-1:0]      sum_waddr_q;
     reg [COLS*PSUM_BITS-1:0] sum_q, sum_before_q;
@@ -85,12 +86,12 @@ module sfp #(
     wire sums    = read_acc_q & ~read_res_q;
     wire follows = sums & base_valid_q & base_store_q & (base_waddr_q == read_raddr_q);
     wire meets   = sum_stored_q & (sum_waddr_q == read_raddr_q);
-    // The memory is slow: nothing but one gate behind it.
+    // The memory is slow: its word goes into a register of its own.
     wire from_mem = sums & ~meets & ~read_behind_q;
-    wire [COLS*PSUM_BITS-1:0] other = read_res_q ? res_data : ~read_acc_q | from_mem ? {COLS*PSUM_BITS{1'b0}}
+    wire [COLS*PSUM_BITS-1:0] other = read_res_q ? res_data : ~read_acc_q ? {COLS*PSUM_BITS{1'b0}}
                                     : meets ? sum_q : sum_before_q;
 
-    wire [COLS*PSUM_BITS-1:0] addend = base_follows_q ? sum_q : base_q;
+    wire [COLS*PSUM_BITS-1:0] addend = base_follows_q ? sum_q : from_mem_q ? base_mem_q : base_q;
     wire [COLS*PSUM_BITS-1:0] sum;
     wire [COLS-1:0]           col_overflow;
 
@@ -144,7 +145,9 @@ module sfp #(
             base_relu_q    <= read_relu_q;
             base_waddr_q   <= read_waddr_q;
             base_follows_q <= follows;
-            base_q         <= (mem_rd_data & {COLS*PSUM_BITS{from_mem}}) | other;
+            from_mem_q     <= from_mem;
+            base_mem_q     <= mem_rd_data;
+            base_q         <= other;
         end
         if (add) begin
             sum_relu_q   <= base_relu_q;

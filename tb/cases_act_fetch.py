@@ -112,7 +112,7 @@ async def fetch_throughput(dut):
     await tb.finish()
     period = tb.words.last_step - tb.words.first_step
     assert period == tb.seen.last_step - tb.seen.first_step, "the words came slower than the operations"
-    assert (tb.words.first_step - tb.seen.first_step) * 99 == 2 * period, "the word came not two cycles after its operation"
+    assert (tb.words.first_step - tb.seen.first_step) * 99 == 2 * period, "not two cycles after its operation"
     tb.check()
 
 

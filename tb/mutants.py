@@ -58,7 +58,7 @@ BENCHES = {
         "act_fetch_with_banks", {"ROWS": 8, "ACT_BITS": 4, "ADDR_BITS": 5, "FLAGS": 2}, "tb.cases_act_fetch",
         sources=(simulation.HDL / "act_fetch_with_banks.v",),
     ),
-    "operand_fetch": Bench("operand_fetch", {"WIDTH": 32, "ADDR_BITS": 11, "FLAGS": 2}, "tb.cases_memory", "fetch_.*"),
+    "wgt_fetch": Bench("wgt_fetch", {"WIDTH": 32, "ADDR_BITS": 11}, "tb.cases_memory", "fetch_.*"),
     "issue": Bench("issue", {"ROWS": 8, "COLS": 8, "WGT_LANES": 2, "OFIFO_DEPTH": 32}, "tb.cases_issue"),
 }  # fmt: skip
 

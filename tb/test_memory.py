@@ -1,4 +1,4 @@
-"""sram and operand_fetch on their own."""
+"""sram and wgt_fetch on their own."""
 
 import pytest
 
@@ -8,10 +8,10 @@ def test_sram(simulate, width, depth):
     simulate("sram", {"WIDTH": width, "DEPTH": depth}, "tb.cases_memory", "sram_.*")
 
 
-@pytest.mark.parametrize("width,addr_bits,flags", [(32, 11, 2), (4, 3, 1)])
-def test_operand_fetch(simulate, width, addr_bits, flags):
-    parameters = {"WIDTH": width, "ADDR_BITS": addr_bits, "FLAGS": flags}
-    assert len(simulate("operand_fetch", parameters, "tb.cases_memory", "fetch_.*")) == 3
+@pytest.mark.parametrize("width,addr_bits", [(32, 11), (4, 3)])
+def test_wgt_fetch(simulate, width, addr_bits):
+    parameters = {"WIDTH": width, "ADDR_BITS": addr_bits}
+    assert len(simulate("wgt_fetch", parameters, "tb.cases_memory", "fetch_.*")) == 3
 
 
 def test_sram_refuses(refuses):
