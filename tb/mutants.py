@@ -59,6 +59,10 @@ BENCHES = {
         sources=(simulation.HDL / "act_fetch_with_banks.v",),
     ),
     "wgt_fetch": Bench("wgt_fetch", {"WIDTH": 32, "ADDR_BITS": 11}, "tb.cases_memory", "fetch_.*"),
+    "sfp": Bench(
+        "sfp_with_memory", {"COLS": 8, "PSUM_BITS": 16, "ADDR_BITS": 4}, "tb.cases_sfp",
+        sources=(simulation.HDL / "sfp_with_memory.v",),
+    ),
     "issue": Bench("issue", {"ROWS": 8, "COLS": 8, "WGT_LANES": 2, "OFIFO_DEPTH": 32}, "tb.cases_issue"),
 }  # fmt: skip
 
