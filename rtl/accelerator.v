@@ -302,7 +302,10 @@ module accelerator #(
     wire                wgt_word_valid, wgt_word_ready, wgt_wr_valid, wgt_wr_ready, wgt_op_valid, wgt_op_ready;
     wire [WGT_WORD-1:0] wgt_word, wgt_spread, wgt_wr_data;
     wire [WGT_ADDR-1:0] wgt_wr_addr, wgt_op_addr;
-    unpack #(.BUS_BITS(BUS_BITS), .WORD(WGT_WORD)) u_unpack_wgt (
+    unpack #(
+        .BUS_BITS(BUS_BITS), .WORD(WGT_WORD), .LEAST(WS_SLOT_LOG2 < OS_SLOT_LOG2 ? WS_SLOT_LOG2 : OS_SLOT_LOG2),
+        .MOST((WS_SLOT_LOG2 < OS_SLOT_LOG2 ? OS_SLOT_LOG2 : WS_SLOT_LOG2) + SIMD)
+    ) u_unpack_wgt (
         .clk(clk), .reset(clear), .slot_log2((dataflow ? OS_SLOT_LOG2[3:0] : WS_SLOT_LOG2[3:0]) + {3'd0, simd}),
         .beat_valid(beat_valid[0]), .beat_ready(beat_ready[0]), .beat_data(beat_data[0 +: BUS_BITS]),
         .word_valid(wgt_word_valid), .word_ready(wgt_word_ready), .word_data(wgt_word)
@@ -334,7 +337,7 @@ module accelerator #(
     wire                act_op_valid, act_op_ready, act_op_start, act_op_last;
     wire [ROT_BITS-1:0] act_op_rot;
     wire [ROWS-1:0]     act_op_pad;
-    unpack #(.BUS_BITS(BUS_BITS), .WORD(ACT_WORD)) u_unpack_act (
+    unpack #(.BUS_BITS(BUS_BITS), .WORD(ACT_WORD), .LEAST(ACT_SLOT_LOG2), .MOST(ACT_SLOT_LOG2)) u_unpack_act (
         .clk(clk), .reset(clear), .slot_log2(ACT_SLOT_LOG2[3:0]),
         .beat_valid(beat_valid[1]), .beat_ready(beat_ready[1]), .beat_data(beat_data[BUS_BITS +: BUS_BITS]),
         .word_valid(act_word_valid), .word_ready(act_word_ready), .word_data(act_word)

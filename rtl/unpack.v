@@ -8,7 +8,9 @@
 
 module unpack #(
     parameter BUS_BITS = 256,
-    parameter WORD     = 32
+    parameter WORD     = 32,
+    parameter LEAST    = 0,    // of slot_log2: the fewer sizes, the fewer multiplexers
+    parameter MOST     = 8
 ) (
     input  wire                clk,
     input  wire                reset,
@@ -32,12 +34,20 @@ module unpack #(
     assign word_data  = beat_q[WORD-1:0];
     assign beat_ready = ~word_valid | (last & word_ready);
 
+    reg [BUS_BITS-1:0] following;
+    integer size;
+    always @* begin
+        following = beat_q >> (1 << LEAST);
+        for (size = LEAST + 1; size <= MOST; size = size + 1)
+            if (slot_log2 == size[3:0]) following = beat_q >> (1 << size);
+    end
+
     always @(posedge clk) begin
         if (reset) left_q <= {(BUS_LOG2+1){1'b0}};
         else if (beat_valid & beat_ready) left_q <= words;
         else if (word_valid & word_ready) left_q <= left_q - 1'b1;
         if (beat_valid & beat_ready)      beat_q <= beat_data;
-        else if (word_valid & word_ready) beat_q <= beat_q >> ({{BUS_LOG2{1'b0}}, 1'b1} << slot_log2);
+        else if (word_valid & word_ready) beat_q <= following;
     end
 endmodule
 

@@ -28,7 +28,7 @@ def chosen(**settings):
 def test_default():
     found = chosen()
     images = {name: data for name, (data, _) in found.items()}
-    assert images == {"vgg16_digits": {"digits"}, "vgg16_w4a2_digits": {"digits"}, "resnet20_w4a4": {"photos"}}
+    assert images == {"vgg16_w4a4": {"photos"}, "vgg16_w4a2_digits": {"digits"}, "resnet20_w4a4": {"photos"}}
     for checkpoint, (_, layers) in found.items():
         assert layers == cosim.DEFAULT_LAYERS[checkpoint]
 
@@ -41,7 +41,7 @@ def test_every_shipped_network_has_default_layers(checkpoint):
 
 
 def test_a_layer_alone_chooses_its_network():
-    assert chosen(LAYER="features.27") == {"vgg16_digits": ({"digits"}, ["features.27"])}
+    assert chosen(LAYER="features.27") == {"vgg16_w4a4": ({"photos"}, ["features.27"])}
     assert chosen(LAYER="layer3.0.conv1,layer3.0.conv2") == {
         "resnet20_w4a4": ({"photos"}, ["layer3.0.conv1", "layer3.0.conv2"])
     }
