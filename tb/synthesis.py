@@ -55,7 +55,6 @@ class Synthesis:
     top: str
     rows: list[Row]
     netlist: dict
-    lut_multipliers: bool  # the device has too few multipliers: they are made of look-up tables
 
 
 def figures(cells: Counter) -> dict[str, int]:
@@ -117,13 +116,6 @@ def synthesise(c: Configuration, top: str = TOP) -> Synthesis:
     """Synthesise ``top`` for an ECP5 with Yosys and check the netlist. HardwareError has Yosys's complaint."""
     if shutil.which("yosys") is None:
         raise HardwareError("Yosys is not installed; on Debian or Ubuntu: sudo apt-get install -y yosys")
-    done = _yosys(c, top, "")
-    if done.rows[0].cells["MULT18X18D"] > place.MULTIPLIERS:
-        return dataclasses.replace(_yosys(c, top, "-nodsp"), lut_multipliers=True)
-    return done
-
-
-def _yosys(c: Configuration, top: str, options: str) -> Synthesis:
     sources = {source.stem: source for source in simulation.rtl_sources()}
     if top not in sources:
         raise HardwareError(f"rtl/ has no module {top}; there are: {', '.join(sources)}")
@@ -136,7 +128,7 @@ def _yosys(c: Configuration, top: str, options: str) -> Synthesis:
         script = (
             f"read_verilog {' '.join(str(source) for source in sources.values())}; {chparam}"
             f"hierarchy -check -top {top}; proc; write_json {written[0]}; {NARROW_MULTIPLIERS}"
-            f"synth_ecp5 -noflatten -abc9 -nowidelut {options} -top {top}; write_json {written[1]}; "
+            f"synth_ecp5 -noflatten -abc9 -nowidelut -top {top}; write_json {written[1]}; "
             f"flatten; opt_clean -purge; check -assert; write_json {written[2]}"
         )
         done = subprocess.run(["yosys", "-q", "-p", script], capture_output=True, text=True)
@@ -146,12 +138,12 @@ def _yosys(c: Configuration, top: str, options: str) -> Synthesis:
     rows = hierarchy(modules["modules"], memories["modules"], top)
     cells = Counter(cell["type"] for cell in netlist["modules"][top]["cells"].values())
     cells["memory bits"] = rows[0].cells["memory bits"]
-    return Synthesis(top, [dataclasses.replace(rows[0], cells=cells), *rows[1:]], netlist, False)
+    return Synthesis(top, [dataclasses.replace(rows[0], cells=cells), *rows[1:]], netlist)
 
 
 def table(c: Configuration, done: Synthesis) -> Table:
     """One row for each module; a module's row holds all its instances and what is inside them."""
-    title = f"{c.name}: {done.top} for an ECP5" + (", multipliers of LUTs" if done.lut_multipliers else "")
+    title = f"{c.name}: {done.top} for an ECP5"
     result = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     result.add_column("module", no_wrap=True)
     for name in ("number", *FIGURES):
