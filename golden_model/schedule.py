@@ -21,11 +21,12 @@ from golden_model.tiling import ConvShape, tile_count
 MEMORY_LATENCY = 4  # cycles from a burst's address to its first beat, as in tb/hdl/dram.v
 
 # Cycles from start to the first operands in the array, beside the memory's latency and the loading of weights.
-READ = 3  # registers and dma_burst to the address; the first beat goes past dma_read's FIFO into unpack
+READ = 1  # dma_burst gives the address; the first beat goes past dma_read's FIFO into unpack
 TO_ARRAY = 3  # unpack, memory, fetch into l0
-GATHER = 5  # os_rows' flags through act_walk and act_fetch into l0
-OS_LOAD = 14  # measured: how much later than in WS an OS block's words are of use
-# Cycles from the last operands in the array to done, beside the array itself.
+GATHER = 3  # os_rows' flags through act_walk and act_fetch into l0
+OS_LOAD = 6  # measured: how much later than in WS an OS block's words are of use
+# Cycles from the last operands' start to done, beside the array itself.
+REGISTERS = 2  # start (l0, ififo), operand, product; less the cycle that rows + cols has too many
 REQUANT = 3
 WRITE_BACK = 3  # sfp, pack, the last beat and its response
 # Residuals take the whole bus while a first pass runs: measured, a cycle in 16 goes to the other readers, and up to 20
@@ -58,7 +59,7 @@ def cycles(p: Plan, *, residual: bool = False, latency: int = MEMORY_LATENCY) ->
     array = c.rows + c.cols if ws else 2 * c.rows + c.cols
     ready = READ + latency + TO_ARRAY + load  # weights are in; activations come beside them
     first = ready if ws else max(ready, c.rows + GATHER)
-    tail = array + (REQUANT if p.requant else 0) + WRITE_BACK
+    tail = array + REGISTERS + (REQUANT if p.requant else 0) + WRITE_BACK
     active = stalls = 0
     clock = first  # when the next pass may begin
     arrival = READ + latency + 1 + (0 if ws else OS_LOAD)  # when the first word of the first block can be read

@@ -111,7 +111,7 @@ def test_table_fits_80_columns():
     row = synthesis.Row("skew_fifo", 2, 1024, cells)
     console = Console(width=200)
     with console.capture() as text:
-        done = synthesis.Synthesis("core", [row], {}, True)
+        done = synthesis.Synthesis("core", [row], {})
         console.print(synthesis.table(configuration("net_16x16"), done))
     assert max(len(line.rstrip()) for line in text.get().splitlines()) <= 80
 
