@@ -50,6 +50,7 @@ DEFAULT_LAYERS = {
     "vgg16_digits": VGG16_LAYERS,
     "vgg16_w4a2_digits": ["features.24"],
     "resnet20_w4a4": RESNET20_LAYERS,
+    "resnet20_w2a4": RESNET20_LAYERS,
     "resnet20_digits": RESNET20_LAYERS,
 }
 ABBREVIATION = {Dataflow.weight_stationary: "WS", Dataflow.output_stationary: "OS"}
