@@ -8,9 +8,9 @@
 //                 (the drain), so a pass takes max(K, ROWS) cycles.
 //             both  nothing enters that would not find a place in ofifo: a credit is a free ofifo word.
 // Requires  : OFIFO_DEPTH >= ROWS. Full rate needs ROWS + COLS + 4 (WS) or 2*ROWS + COLS + 4 (OS) words, no fewer and no
-//             more: the last column of what enters in cycle t is written ROWS + COLS + 1 cycles later (OS: the first row
-//             of a pass ROWS + COLS + 2 after its last operand), leaves ofifo in the next cycle, and the credit, told a
-//             cycle late by core, counts two cycles after that; OS claims a pass's ROWS credits at once.
+//             more: the last column of what is granted in cycle t comes out in t + ROWS + COLS + 2 (OS: the first row of a
+//             pass one cycle later) and leaves ofifo at once; the credit, told a cycle late by core, counts two cycles
+//             after that; OS claims a pass's ROWS credits at once.
 
 `default_nettype none
 

@@ -2,7 +2,8 @@
 //
 // Place     : activation, weight and psum memory of core.
 // Latency   : rd_data follows rd_en by one cycle and stays until the next rd_en.
-// Does not  : forward. A read of the address written in the same cycle gives the old word; sfp forwards itself.
+// Does not  : forward. What a read of the address written in the same cycle gives is unknown, as in a block RAM whose ports
+//             are free of each other: whoever needs it, needs it from elsewhere.
 
 `default_nettype none
 
@@ -30,7 +31,7 @@ module sram #(
 
     always @(posedge clk) begin
         if (wr_en) memory[wr_addr] <= wr_data;
-        if (rd_en) rd_data <= memory[rd_addr];
+        if (rd_en) rd_data <= wr_en && wr_addr == rd_addr ? {WIDTH{1'bx}} : memory[rd_addr];
     end
 endmodule
 
