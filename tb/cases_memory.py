@@ -24,7 +24,7 @@ async def sram_random(dut):
         await RisingEdge(dut.clk)
     for _ in range(600):
         wr_en, rd_en = (int(b) for b in rng.integers(0, 2, 2))
-        wr_addr, rd_addr = (int(a) for a in rng.integers(0, min(p.DEPTH, 6), 2))  # few addresses: many reads of what was just written
+        wr_addr, rd_addr = (int(a) for a in rng.integers(0, min(p.DEPTH, 6), 2))  # few: what was just written is read
         data = int(rng.integers(0, 1 << p.WIDTH))
         dut.wr_en.value, dut.wr_addr.value, dut.wr_data.value = wr_en, wr_addr, data
         dut.rd_en.value, dut.rd_addr.value = rd_en, rd_addr
