@@ -318,7 +318,7 @@ def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
 def find_run(name: str, neighbours: Path) -> str | Path:
     """The checkpoint that ``name`` means: a file, the best of the run ``neighbours``/name, or a shipped network.
 
-    QuantError where there is none, with the command that would make it.
+    QuantError where there is none, with what there is.
     """
     if Path(name).is_file():
         return Path(name)
@@ -328,8 +328,8 @@ def find_run(name: str, neighbours: Path) -> str | Path:
     if name in SHIPPED:
         return name
     raise QuantError(
-        f"{name!r} is neither a checkpoint file nor a shipped network, and {trained} does not exist; train it first "
-        f"(python -m quant.train --recipe {name}), or name a file with --warm-start and --teacher ('none' for neither)"
+        f"{name!r} is no file, {trained} does not exist, and it does not ship ({', '.join(SHIPPED)} do); name another "
+        "with --warm-start and --teacher ('none' for neither)"
     )
 
 
