@@ -32,7 +32,7 @@ test: simulator ## all tests, on both simulators unless SIM names one
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest tests tb --sim '$(or $(SIM),$(BOTH))' -n $(JOBS) $(PYTEST_ARGS)
 
 golden: $(SETUP) ## write golden files: LAYER=features.27 IMAGE=0 OUT=golden/ FORMAT=seed004 (000, 002, 003)
-	@$(RUN) -m golden_model.export --checkpoint '$(or $(CHECKPOINT),vgg16_digits)' --layer '$(or $(LAYER),features.27)' \
+	@$(RUN) -m golden_model.export --checkpoint '$(or $(CHECKPOINT),vgg16_w4a4)' --layer '$(or $(LAYER),features.27)' \
 	    --out '$(or $(OUT),golden)' $(call options,IMAGE DATA CONFIG DATAFLOW FORMAT A_BITS IC_TILE OC_TILE O_TILE)
 
 golden-check: $(SETUP) ## compare OUT=golden/ with its manifest, with itself, and with its checkpoint computed afresh

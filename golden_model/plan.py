@@ -146,6 +146,12 @@ class Plan:
             return self.oc_tiles * self.ic_tiles * self.shape.n_kij
         return self.oc_tiles * self.o_tiles(band)
 
+    def active(self, band: int) -> int:
+        """Cycles of a band in which operands enter the array."""
+        if self.dataflow is Dataflow.weight_stationary:
+            return self.passes(band) * self.positions(band)
+        return self.passes(band) * self.ic_words * self.shape.n_kij
+
 
 def plan(
     shape: ConvShape,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cocotb
 import numpy as np
-from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 
 from golden_model import registers
 from golden_model.configuration import configuration
@@ -16,6 +16,10 @@ from tb.axi_rules import broken_rules
 from tb.bus_layers import OS, WS, bus_layers, small_layer
 from tb.cases import generator, seed
 from tb.cases_axi import compiled
+from tb.clocking import PERIOD_NS
+from tb.driver import compile_command
+from tb.jobs import SystemTask
+from tb.layer_golden import system_golden
 from tb.system_bench import CONTROL, NOWHERE, LayerFailed, SystemBench
 
 FAR = 0x4000_0000
@@ -179,6 +183,57 @@ async def refused_at_start(dut):
             await tb.expect(error, command, golden, changed, f"{task.title}, {changed}")
             assert tb.traffic == 0, f"{task.title}, {changed}: {tb.traffic} bursts before it was refused"
         await tb.run_layer(command, golden, title=f"{task.title} after all that was refused")
+
+
+@cocotb.test()
+async def overflow_is_told(dut):
+    """A sum beyond PSUM_BITS, wherever it arises, sets the bit; the largest that fits does not; a start clears it."""
+    tb = await bench(dut)
+    c = tb.configuration
+    top = (1 << (c.psum_bits - 1)) - 1
+    largest = ((1 << (c.wgt_bits - 1)) - 1) * ((1 << c.act_bits) - 1)
+    one, wide = np.ones(1, int), c.cols + 1
+
+    def layer(flow, weight, activation, bias, residual):
+        """1x1, weight and activation [ic]: every output is their products' sum, plus bias and residual."""
+        ic = len(activation)
+        task = SystemTask(
+            title="", dataflow=flow, weight=np.broadcast_to(weight[:, None, None], (wide, ic, 1, 1)), padding=0,
+            activation=np.broadcast_to(activation[:, None, None], (ic, 3, 2)), bias=np.full(wide, bias),
+            residual=np.full((wide, 3, 2), residual),
+        )  # fmt: skip
+        return task.plan(c), task.weight, task.activation, {"relu": False, "bias": task.bias, "residual": task.residual}
+
+    async def runs(*values, title):
+        *operands, options = layer(*values)
+        await tb.run_layer(compile_command(*operands, **options), system_golden(*operands, **options), title=title)
+
+    async def overflows(*values, title):
+        """The layer must end, and tell that a sum left PSUM_BITS."""
+        *operands, options = layer(*values)
+        await tb.start_layer(compile_command(*operands, **options))
+        await First(RisingEdge(dut.irq), Timer(20_000 * PERIOD_NS, "ns"))
+        status = await tb.status()
+        assert status["done"] and status["overflow"], f"{title}: {status}"
+
+    fits = [(one, top - 3, 2), (-one, -top + 3, -3)]  # weight, bias, residual; the activation is 1
+    leaves = {
+        "bias + residual": [(0 * one, top, 1), (0 * one, -top, -2)],
+        "the psum on top of them": [(one, top - 3, 3), (-one, -top + 3, -4), (one, top, 0)],
+    }
+    for flow in (WS, OS):
+        for weight, bias, residual in fits:
+            await runs(flow, weight, one, bias, residual, title=f"{flow.name}: the largest sums that fit")
+            for where, cases in leaves.items():
+                for case in cases:
+                    await overflows(flow, case[0], one, *case[1:], title=f"{flow.name}: {where}, {case}")
+    # What a tile sums up by itself, longer than the sums of the rows that WS adds
+    steps = top // largest + 1
+    if 2 * steps <= c.wgt_depth:
+        weight, activation = (1 << (c.wgt_bits - 1)) - 1, (1 << c.act_bits) - 1
+        long = np.full(steps, weight), np.full(steps, activation)
+        await overflows(OS, *long, 0, 0, title=f"OS: {steps} times {largest}")
+    await runs(WS, one, one, 5, 5, title="the layer after an overflow")
 
 
 async def break_off(dut, stalls: float) -> None:

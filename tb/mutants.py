@@ -44,15 +44,21 @@ class Mutant(NamedTuple):
 
 
 class Bench(NamedTuple):
-    """A bench of a module: top level, its parameters, its cases, and files beside those of ``rtl/``."""
+    """Cases of a module: top level, parameters, files beside those of ``rtl/``, and for what configuration, if any."""
 
     toplevel: str
     parameters: dict[str, int]
     cases: str
     only: str | None = None
     sources: tuple[Path, ...] = ()
+    configuration: str = ""
 
 
+# Beside rtl/, what the top ``system`` is made of
+BESIDE = tuple(set(simulation.system_sources()) - set(simulation.rtl_sources()))
+# A layer that stands still shall not take the 65,536 cycles after which the hardware gives up by itself.
+WATCHDOG = {"WATCHDOG": 2000}
+ODD = configuration("odd_3x5")  # the configuration that is quickest to run
 BENCHES = {
     "act_fetch": Bench(
         "act_fetch_with_banks", {"ROWS": 8, "ACT_BITS": 4, "ADDR_BITS": 5, "FLAGS": 2}, "tb.cases_act_fetch",
@@ -62,6 +68,9 @@ BENCHES = {
     "sfp": Bench(
         "sfp_with_memory", {"COLS": 8, "PSUM_BITS": 16, "ADDR_BITS": 4}, "tb.cases_sfp",
         sources=(simulation.HDL / "sfp_with_memory.v",),
+    ),
+    "faults": Bench(
+        "system", {**ODD.parameters, **WATCHDOG}, "tb.cases_faults", "overflow_is_told", BESIDE, ODD.name
     ),
     "issue": Bench("issue", {"ROWS": 8, "COLS": 8, "WGT_LANES": 2, "OFIFO_DEPTH": 32}, "tb.cases_issue"),
 }  # fmt: skip
@@ -118,16 +127,15 @@ def mutation_jobs(c: Configuration, seed: int) -> list[LayerJob]:
 
 @functools.cache
 def system_job(seed: int) -> LayerJob:
-    """Small layers of every kind, and random ones, for the sequencer, on the configuration that is quickest to run."""
-    odd = configuration("odd_3x5")
-    drawn = [random_task(seed + number, odd, largest=9, channels=12, macs=15_000) for number in range(24)]
-    layers = bus_layers(odd, seed)
+    """Small layers of every kind, and random ones, for the sequencer."""
+    drawn = [random_task(seed + number, ODD, largest=9, channels=12, macs=15_000) for number in range(24)]
+    layers = bus_layers(ODD, seed)
     far = next(layer for layer in layers if layer.multiplier is not None)
     # Offsets beyond 32 bits, which no fitted layer of this size has
     far = dataclasses.replace(
         far, title="far offsets", shift=31, offset=np.arange(len(far.offset)) << 31, multiplier=far.multiplier // 100
     )
-    return LayerJob(odd, [*layers, far, *drawn], seed)
+    return LayerJob(ODD, [*layers, far, *drawn], seed)
 
 
 def run_mutant(mutant: Mutant, jobs: list[LayerJob], sim: str = "icarus") -> str | None:
@@ -153,16 +161,15 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | No
         target.write_text(text.replace(mutant.old, mutant.new))
         if isinstance(run, LayerJob):
             top = "system" if isinstance(run.layers[0], SystemTask) else "core"
-            beside = tuple(set(simulation.system_sources()) - set(simulation.rtl_sources())) if top == "system" else ()
-            # A layer that stands still shall not take the 65,536 cycles after which the hardware gives up by itself.
-            watchdog = {"WATCHDOG": 2000} if top == "system" else {}
-            bench = Bench(
-                top, {**run.configuration.parameters, **watchdog}, f"tb.cases_{top}", "layers", sources=beside
-            )
+            extra, beside = (WATCHDOG, BESIDE) if top == "system" else ({}, ())
+            bench = Bench(top, {**run.configuration.parameters, **extra}, f"tb.cases_{top}", "layers", sources=beside)
             environment = run.save(folder / "job.npz")
         else:
             bench = run
-            environment = {"COSIM_SEED": str(seed), "COSIM_PARAMETERS": json.dumps(bench.parameters)}
+            environment = {
+                "COSIM_SEED": str(seed), "COSIM_PARAMETERS": json.dumps(bench.parameters),
+                "COSIM_CONFIGURATION": bench.configuration,
+            }  # fmt: skip
         sources = [*sorted(folder.glob("*.v")), *bench.sources]
         built = None
         try:

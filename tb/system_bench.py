@@ -15,7 +15,7 @@ from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 
 from golden_model import registers
 from golden_model.configuration import Dataflow
-from golden_model.plan import bus_bits
+from golden_model.plan import Plan, bus_bits
 from tb.axi_rules import broken_rules
 from tb.clocking import PERIOD_NS
 from tb.driver import Command, outputs_of
@@ -43,6 +43,19 @@ def refusal(title: str, status: dict[str, int], waited: int, counters: dict[str,
     code = status["error"]
     how = f"stopped with error {code}: {registers.ERRORS.get(code, '?')}" if code else f"not done after {waited} cycles"
     return LayerFailed(f"{title}: {how}; counters {counters}", code)
+
+
+def miscounted(counters: dict[str, int], plan: Plan) -> list[str]:
+    """What is wrong with the hardware's counters after a layer of that plan."""
+    notes = []
+    parts = sum(counters[name] for name in COUNTERS[1:-1])
+    if parts != counters["cycles"]:
+        notes.append(f"the counters do not add up: {parts} of {counters['cycles']} cycles in {counters}")
+    for name, of_band in (("active", plan.active), ("passes", plan.passes)):
+        expected = sum(of_band(band) for band in range(plan.bands))
+        if counters[name] != expected:
+            notes.append(f"the counter {name} is {counters[name]}, expected {expected}")
+    return notes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,9 +203,7 @@ class SystemBench:
         notes = []
         if status["overflow"]:
             notes.append(f"the overflow bit is set: a sum left PSUM_BITS = {self.configuration.psum_bits}")
-        parts = sum(counters[name] for name in COUNTERS[1:-1])
-        if parts != counters["cycles"]:
-            notes.append(f"the counters do not add up: {parts} of {counters['cycles']} cycles in {counters}")
+        notes += miscounted(counters, plan)
         if status["saturated"] != golden.saturated:
             notes.append(f"the saturation bit is {status['saturated']}, expected {int(golden.saturated)}")
         notes += [f"a rule of the bus was broken: {rule}" for rule in broken_rules(int(self.dut.broken.value))]

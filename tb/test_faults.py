@@ -7,7 +7,7 @@ from golden_model.configuration import configuration
 WATCHDOG = 600  # cycles: short, so that a contradiction is found soon
 CASES = (
     "reset_during_layer", "writes_while_busy", "write_right_after_start", "refused_at_start", "broken_off",
-    "broken_off_under_stalls", "broken_off_while_writing",
+    "broken_off_under_stalls", "broken_off_while_writing", "overflow_is_told",
 )  # fmt: skip
 
 

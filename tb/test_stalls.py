@@ -2,14 +2,16 @@
 
 import re
 
+import numpy as np
 import pytest
 
-from golden_model.configuration import configuration
+from golden_model.configuration import Dataflow, configuration
 from tb import simulation
-from tb.jobs import LayerJob, read_results
+from tb.jobs import LayerJob, SystemTask, read_results
 from tb.random_layers import random_task
 from tb.system_bench import COUNTERS, STALLS
 
+WS = Dataflow.weight_stationary
 SMALL = {"largest": 10, "channels": 18, "macs": 60_000}
 
 
@@ -28,19 +30,71 @@ def test_random_layers(simulate, seed, name, stalled):
         assert sum(result[name] for name in COUNTERS[1:-1]) == result["cycles"], result
 
 
-@pytest.mark.parametrize("counter", ["act_q", "wgt_q", "out_q", "before_q"])
-def test_counters_that_do_not_add_up_are_told(simulate, seed, tmp_path, counter):
-    """A counter that stands still is found by the bench's sum."""
+# Cause: dataflow, in and out channels, size of the map; the channel that holds
+CAUSES = {
+    "stall_act": (WS, 8, 1, 12, "r"),  # 1x1: each pass takes 144 words of activations, and few weights
+    "stall_wgt": (WS, 8, 40, 1, "r"),  # one position: each pass takes a tile of weights for one activation
+    "stall_out": (WS, 1, 1, 12, "w"),  # one tap: a psum of 32 bits a column leaves for every activation
+}
+
+
+def causes(simulate, c, cause, sources=None) -> str:
+    """The cause that the counters give for most of the stalls of a layer that is held up by ``cause``."""
+    flow, ic, oc_tiles, size, channel = CAUSES[cause]
+    rng = np.random.default_rng(1)
+    task = SystemTask(
+        title=cause, dataflow=flow, weight=rng.integers(-2, 2, (oc_tiles * c.cols, ic * c.rows, 1, 1)),
+        activation=rng.integers(0, 8, (ic * c.rows, size, size)), padding=0,
+    )  # fmt: skip
+    path = simulate.tmp_path / "job.npz"
+    environment = LayerJob(c, [task], 1, 0.95, (channel,)).save(path)
+    sources = sources or simulation.system_sources()
+    simulate("system", c.parameters, "tb.cases_system", "layers", environment=environment, sources=sources)
+    (result,) = read_results(path)
+    stalls = {name: result[name] for name in CAUSES}
+    most = max(stalls, key=stalls.get)
+    assert stalls[most] > 4 * (sum(stalls.values()) - stalls[most]) and stalls[most] > 50, result
+    return most
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_stalls_have_their_cause(simulate, cause):
+    """Layers that wait for one thing only, and a memory that gives it late."""
+    assert causes(simulate, configuration("course_8x8"), cause) == cause
+
+
+@pytest.fixture
+def planted(simulate, tmp_path):
+    """Gives the sources of ``system`` with counters.v changed; on Icarus only, where building is quick."""
     if simulate.sim != "icarus":
         pytest.skip("planted once, where building is quick")
-    text = (simulation.RTL / "counters.v").read_text()
-    stuck = re.sub(rf"\b{counter}( +<= ){counter} \+ [^;]*;", rf"{counter}\1{counter};", text)
-    assert stuck != text
-    planted = tmp_path / "counters.v"
-    planted.write_text(stuck)
+
+    def sources(change):
+        text = (simulation.RTL / "counters.v").read_text()
+        changed = change(text)
+        assert changed != text
+        file = tmp_path / "counters.v"
+        file.write_text(changed)
+        return [file if source.name == file.name else source for source in simulation.system_sources()]
+
+    return sources
+
+
+@pytest.mark.parametrize("bits", [(0, 1), (1, 2), (0, 2)])
+def test_exchanged_causes_are_told(simulate, planted, bits):
+    names = [f"stall[{bit}]" for bit in bits]
+    exchanged = dict(zip(names, reversed(names), strict=True))
+    sources = planted(lambda text: re.sub(r"stall\[\d\]", lambda found: exchanged.get(found[0], found[0]), text))
+    cause = list(CAUSES)[bits[0]]
+    assert causes(simulate, configuration("course_8x8"), cause, sources) == list(CAUSES)[bits[1]]
+
+
+@pytest.mark.parametrize("counter", ["act_q", "wgt_q", "out_q", "before_q"])
+def test_counters_that_do_not_add_up_are_told(simulate, planted, seed, tmp_path, counter):
+    """A counter that stands still is found by the bench's sum."""
+    sources = planted(lambda text: re.sub(rf"\b{counter}( +<= ){counter} \+ [^;]*;", rf"{counter}\1{counter};", text))
     c = configuration("odd_3x5")
     job = LayerJob(c, [random_task(seed + i, c, **SMALL) for i in range(6)], seed, 0.5)
-    sources = [planted if source.name == planted.name else source for source in simulation.system_sources()]
     built = simulation.build(simulate.sim, "system", c.parameters, sources=sources)
     environment = job.save(tmp_path / "job.npz")
     (outcome,) = simulation.run(built, "tb.cases_system", only="layers", seed=seed, environment=environment)
