@@ -44,7 +44,7 @@ train: $(SETUP) ## train a network: RECIPE=vgg16_w4a4 DATA=cifar10, or MODEL=vgg
 eval: $(SETUP) ## accuracy of a checkpoint; recovery error, psums and histograms of each layer; PLOTS=dir for pictures
 	@$(RUN) -m quant.eval $(call options,CHECKPOINT DATA PLOTS)
 
-schedule: $(SETUP) ## predicted cycles, no simulation: NETWORK=resnet20 CONFIG=net_8x8,net_16x16 PLOT=x.png SCHEDULE_ARGS="--set ROWS=24"
+schedule: $(SETUP) ## predicted cycles, no simulation: NETWORK=resnet20 CONFIG=net_8x8,net_16x16 PLOT=x.png SCHEDULE_ARGS="--latency 20"
 	@$(RUN) -m tb.schedule $(call options,NETWORK CONFIG PLOT) $(SCHEDULE_ARGS)
 
 bench: simulator ## measure: golden model, simulation speed, cycles and utilisation of each layer

@@ -102,6 +102,12 @@ class Configuration:
         }
 
     @property
+    def too_shallow(self) -> dict[str, int]:
+        """FIFOs with less than full rate needs, and what it needs (skew_fifo.v, issue.v); fewer cost cycles only."""
+        needed = {"L0_DEPTH": self.rows + 2, "IFIFO_DEPTH": self.cols + 2, "OFIFO_DEPTH": 2 * self.rows + self.cols + 4}
+        return {name: depth for name, depth in needed.items() if self.parameters[name] < depth}
+
+    @property
     def psum_range(self) -> tuple[int, int]:
         """Smallest and largest psum that PSUM_BITS hold."""
         return -(1 << (self.psum_bits - 1)), (1 << (self.psum_bits - 1)) - 1

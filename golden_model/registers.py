@@ -106,15 +106,11 @@ def address_of(register: str) -> int:
 def markdown() -> str:
     """The map as a Markdown table."""
     lines = ["| address | register | access | bits | about |", "|---|---|---|---|---|"]
-    seen = set()
     for register in register_map():
         low, bits = 0, []
         for name, width in register.fields:
             bits.append(f"`{name}` {low + width - 1}:{low}" if width > 1 else f"`{name}` {low}")
             low += width
-        if register.about in seen:
-            continue
-        seen.add(register.about)
         lines.append(
             " | ".join(
                 (f"| 0x{register.address:02x}", register.name, register.access, ", ".join(bits), f"{register.about} |")

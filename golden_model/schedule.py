@@ -4,8 +4,7 @@
 is steady, and what remains is a product. Its constants are the latencies of the modules named beside them, and measured
 layers agree with it (``tb/test_schedule.py``). ``choose`` takes the plan with the fewest cycles.
 
-``scale_sim_os`` is the closed form that SCALE-Sim uses for an output-stationary array (Samajdar et al., 2018 and 2020),
-the drain left out: each fold of ROWS positions and COLS channels takes K + ROWS + COLS - 2 cycles.
+``scale_sim`` has the closed forms of SCALE-Sim 3 (Samajdar et al., 2018 and 2020) for comparison. They count no memory.
 """
 
 from __future__ import annotations
@@ -185,7 +184,13 @@ def choose(
     return best[1]
 
 
-def scale_sim_os(shape: ConvShape, rows: int, cols: int) -> int:
-    """Cycles of the layer by SCALE-Sim's output-stationary law, drain left out."""
-    folds = tile_count(shape.n_o_nij, rows) * tile_count(shape.oc, cols)
-    return folds * (shape.ic * shape.n_kij + rows + cols - 2)
+def scale_sim(shape: ConvShape, rows: int, cols: int, dataflow: Dataflow) -> int:
+    """Cycles of the layer by SCALE-Sim's law, K = IC * n_kij, M = outputs of a channel.
+
+    OS, the drain left out: ceil(M / rows) * ceil(OC / cols) * (K + rows + cols - 2) - 1.
+    WS: ceil(K / rows) * ceil(OC / cols) * (M + 2 * rows + cols - 2) - 1.
+    """
+    k, m = shape.ic * shape.n_kij, shape.n_o_nij
+    if dataflow is Dataflow.output_stationary:
+        return tile_count(m, rows) * tile_count(shape.oc, cols) * (k + rows + cols - 2) - 1
+    return tile_count(k, rows) * tile_count(shape.oc, cols) * (m + 2 * rows + cols - 2) - 1

@@ -20,7 +20,7 @@ from rich.table import Table
 from golden_model.configuration import Configuration, ConfigurationError, Dataflow, configuration
 from golden_model.plan import PlanError
 from tb import options, simulation
-from tb.cosim import convolution, flow
+from tb.cosim import convolution, flow, network_with
 from tb.jobs import LayerJob, SystemTask, read_results
 from tb.layers import RealLayer, real_layers
 from tb.options import UserError
@@ -111,7 +111,8 @@ def main(words: list[str] | None = None) -> int:
     names = None if settings["LAYER"] in (None, "all") else options.layer_names(settings["LAYER"])
     failed = 0
     work = []
-    for checkpoint in [settings["CHECKPOINT"]] if settings["CHECKPOINT"] else list(SHIPPED):
+    checkpoints = list(SHIPPED) if names is None else [network_with(names[0])]
+    for checkpoint in [settings["CHECKPOINT"]] if settings["CHECKPOINT"] else checkpoints:
         network = load_network(checkpoint)
         layers = real_layers(network, names, int(settings["IMAGE"]), c, dataflow, settings["DATA"])
         try:

@@ -1,13 +1,18 @@
 """``make bench``: what the suite measures of itself, in one run on one machine.
 
 1. The golden model against the course notebooks' nested loop and against torch's conv2d.
-2. Simulated cycles per second on each installed simulator, every psum and output compared.
-3. Cycles and utilisation of every layer of the main job's networks, beside the ideal of the throughput contract.
+2. Simulated cycles per second of the core on each installed simulator, every psum and output compared.
+3. Cycles and utilisation on the core of every layer of the main job's networks, beside the ideal of the throughput
+   contract.
+4. The accelerator: simulated cycles per second; single layers and full-size networks beside what was aimed at, the
+   cycle model and SCALE-Sim's laws; where their cycles went; a picture of it by layer; time to build, peak memory.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import resource
+import shutil
 import statistics
 import sys
 import tempfile
@@ -20,18 +25,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from golden_model import psum, sfp, tiling
-from golden_model.configuration import Configuration, configuration
+from golden_model import psum, schedule, sfp, tiling
+from golden_model.configuration import Configuration, Dataflow, configuration
 from golden_model.convolution import convolve
-from golden_model.schedule import scale_sim_os
 from golden_model.tiling import ConvShape
-from quant.models import ModelSpec
 from quant.network import load_network
 from tb import accelerate, simulation
 from tb.cosim import MAIN_JOB, convolution, flow, simulate, tiles
 from tb.jobs import LayerJob, SystemTask, read_results
 from tb.layers import RealLayer, ideal_cycles, real_layers
-from tb.system_layers import NetworkLayer, chosen, network_layers, random_operands
+from tb.system_layers import FULL_SIZE, NetworkLayer, chosen, network_layers, random_operands
 
 CONFIGURATION = "course_8x8"
 
@@ -167,7 +170,10 @@ def layer_table(network: str, layers: list[RealLayer], sim: str) -> Table:
 
 
 ARRAYS = ("net_8x8", "net_16x16", "net_32x32")
-NETWORKS = {"VGG16": ModelSpec(name="vgg16"), "ResNet20": ModelSpec(name="resnet20")}
+NETWORKS = {"VGG16": FULL_SIZE["vgg16"], "ResNet20": FULL_SIZE["resnet20"]}
+# Utilisations aimed at, in per cent
+GOALS = {"VGG16": (96, 90, 80), "ResNet20": (97, 90, 68)}
+WS, OS = Dataflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,14 +190,28 @@ class NetworkRun:
     def macs(self) -> int:
         return sum(layer.shape.macs for layer in self.layers)
 
-    @property
-    def cycles(self) -> int:
-        return sum(result["cycles"] for result in self.results)
+    def total(self, counter: str) -> int:
+        return sum(result[counter] for result in self.results)
 
     @property
     def utilisation(self) -> float:
         c = self.configuration
-        return self.macs / (self.cycles * c.rows * c.cols)
+        return self.macs / (self.total("cycles") * c.rows * c.cols)
+
+    @property
+    def predicted(self) -> list[int]:
+        """Cycles of each layer by the cycle model."""
+        return [predicted(task, self.configuration) for task in self.tasks]
+
+
+def predicted(task: SystemTask, c: Configuration) -> int:
+    """Cycles by the cycle model."""
+    return schedule.cycles(task.plan(c), residual=task.residual is not None).total
+
+
+def law(shape: ConvShape, c: Configuration, dataflow: Dataflow) -> float:
+    """Utilisation by SCALE-Sim's law."""
+    return shape.macs / (schedule.scale_sim(shape, c.rows, c.cols, dataflow) * c.rows * c.cols)
 
 
 def run_network(name: str, c: Configuration) -> NetworkRun:
@@ -206,22 +226,49 @@ def run_network(name: str, c: Configuration) -> NetworkRun:
     return NetworkRun(name, c, layers, tasks, results)
 
 
+def _columns(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
 def array_table(runs: list[NetworkRun]) -> Table:
-    """Utilisation of whole networks, and where the cycles went that no operands entered the array."""
-    table = Table(
-        title="Full-size networks on the accelerator, one image, every output compared",
-        title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False,
+    """Utilisation of whole networks beside what was aimed at and SCALE-Sim's law."""
+    names = ("MACs", "cycles", "util", "goal", "SCALE-Sim os", "model", "worst layer")
+    table = _columns(
+        "Full-size networks on the accelerator, one image, every output compared\n"
+        "model: predicted cycles against measured, of the network and of its worst layer",
+        ("network", "array"), names,
     )  # fmt: skip
-    for name in ("network", "array", "MACs", "cycles", "util", "SCALE-Sim", "fill", "stalls"):
-        table.add_column(name, justify="left" if name in ("network", "array") else "right")
     for run in runs:
         c = run.configuration
-        stalls = sum(r["stall_act"] + r["stall_wgt"] + r["stall_out"] for r in run.results)
-        law = run.macs / (sum(scale_sim_os(layer.shape, c.rows, c.cols) for layer in run.layers) * c.rows * c.cols)
-        table.add_row(
-            run.name, f"{c.rows}x{c.cols}", f"{run.macs / 1e6:.1f} M", f"{run.cycles:,}", f"{run.utilisation:.1%}",
-            f"{law:.1%}", f"{sum(r['fill'] for r in run.results):,}", f"{stalls:,}",
+        os_law = sum(schedule.scale_sim(layer.shape, c.rows, c.cols, OS) for layer in run.layers)
+        model = sum(run.predicted) / run.total("cycles") - 1
+        worst = max(
+            (p / r["cycles"] - 1 for p, r in zip(run.predicted, run.results, strict=True)), key=abs
         )  # fmt: skip
+        table.add_row(
+            run.name, f"{c.rows}x{c.cols}", f"{run.macs / 1e6:.1f} M", f"{run.total('cycles'):,}",
+            f"{run.utilisation:.1%}", f"{GOALS[run.name][ARRAYS.index(c.name)]}%",
+            f"{run.macs / (os_law * c.rows * c.cols):.1%}", f"{model:+.2%}", f"{worst:+.2%}",
+        )  # fmt: skip
+    return table
+
+
+def lost_table(runs: list[NetworkRun]) -> Table:
+    """Where the cycles of whole networks went: the hardware's counters, and what of the array lay idle meanwhile."""
+    names = ("cycles", "active", "fill", "stall_act", "stall_wgt", "stall_out")
+    table = _columns(
+        "Where the cycles went; idle: share of the array without a channel or position while active",
+        ("network", "array"), (*names, "idle"),
+    )  # fmt: skip
+    for run in runs:
+        c = run.configuration
+        idle = 1 - run.macs / (run.total("active") * c.rows * c.cols)
+        table.add_row(run.name, f"{c.rows}x{c.cols}", *(f"{run.total(name):,}" for name in names), f"{idle:.1%}")
     return table
 
 
@@ -229,27 +276,49 @@ def single_table() -> Table:
     """Layers whose figures are aimed at one by one, on net_8x8, and what 2-bit activations gain."""
     c = configuration("net_8x8")
     shapes = {
-        "3>64 3x3 @32": ConvShape(3, 32, 32, 64, 3, 3, 1, 1), "512>512 3x3 @2": ConvShape(512, 2, 2, 512, 3, 3, 1, 1),
-        "8>8 3x3 @4": ConvShape(8, 4, 4, 8, 3, 3, 1, 1), "64>64 3x3 @32": ConvShape(64, 32, 32, 64, 3, 3, 1, 1),
-        "16>16 3x3 @32": ConvShape(16, 32, 32, 16, 3, 3, 1, 1),
-        "64>128 3x3 @16": ConvShape(64, 16, 16, 128, 3, 3, 1, 1),
-    }  # fmt: skip
-    tasks = [chosen(random_operands(shape, c, 1, simd=simd), c) for simd in (False, True) for shape in shapes.values()]
+        "3>64 3x3 @32": (ConvShape(3, 32, 32, 64, 3, 3, 1, 1), "90%"),
+        "512>512 3x3 @2": (ConvShape(512, 2, 2, 512, 3, 3, 1, 1), "90%"),
+        "8>8 3x3 @4": (ConvShape(8, 4, 4, 8, 3, 3, 1, 1), "80%"),
+        "64>64 3x3 @32": (ConvShape(64, 32, 32, 64, 3, 3, 1, 1), ""),
+        "16>16 3x3 @32": (ConvShape(16, 32, 32, 16, 3, 3, 1, 1), ""),
+        "64>128 3x3 @16": (ConvShape(64, 16, 16, 128, 3, 3, 1, 1), ""),
+        "64>8 3x3 @4": (ConvShape(64, 4, 4, 8, 3, 3, 1, 1), ""),
+    }
+    tasks = [
+        chosen(random_operands(shape, c, 1, simd=simd), c) for simd in (False, True) for shape, _ in shapes.values()
+    ]
     results, failure = accelerate.run(accelerate.build("verilator", c), c, tasks)
     if failure:
         raise AssertionError(failure)
-    table = Table(
-        title=f"Single layers, {c.name}", title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False
-    )
-    for name in ("convolution", "flow", "cycles", "util", "SCALE-Sim", "a2w4 cycles", "a4w4 / a2w4"):
-        table.add_column(name, justify="left" if name in ("convolution", "flow") else "right")
-    for index, (name, shape) in enumerate(shapes.items()):
+    table = _columns(
+        f"Single layers, {c.name}; SCALE-Sim os / ws; rate: a2w4 against a4w4, aimed at 1.9 from 16 channels on",
+        ("convolution", "flow"), ("cycles", "model", "util", "goal", "os", "ws", "a2w4", "rate"),
+    )  # fmt: skip
+    for index, (name, (shape, goal)) in enumerate(shapes.items()):
         plain, simd = results[index], results[index + len(shapes)]
-        law = shape.macs / (scale_sim_os(shape, c.rows, c.cols) * c.rows * c.cols)
         table.add_row(
-            name, flow(tasks[index]), f"{plain['cycles']:,}", f"{plain['utilisation']:.1%}", f"{law:.1%}",
+            name, flow(tasks[index]), f"{plain['cycles']:,}", f"{predicted(tasks[index], c):,}",
+            f"{plain['utilisation']:.1%}", goal, f"{law(shape, c, OS):.1%}", f"{law(shape, c, WS):.1%}",
             f"{simd['cycles']:,}", f"{plain['cycles'] / simd['cycles']:.2f}",
         )  # fmt: skip
+    return table
+
+
+def build_table() -> Table:
+    """How long ``system`` takes to be built for Verilator, nothing kept from before but Verilator's own runtime."""
+    table = _columns("Building the accelerator for Verilator", ("configuration",), ("seconds",))
+    for name in ARRAYS:
+        with tempfile.TemporaryDirectory() as work:
+            # Another text of one source: another build.
+            sources = simulation.system_sources()
+            changed = Path(work) / sources[0].name
+            changed.write_text(f"{sources[0].read_text()}// {time.time_ns()}\n")
+            start = time.perf_counter()
+            built = simulation.build(
+                "verilator", "system", configuration(name).parameters, sources=[changed, *sources[1:]]
+            )
+            table.add_row(name, f"{time.perf_counter() - start:.0f}")
+            shutil.rmtree(built.directory, ignore_errors=True)
     return table
 
 
@@ -295,11 +364,8 @@ def plot_utilisation(runs: list[NetworkRun], path: Path) -> None:
             c = run.configuration
             at = np.arange(len(run.layers)) + (index - (len(own) - 1) / 2) * width
             axis.bar(at, [100 * r["utilisation"] for r in run.results], width, label=f"{c.rows}x{c.cols}")
-            law = [
-                100 * layer.shape.macs / (scale_sim_os(layer.shape, c.rows, c.cols) * c.rows * c.cols)
-                for layer in run.layers
-            ]
-            axis.plot(at, law, "_", color="black", markersize=5, label="SCALE-Sim, os" if index == 0 else None)
+            shares = [100 * law(layer.shape, c, OS) for layer in run.layers]
+            axis.plot(at, shares, "_", color="black", markersize=5, label="SCALE-Sim, os" if index == 0 else None)
         axis.set_xticks(np.arange(len(own[0].layers)))
         axis.set_xticklabels([layer.name for layer in own[0].layers], rotation=60, ha="right", fontsize=8)
         axis.set(ylabel=f"{name}: utilisation, %", ylim=(0, 105))
@@ -328,9 +394,15 @@ def main() -> int:
     runs = [run_network(name, configuration(array)) for name in NETWORKS for array in ARRAYS]
     console.print()
     console.print(array_table(runs))
+    console.print()
+    console.print(lost_table(runs))
+    console.print()
+    console.print(build_table())
     picture = simulation.BUILD.parent / "utilisation.png"
     plot_utilisation(runs, picture)
     console.print(f"utilisation of each layer: {picture}")
+    used = [resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    console.print(f"peak memory: {used[0]:.1f} GiB of this process, {used[1]:.1f} GiB of the largest that it started")
     return 0
 
 

@@ -63,9 +63,12 @@ class Simulate:
         self.waves = bool(request.config.option_values["WAVES"])
 
     def __call__(
-        self, toplevel, parameters, cases, only=None, *, environment=None, sources=None
+        self, toplevel, parameters, cases, only=None, *, environment=None, sources=None, failing=lambda: None
     ) -> list[simulation.TestOutcome]:
-        """Run the tests of module ``cases`` named like ``only``; a failure ends with the replay command."""
+        """Run the tests of module ``cases`` named like ``only``; a failure ends with the replay command.
+
+        failing: after a failure, the --layer with which the replay command runs what failed alone.
+        """
         name = re.sub(r"\W+", "_", self.request.node.name).strip("_")
         try:
             built = simulation.build(self.sim, toplevel, parameters, sources=sources, waves=self.waves)
@@ -76,14 +79,15 @@ class Simulate:
                 },
             )  # fmt: skip
         except simulation.SimulationError as error:
-            pytest.fail(f"{error}\n{self.replay()}", pytrace=False)
+            pytest.fail(f"{error}\n{self.replay(failing())}", pytrace=False)
         failures = [f"{outcome.name}: {outcome.failure}" for outcome in outcomes if outcome.failure]
         if failures:
-            pytest.fail("\n".join([*failures, self.replay(), *self.wave_hint(name)]), pytrace=False)
+            pytest.fail("\n".join([*failures, self.replay(failing()), *self.wave_hint(name)]), pytrace=False)
         return outcomes
 
     def layers(self, job: LayerJob) -> list[dict]:
         """Run a job on ``core``; returns what was measured for each layer."""
+        assert job.layers, "no layer to run"
         path = self.tmp_path / "job.npz"
         self("core", job.configuration.parameters, "tb.cases_core", "layers", environment=job.save(path))
         results = read_results(path)
@@ -100,9 +104,10 @@ class Simulate:
             sources=simulation.system_sources(),
         )  # fmt: skip
 
-    def replay(self) -> str:
-        """The shell command that runs this very test again."""
-        values = self.request.config.option_values
+    def replay(self, layer: str | None = None) -> str:
+        """The shell command that runs this very test again, or one layer of it."""
+        values = dict(self.request.config.option_values)
+        values["LAYER"] = layer or values["LAYER"]
         given = " ".join(
             f"{s.option} {shlex.quote(values[s.variable])}"
             for s in options.SETTINGS
@@ -123,13 +128,20 @@ def simulate(request, sim, seed, tmp_path) -> Simulate:
 
 @pytest.fixture
 def run_system(simulate, tmp_path, seed):
-    """Runs tasks on ``system``, one simulation; returns what was measured for each."""
+    """Runs tasks on ``system``, one simulation; returns what was measured for each.
 
-    def run(c, tasks, stalls=0.0, stalled=None) -> list[dict]:
+    layers: by what --layer calls each of them, where the test takes it.
+    """
+
+    def run(c, tasks, stalls=0.0, stalled=None, layers=()) -> list[dict]:
+        assert tasks, "no layer to run"
         path = tmp_path / "job.npz"
         environment = LayerJob(c, tasks, seed, stalls, stalled).save(path)
         sources = simulation.system_sources()
-        simulate("system", c.parameters, "tb.cases_system", "layers", environment=environment, sources=sources)
+        simulate(
+            "system", c.parameters, "tb.cases_system", "layers", environment=environment, sources=sources,
+            failing=lambda: layers[len(read_results(path))] if layers else None,
+        )  # fmt: skip
         results = read_results(path)
         assert len(results) == len(tasks)
         return results

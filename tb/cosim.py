@@ -32,7 +32,6 @@ from golden_model.configuration import (
 )
 from golden_model.golden_set import GoldenSetError
 from golden_model.layer import golden_layer
-from golden_model.tiling import ConvShape
 from tb import options, simulation
 from tb.golden import golden_configuration, golden_names, golden_task
 from tb.jobs import LayerJob, LayerTask, read_results
@@ -79,6 +78,11 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def network_with(layer: str) -> str:
+    """The main job's network that has a layer of that name."""
+    return RESNET20 if re.match(r"layer\d|conv1", layer) else VGG16
+
+
 def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list[RealLayer]]:
     """Capture the chosen layers, or read them from golden files; by checkpoint or folder."""
     dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
@@ -90,8 +94,7 @@ def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list
     if settings["CHECKPOINT"]:
         checkpoints = [settings["CHECKPOINT"]]
     elif settings["LAYER"] not in (None, "all"):  # the network that has the layer
-        first = options.layer_names(settings["LAYER"])[0]
-        checkpoints = [RESNET20 if re.match(r"layer\d|conv1", first) else VGG16]
+        checkpoints = [network_with(options.layer_names(settings["LAYER"])[0])]
     else:
         checkpoints = MAIN_JOB
     result = {}
@@ -117,9 +120,7 @@ def chosen_golden(settings: dict[str, str | None]) -> list[str]:
 def golden_layer_of(settings: dict[str, str | None], name: str, dataflow: Dataflow | None) -> RealLayer:
     """A layer of the GOLDEN folder."""
     task = golden_task(settings["GOLDEN"], name, dataflow)
-    return RealLayer(
-        settings["GOLDEN"], name, task, ConvShape.of(task.weight, task.activation, task.stride, task.padding)
-    )
+    return RealLayer(settings["GOLDEN"], name, task, task.shape)
 
 
 def check(layers: list[RealLayer], c: Configuration) -> None:

@@ -1,4 +1,4 @@
-"""What a simulation of the core shall run, handed over from the process that captured the operands.
+"""What a simulation of core or accelerator shall run, handed over from the process that captured the operands.
 
 The file lives as long as the simulation does; nothing is kept between runs.
 """
@@ -35,6 +35,10 @@ class LayerTask:
     residual: np.ndarray | None = None
     precision: Precision = Precision.a4w4
 
+    @property
+    def shape(self) -> ConvShape:
+        return ConvShape.of(self.weight, self.activation, self.stride, self.padding)
+
 
 @dataclasses.dataclass(frozen=True)
 class SystemTask(LayerTask):
@@ -65,9 +69,8 @@ class SystemTask(LayerTask):
 
     def plan(self, c: Configuration) -> Plan:
         """The layer's plan; PlanError where it cannot run."""
-        shape = ConvShape.of(self.weight, self.activation, self.stride, self.padding)
         return plan(
-            shape, c, self.dataflow, simd=self.simd, pool=self.pool, requant=self.multiplier is not None,
+            self.shape, c, self.dataflow, simd=self.simd, pool=self.pool, requant=self.multiplier is not None,
             band_rows=self.band_rows,
         )  # fmt: skip
 

@@ -24,7 +24,7 @@ def random_task(
         task = _draw(rng, c, largest, channels, f"random layer {seed}")
         if task is None:
             continue
-        shape = ConvShape.of(task.weight, task.activation, task.stride, task.padding)
+        shape = task.shape
         if shape.macs <= macs:
             return task
 

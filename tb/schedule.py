@@ -17,15 +17,8 @@ from rich.table import Table
 from golden_model import schedule
 from golden_model.configuration import Configuration, ConfigurationError, Dataflow, Precision, configuration
 from golden_model.plan import PlanError
-from quant.models import ModelSpec
 from tb.options import UserError
-from tb.system_layers import NetworkLayer, network_layers
-
-NETWORKS = {
-    "vgg16": ModelSpec(name="vgg16"),
-    "vgg16_w4a2": ModelSpec(name="vgg16", squeeze=16, squeeze_identity=True, a_bits=2),
-    "resnet20": ModelSpec(name="resnet20"),
-}
+from tb.system_layers import FULL_SIZE, NetworkLayer, network_layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,14 +63,14 @@ def table(title: str, rows: list[Row], c: Configuration) -> Table:
     )  # fmt: skip
     for name in ("layer", "convolution", "flow"):
         shown.add_column(name, no_wrap=True)
-    for name in ("bands", "cycles", "util", "lost", "SCALE-Sim"):
+    for name in ("bands", "cycles", "util", "lost", "SCALE-Sim os"):
         shown.add_column(name, justify="right", no_wrap=True)
     tiles = c.rows * c.cols
     total = macs = law = 0
     for row in rows:
         s = row.layer.shape
         flow = "WS" if row.plan.dataflow is Dataflow.weight_stationary else "OS"
-        scale_sim = schedule.scale_sim_os(s, c.rows, c.cols)
+        scale_sim = schedule.scale_sim(s, c.rows, c.cols, Dataflow.output_stationary)
         kernel = f"{s.kh}x{s.kw}" + (f"/{s.stride}" if s.stride > 1 else "") + ("+r" if row.layer.residual else "")
         shown.add_row(
             row.layer.name, f"{s.ic}>{s.oc} {kernel} @{s.ih}", flow + (" a2" if row.plan.simd else ""),
@@ -118,14 +111,16 @@ def plot(found: dict[str, list[Row]], path: Path) -> None:
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tb.schedule", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--network", default="vgg16", choices=NETWORKS, help="full-size network [vgg16]")
+    parser.add_argument("--network", default="vgg16", choices=FULL_SIZE, help="full-size network [vgg16]")
     parser.add_argument("--config", default="net_8x8", help="configurations, with commas between [net_8x8]")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=N", help="change a parameter, e.g. ROWS=24")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=N", help="change a parameter, e.g. PSUM_DEPTH=512"
+    )
     parser.add_argument("--latency", type=int, default=schedule.MEMORY_LATENCY, help="cycles of the memory [4]")
     parser.add_argument("--plot", type=Path, help="write a PNG of the utilisation by layer")
     parsed = parser.parse_args(words)
     console = Console(highlight=False)
-    spec = NETWORKS[parsed.network]
+    spec = FULL_SIZE[parsed.network]
     layers = network_layers(spec)
     found = {}
     for name in parsed.config.split(","):
@@ -134,6 +129,9 @@ def main(words: list[str] | None = None) -> int:
         found[c.name] = scheduled(layers, c, precision, parsed.latency)
         console.print()
         console.print(table(f"{parsed.network} on {c.name}, predicted", found[c.name], c))
+        if c.too_shallow:
+            needed = ", ".join(f"{name} {depth}" for name, depth in c.too_shallow.items())
+            console.print(f"if its FIFOs allow full rate, which takes {needed}", soft_wrap=True)
     if parsed.plot:
         plot(found, parsed.plot)
         console.print(f"picture: {parsed.plot}")

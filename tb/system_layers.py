@@ -1,4 +1,4 @@
-"""Layers for the accelerator's sequencer: those of a trained network, and the shapes of the full networks."""
+"""Layers for the accelerator's sequencer: those of a trained network, and the shapes of the full-size networks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.requantise import fit
 from golden_model.tiling import ConvShape
 from quant.errors import LayerError
+from quant.models import BasicBlock, ModelSpec
 from quant.network import Network
+from quant.recipes import named_recipe
 from quant.requantisation import output_stage
 from tb.jobs import SystemTask
 from tb.layers import RealLayer
+
+# The geometries of the seeds, by the names that benches and tests have for them
+FULL_SIZE = {
+    name: ModelSpec(**named_recipe(recipe)[1])
+    for name, recipe in {"vgg16": "vgg16_w4a4", "vgg16_w4a2": "vgg16_w4a2", "resnet20": "resnet20_w4a4"}.items()
+}
 
 
 def system_task(layer: RealLayer, network: Network, c: Configuration, dataflow: Dataflow | None = None) -> SystemTask:
@@ -42,7 +50,7 @@ def system_task(layer: RealLayer, network: Network, c: Configuration, dataflow: 
 
 def chosen(task: SystemTask, c: Configuration, dataflow: Dataflow | None = None) -> SystemTask:
     """The task with ``dataflow``, or the one that the cycle model finds faster; PlanError where none can run it."""
-    shape = ConvShape.of(task.weight, task.activation, task.stride, task.padding)
+    shape = task.shape
     best = schedule.choose(
         shape, c, dataflow=dataflow, simd=task.simd, pool=task.pool, requant=task.multiplier is not None,
         residual=task.residual is not None,
@@ -51,7 +59,7 @@ def chosen(task: SystemTask, c: Configuration, dataflow: Dataflow | None = None)
 
 
 def random_operands(
-    shape: ConvShape, c: Configuration, seed: int, *, simd: bool = False, residual: bool = False, pool: bool = False
+    shape: ConvShape, c: Configuration, seed: int, *, simd: bool = False, residual: bool = False
 ) -> SystemTask:
     """A layer of that shape with random operands over the whole range, requantised to ACT_BITS."""
     rng = np.random.default_rng(seed)
@@ -65,7 +73,7 @@ def random_operands(
     return SystemTask(
         title=f"{shape.ic}>{shape.oc} {kernel} @{shape.ih}x{shape.iw}{' a2w4' if simd else ''}",
         dataflow=Dataflow.weight_stationary, weight=weight, activation=activation, stride=shape.stride,
-        padding=shape.padding, precision=Precision(simd), relu=False, pool=pool,
+        padding=shape.padding, precision=Precision(simd), relu=False,
         residual=rng.integers(-500, 500, (shape.oc, shape.oh, shape.ow)) if residual else None,
         multiplier=requant.multiplier, offset=requant.offset, shift=requant.shift, bits=requant.bits,
     )  # fmt: skip
@@ -78,17 +86,14 @@ class NetworkLayer:
     name: str
     shape: ConvShape
     residual: bool = False
-    pool: bool = False
 
 
-def network_layers(spec, size: int = 32) -> list[NetworkLayer]:
-    """All convolutions of a quant.models.ModelSpec, the unquantised ones too, for an image of size x size.
+def network_layers(spec: ModelSpec, size: int = 32) -> list[NetworkLayer]:
+    """All convolutions of a model, the unquantised ones too, for an image of size x size.
 
     Read off one pass of an image through the model.
     """
     import torch
-
-    from quant.models import BasicBlock
 
     model = spec.build().eval()
     modules = dict(model.named_modules())

@@ -28,3 +28,6 @@ def test_registers(simulate, name):
 def test_registers_are_current():
     current = registers.VERILOG.read_text() == registers.verilog()
     assert current, "rtl/registers.v is not what rtl/registers.toml says: make registers"
+    page = registers.DOCUMENT.read_text()
+    assert registers.documented(page) == page, "the tables of rtl/README.md are not what rtl/registers.toml says"
+    assert all(f"| 0x{r.address:02x} | {r.name} |" in page for r in registers.register_map())

@@ -12,7 +12,6 @@ import pytest
 
 from golden_model.configuration import Dataflow, Precision, configuration
 from golden_model.golden_set import GoldenSetError
-from golden_model.tiling import ConvShape
 from tb.conftest import setting
 from tb.golden import golden_configuration, golden_names, golden_task
 from tb.jobs import LayerJob, LayerTask
@@ -110,7 +109,7 @@ def run_golden(simulate, folder, layer, c, dataflow, seed) -> None:
     except GoldenSetError as error:
         pytest.fail(str(error), pytrace=False)
     (result,) = simulate.layers(LayerJob(c, [task], seed))
-    outputs = ConvShape.of(task.weight, task.activation, task.stride, task.padding)
+    outputs = task.shape
     assert result["compared"] >= 2 * outputs.oc * outputs.n_o_nij
 
 
@@ -248,7 +247,7 @@ def test_simd_layers(simulate, name, dataflow, seed):
         layers.append(LayerTask(title, dataflow, weight, activation, stride, padding, signed, precision=precision))
     results = simulate.layers(LayerJob(c, layers, seed))
     for task, result in zip(layers, results, strict=True):
-        shape = ConvShape.of(task.weight, task.activation, task.stride, task.padding)
+        shape = task.shape
         ideal = ideal_cycles(shape, c, dataflow, precision)
         assert result["cycles"] <= ideal + 2 * (c.rows + c.cols), f"{task.title}: {result['cycles']}, ideal {ideal}"
         assert result["utilisation"] <= 1

@@ -17,8 +17,8 @@ NET = configuration("net_8x8")
 
 def test_scale_sim_law_of_single_layers():
     first, last = ConvShape(3, 32, 32, 64, 3, 3, 1, 1), ConvShape(512, 2, 2, 512, 3, 3, 1, 1)
-    for shape, share in ((first, 65.9), (last, 49.8)):
-        assert 100 * shape.macs / (schedule.scale_sim_os(shape, 8, 8) * 64) == pytest.approx(share, abs=0.1)
+    for shape, flow, share in ((first, WS, 82.6), (first, OS, 65.9), (last, OS, 49.8)):
+        assert 100 * shape.macs / (schedule.scale_sim(shape, 8, 8, flow) * 64) == pytest.approx(share, abs=0.05)
 
 
 def test_active_cycles_are_the_operands():
