@@ -106,6 +106,27 @@ def test_every_layer_of_a_residual_network_and_the_first_of_vgg16(tmp_path, caps
     assert read_manifest(tmp_path / "e")["checkpoint"]["data"] == "photos"  # no download, yet the checkpoint's own
 
 
+# Layers of the networks trained on CIFAR-10, and the tiles to choose where a format holds one pair
+REAL = {
+    ("vgg16_w4a4", "features.27"): [],
+    ("vgg16_w4a4", "features.0"): ["--oc-tile", "3"],
+    ("resnet20_w4a4", "layer1.0.conv2"): ["--ic-tile", "1", "--oc-tile", "1"],    # with a residual
+    ("resnet20_w2a4", "layer2.0.conv1"): ["--ic-tile", "1", "--oc-tile", "2"],    # stride 2, weights -1, 0, 1
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("checkpoint, layer", REAL)
+def test_layers_of_the_real_networks_in_every_format(tmp_path, capsys, checkpoint, layer, name):
+    tiles = list(REAL[checkpoint, layer]) if name in ("seed000", "seed002") else []
+    if name == "seed002_os":
+        tiles = REAL[checkpoint, layer][-2:]
+    write(tmp_path / "g", "--format", *FLOWS[name], *tiles, checkpoint=checkpoint, layer=layer)
+    code, [line] = checked(capsys, tmp_path / "g")
+    assert code == 0 and "equal a fresh computation from the checkpoint; outputs follow from operands" in line
+    assert read_manifest(tmp_path / "g")["layer"] == layer
+
+
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_changed_byte_of_every_file_is_named_with_its_place(golden, name):
     """The last character but one of each vector file and twin, one file at a time."""
