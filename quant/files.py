@@ -26,6 +26,13 @@ def write_whole(path: str | os.PathLike, content: bytes | memoryview) -> None:
         raise
 
 
+def remove_leftovers(path: str | os.PathLike) -> None:
+    """Remove temporary files of ``path`` that a process left which was killed while it wrote."""
+    path = Path(path)
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

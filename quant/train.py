@@ -30,6 +30,7 @@ from quant.checkpoint import META_FORMAT, read_checkpoint, write_checkpoint
 from quant.checkpoints import SHIPPED
 from quant.data import DataSet, load_data
 from quant.errors import CheckpointError, QuantError
+from quant.files import remove_leftovers
 from quant.evaluation import evaluate
 from quant.export import export
 from quant.models import ModelSpec
@@ -366,6 +367,8 @@ def train(
         write_checkpoint(last, trainer.checkpoint())
         for old in (best, out / CSV, out / PNG):  # of the run that is overwritten
             old.unlink(missing_ok=True)
+    for path in (last, best, out / CSV):
+        remove_leftovers(path)
     write_csv(out, trainer.log)
     while trainer.epoch < recipe.epochs:
         began = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.types import Logic
 
 from tb.axi_rules import RULES, broken_rules
 from tb.clocking import PERIOD_NS
@@ -55,6 +56,10 @@ SCENARIOS = {
     "lite R changed": ([ASKED_R, {"lite_rvalid": 1}, {"lite_rvalid": 1, "lite_rdata": 1}], [14]),
     "lite B unasked": ([{"lite_bvalid": 1, "lite_bready": 1}], [15]),
 }  # fmt: skip
+UNKNOWN = Logic("X")
+DRIVEN = ("arvalid", "rready", "awvalid", "wvalid", "bready", "lite_bvalid", "lite_rvalid")  # by the accelerator
+if not cocotb.SIM_NAME.startswith("Verilator"):  # which knows 0 and 1 only
+    SCENARIOS |= {f"{name} unknown": ([{name: UNKNOWN}], [10]) for name in DRIVEN}
 
 
 def drive(dut, changed: dict[str, int]) -> None:
@@ -74,7 +79,7 @@ def drive(dut, changed: dict[str, int]) -> None:
 
 @cocotb.test()
 async def rules(dut):
-    """Every scenario sets its bits alone; together they break every rule but that of unknown values."""
+    """Every scenario sets its bits alone; together they break every rule (that of unknown values on Icarus only)."""
     dut.limit.value = 0x10000
     Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
     for name, (cycles, expected) in SCENARIOS.items():
@@ -91,4 +96,6 @@ async def rules(dut):
         found = broken_rules(int(dut.broken.value))
         # What a scenario leaves open is no matter here: the checker is reset before the next.
         assert found == [RULES[bit] for bit in expected], f"{name}: {found}"
-    assert {bit for _, bits in SCENARIOS.values() for bit in bits} == set(range(len(RULES))) - {10}
+    assert {bit for _, bits in SCENARIOS.values() for bit in bits} == set(range(len(RULES))) - (
+        {10} if cocotb.SIM_NAME.startswith("Verilator") else set()
+    )

@@ -7,6 +7,9 @@ import pytest
 import torch
 from torch.utils.data import Subset
 
+from golden_model.psum import ws_psums
+from golden_model.sfp import ws_accumulation_range
+from golden_model.tiling import ConvShape, activation_tiles, weight_tiles
 from quant import eval
 from quant.capture import capture
 from quant.data import load_data
@@ -62,7 +65,28 @@ def test_summary_of_a_layer():
     lowest = min(sum(min(w * 7, w * -8, 0) for w in row) for row in flat.tolist())
     assert (summary.lowest, summary.highest) == (lowest, highest)
     assert summary.lowest <= summary.low < summary.high <= summary.highest
+    assert summary.least <= summary.low < summary.high <= summary.most
+    assert summary.lowest <= summary.least and summary.most <= summary.highest
     assert summary.psum_bits <= summary.safe_bits
+
+
+def test_running_sums_in_any_order():
+    """The products of an output, worst order first, by hand; the orders of the core's dataflows stay within."""
+    rng = np.random.default_rng(3)
+    operands = capture(load_network("resnet20_digits"), ["layer1.0.conv2"], 0)["layer1.0.conv2"]
+    weight, activation = rng.integers(-7, 8, (3, 5, 3, 3)), rng.integers(-8, 8, (5, 4, 4))
+    residual = rng.integers(-50, 50, (3, 4, 4))
+    drawn = replace(operands, weight=weight, activation=activation, residual=residual, stride=1, padding=1)
+    least, most = eval.running_sums(drawn, eval.integer_psum(drawn))
+    padded = np.pad(activation, ((0, 0), (1, 1), (1, 1)))
+    for oc, oi, oj in np.ndindex(3, 4, 4):
+        products = [*(weight[oc] * padded[:, oi : oi + 3, oj : oj + 3]).ravel(), residual[oc, oi, oj]]
+        assert most[oc, oi, oj] == sum(p for p in products if p > 0)
+        assert least[oc, oi, oj] == sum(p for p in products if p < 0)
+    shape = ConvShape.of(weight, activation, 1, 1)
+    cube = ws_psums(activation_tiles(activation, shape, 2), weight_tiles(weight, 2, 2))
+    reached = ws_accumulation_range(cube, shape, residual)
+    assert least.min() <= reached.lowest.value and reached.highest.value <= most.max()
 
 
 @pytest.mark.parametrize("name, layer", [("vgg16_digits", "features.27"), ("resnet20_digits", "layer3.0.downsample.0")])

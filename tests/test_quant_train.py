@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,7 @@ from quant.evaluation import evaluate
 from quant.layers import QuantConv2d
 from quant.models import ModelSpec
 from quant.network import load_network
+from quant.runlog import CSV, PNG
 
 SPEC = ModelSpec("resnet20", width=0.125, first_stage=4)
 RECIPE = train.Recipe(spec=SPEC, epochs=3, batch_size=16, seed=5)
@@ -223,6 +225,40 @@ def test_interrupt_leaves_a_loadable_checkpoint(tmp_path):
     assert load_network(tmp_path / train.LAST).name == "resnet20"
 
 
+def test_killed_at_any_moment_and_resumed_it_ends_the_same(tmp_path):
+    """SIGKILL in the middle of epochs and of writing; what is resumed ends with the bits of an undisturbed run."""
+    recipe = {"model": "resnet20", "width": 0.125, "epochs": 6, "train-images": 256, "batch-size": 32, "ema": 0.9}
+    options = [word for name, value in recipe.items() for word in (f"--{name}", str(value))]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def start(out, *more):
+        command = [sys.executable, "-m", "quant.train", *options, "--out", str(tmp_path / out), *more]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )  # fmt: skip
+
+    whole = start("whole")
+    for delay in (0.0, 0.1, 0.25):
+        child = start("parts", "--resume")
+        line = child.stdout.readline()
+        while not line.startswith("epoch"):
+            assert line, f"ended by itself, code {child.wait()}"
+            line = child.stdout.readline()
+        time.sleep(delay)
+        child.kill()
+        child.communicate()
+        assert load_network(tmp_path / "parts" / train.LAST).name == "resnet20"
+    (tmp_path / "parts" / f".{train.LAST}.killed.tmp").write_bytes(b"half")
+    for child in (whole, start("parts", "--resume")):
+        output, _ = child.communicate(timeout=300)
+        assert child.returncode == 0, output
+    for name in (train.LAST, train.BEST):
+        left, right = (read_checkpoint(tmp_path / folder / name) for folder in ("whole", "parts"))
+        assert (left["epoch"], left["best_prec"]) == (right["epoch"], right["best_prec"])
+        assert all(torch.equal(value, right["state_dict"][key]) for key, value in left["state_dict"].items())
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == {train.LAST, train.BEST, CSV, PNG}
+
+
 def test_commands_end_to_end(tmp_path, monkeypatch, capsys, small_data):
     for command in (train, eval, export):
         monkeypatch.setattr(command, "load_data", lambda *_: small_data)
@@ -245,9 +281,19 @@ def test_eval_fails_where_a_layer_is_not_recovered(monkeypatch, capsys, small_da
     assert "features.27" in capsys.readouterr().out
 
 
+def test_eval_fails_where_the_accuracy_is_not_the_stored_one(monkeypatch, capsys, small_data):
+    """A network that sees other images than it says is told; a set of the user's choice is another matter."""
+    dark = replace(small_data, std=tuple(100 * value for value in small_data.std))
+    dark = replace(dark, test=[(image / 100, label) for image, label in small_data.test])
+    monkeypatch.setattr(eval, "load_data", lambda *_: dark)
+    assert eval.main(["--checkpoint", "resnet20_digits", "--images", "1"]) == 1
+    assert "which is not the stored one" in capsys.readouterr().out
+    assert eval.main(["--checkpoint", "resnet20_digits", "--images", "1", "--data", "digits"]) == 0
+
+
 @pytest.mark.parametrize("low, high, bits", [(0, 0, 1), (-1, 0, 1), (0, 1, 2), (-8, 7, 4), (-9, 7, 5), (-8, 8, 5)])
 def test_psum_bits(low, high, bits):
-    assert eval.LayerSummary(low=low, high=high).psum_bits == bits
+    assert eval.LayerSummary(least=low, most=high).psum_bits == bits
 
 
 @pytest.mark.parametrize(
