@@ -30,9 +30,9 @@ from quant.checkpoint import META_FORMAT, read_checkpoint, write_checkpoint
 from quant.checkpoints import SHIPPED
 from quant.data import DataSet, load_data
 from quant.errors import CheckpointError, QuantError
-from quant.files import remove_leftovers
 from quant.evaluation import evaluate
 from quant.export import export
+from quant.files import remove_leftovers
 from quant.models import ModelSpec
 from quant.network import load_network, load_state
 from quant.pack import convert

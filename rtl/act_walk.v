@@ -6,7 +6,7 @@
 // Memory    : blocks in a ring of `slots` places of `block_words`. WS: a block is an ic_tile of a band; OS: a band.
 //             resident: a band's blocks stay for all oc_tiles, else every oc_tile finds them loaded again.
 // Waits     : for each word that is not loaded yet, never for padding.
-// Latency   : 2 cycles from go; a word a cycle.
+// Latency   : WS 2, OS ROWS + 2 cycles from go (os_rows looks at ROWS positions); a word a cycle.
 
 `default_nettype none
 

@@ -13,8 +13,6 @@ from golden_model import tiling
 from golden_model.configuration import Dataflow
 from golden_model.plan import Plan, PlanError, bus_bits, slot_bits
 
-MULTIPLIER_BITS, OFFSET_BITS = 16, 48
-
 
 @dataclasses.dataclass(frozen=True)
 class Region:

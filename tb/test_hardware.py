@@ -36,7 +36,7 @@ def test_synthesis():
     done = synthesis.synthesise(c)
     rows = {row.module: row for row in done.rows}
     whole, tiles, sram = (synthesis.figures(rows[name].cells) for name in (synthesis.TOP, "mac_tile", "sram"))
-    assert rows["mac_tile"].instances == c.rows * c.cols and whole["DSP"] == 0  # products of 4x6 bits are LUTs
+    assert rows["mac_tile"].instances == c.rows * c.cols and whole["DSP"] == 0  # products of 3x6 bits are LUTs
     # Every tile holds at least a product's operands, its accumulator and its hold register.
     assert whole["FF"] > tiles["FF"] > c.rows * c.cols * (c.act_bits + 3 * c.wgt_bits + 3 * c.psum_bits)
     assert whole["BRAM"] + whole["LUTRAM"] > 0

@@ -160,7 +160,7 @@ def test_a2w4_refuses_activations_beyond_two_bits(dataflow, value, signed, held)
 
 @dataflows
 def test_a_512_channel_layer_needs_20_bits(dataflow):
-    """DESIGN.md: 9 * 512 * 15 * 7 = 483,840."""
+    """The widest layer of VGG16: 9 * 512 * 15 * 7 = 483,840."""
     weight, activation = np.full((1, 512, 3, 3), 7, np.int32), np.full((512, 3, 3), 15, np.int32)
     with pytest.raises(sfp.PsumOverflow, match="PSUM_BITS = 20 would suffice"):
         run(weight, activation, dataflow, configuration("course_8x8"))
