@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from quant.data import DataSet, load_data
 from quant.errors import LayerError
 from quant.layers import QuantConv2d
-from quant.models import BasicBlock
+from quant.models import shortcut_of
 from quant.network import Network
 
 
@@ -108,11 +108,9 @@ def _forward(model: nn.Module, pixels: Tensor, layers: list[str]) -> _Seen:
     modules = dict(model.named_modules())
     watched = set(layers)
     for name in layers:
-        block = residual_block(modules, name)
-        if block is not None:
-            watched.add(block)
-            if modules[block].downsample is not None:
-                watched.add(f"{block}.downsample")
+        shortcut = shortcut_of(modules, name)
+        if shortcut is not None:
+            watched.add(shortcut.source)
 
     def keep(name: str):
         def before(_, inputs: tuple[Tensor]) -> None:
@@ -141,20 +139,20 @@ def _forward(model: nn.Module, pixels: Tensor, layers: list[str]) -> _Seen:
 
 def _operands(network: Network, modules: dict[str, nn.Module], name: str, image: int, seen: _Seen) -> LayerOperands:
     layer: QuantConv2d = modules[name]
-    block = residual_block(modules, name)
+    shortcut = shortcut_of(modules, name)
     weight = layer.to_int()
     psum_float = seen.outputs[name]
     channels = layer.out_channels
     delta = layer.w_delta * layer.x_delta
     residual = None
     scale, shift = torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
-    if block is not None:
-        scale, shift = folded_norm(modules[block].bn2, channels)
+    if shortcut is not None:
+        scale, shift = folded_norm(shortcut.norm, channels)
     negated = scale < 0
     out_scale = scale.abs() * delta
-    if block is not None:
-        shortcut = seen.inputs[block] if modules[block].downsample is None else seen.outputs[f"{block}.downsample"]
-        residual = _residual(name, shortcut, shift, out_scale)
+    if shortcut is not None:
+        added = (seen.outputs if shortcut.of_output else seen.inputs)[shortcut.source]
+        residual = _residual(name, added, shift, out_scale)
     # The weights' range is symmetric, so a channel can change sign without leaving it.
     sign = torch.where(negated, -1, 1)[:, None, None]
     return LayerOperands(
@@ -207,15 +205,9 @@ def _residual(name: str, shortcut: Tensor, shift: Tensor, out_scale: Tensor) -> 
     return integers.to(torch.int32).numpy()
 
 
-def residual_block(modules: dict[str, nn.Module], name: str) -> str | None:
-    """The residual block whose second convolution ``name`` is, if it is one."""
-    parent, _, attribute = name.rpartition(".")
-    return parent if attribute == "conv2" and isinstance(modules.get(parent), BasicBlock) else None
-
-
 def _relu_follows(modules: dict[str, nn.Module], name: str) -> bool:
     """Whether ReLU acts on this layer's psum (+ residual) with no BatchNorm between that is not folded."""
-    if residual_block(modules, name) is not None:
+    if shortcut_of(modules, name) is not None:
         return True
     parent, _, attribute = name.rpartition(".")
     siblings = modules.get(parent)

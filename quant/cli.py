@@ -52,6 +52,7 @@ _MODEL_OPTIONS = {
     "num_classes": None,  # follows from the data set
     "squeeze": (_channels_or_none, "vgg16: channels of features.24 and features.27, or 'none' for the plain network"),
     "squeeze_identity": (_yes_or_no, "vgg16: Identity in place of the squeeze's removed BatchNorm (yes, no)"),
+    "skip_block": (_yes_or_no, "vgg16: seed 003's SkipBlock, a shortcut around the squeeze's second layer (yes, no)"),
     "first_stage": (int, "resnet20: channels of the first stage; 16 scales with the width, others do not"),
     "first_block_norm": (_yes_or_no, "resnet20: BatchNorm after layer1.0.conv2 (yes, no); None: not with 8 channels"),
     "quantise_image": (_yes_or_no, "resnet20: quantise the first convolution too (yes, no)"),

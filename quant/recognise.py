@@ -68,13 +68,15 @@ def _are_levels(values: Tensor, bits: int) -> bool:
 
 def _recognise_vgg(state: dict[str, Tensor], bits: dict[str, int]) -> ModelSpec:
     width = state["features.0.weight"].shape[0] / 64
+    skip_block = "features.20.conv27.weight" in state
     plain = "features.28.weight" in state  # BatchNorm after the convolution that the squeeze leaves bare
     return ModelSpec(
         name="vgg16",
         width=width,
         num_classes=state["classifier.weight"].shape[0],
-        squeeze=None if plain else state["features.27.weight"].shape[0],
+        squeeze=None if plain else state["features.20.conv27.weight" if skip_block else "features.27.weight"].shape[0],
         squeeze_identity=not plain and "features.30.act_alpha" in state,
+        skip_block=skip_block,
         **bits,
     )
 

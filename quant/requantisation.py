@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from quant.capture import folded_norm, quantised_layers, refuse_unsupported, residual_block
+from quant.capture import folded_norm, quantised_layers, refuse_unsupported
 from quant.errors import LayerError
 from quant.layers import QuantConv2d
-from quant.models import VGG16, BasicBlock, ResNet20
+from quant.models import VGG16, BasicBlock, ResNet20, SkipBlock, shortcut_of
 from quant.network import Network
 
 
@@ -66,7 +66,7 @@ def output_stage(network: Network, layer: str, consumer: str | None = None) -> O
     norm, relu, pool = _recognise(layer, between)
     scale, offset = folded_norm(norm, convolution.out_channels)
     scale = scale * (convolution.w_delta * convolution.x_delta)
-    if residual_block(modules, layer) is not None:
+    if shortcut_of(modules, layer) is not None:
         # As captured: the weights carry the sign, the residual the shift.
         scale, offset = scale.abs(), torch.zeros_like(offset)
     return OutputStage(layer, consumer, scale.numpy(), offset.numpy(), taker.x_delta, taker.a_bits, relu, pool)
@@ -86,11 +86,15 @@ def _follow(network: Network, layer: str) -> tuple[list[nn.Module], list[str]]:
 
 
 def _follow_vgg(model: VGG16, layer: str) -> tuple[list[nn.Module], list[str]]:
+    chain: dict[str, nn.Module] = {}
+    for index, module in enumerate(model.features):
+        inside = module.named_children() if isinstance(module, SkipBlock) else []
+        chain |= {f"features.{index}.{name}": child for name, child in inside} or {f"features.{index}": module}
     between = []
-    for index in range(int(layer.removeprefix("features.")) + 1, len(model.features)):
-        if isinstance(model.features[index], QuantConv2d):
-            return between, [f"features.{index}"]
-        between.append(model.features[index])
+    for name in list(chain)[list(chain).index(layer) + 1 :]:
+        if isinstance(chain[name], QuantConv2d):
+            return between, [name]
+        between.append(chain[name])
     raise LayerError(f"{layer} feeds the classifier, which takes floats: no quantiser follows")
 
 

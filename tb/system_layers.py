@@ -11,7 +11,7 @@ from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.requantise import fit
 from golden_model.tiling import ConvShape
 from quant.errors import LayerError
-from quant.models import BasicBlock, ModelSpec
+from quant.models import ModelSpec, shortcut_of
 from quant.network import Network
 from quant.recipes import named_recipe
 from quant.requantisation import output_stage
@@ -107,7 +107,6 @@ def network_layers(spec: ModelSpec, size: int = 32) -> list[NetworkLayer]:
         model(torch.zeros(1, 3, size, size))
     for hook in hooks:
         hook.remove()
-    added = {f"{name}.conv2" for name, module in modules.items() if isinstance(module, BasicBlock)}
     result = []
     for name in names:
         conv = modules[name]
@@ -115,5 +114,5 @@ def network_layers(spec: ModelSpec, size: int = 32) -> list[NetworkLayer]:
         shape = ConvShape(
             conv.in_channels, ih, iw, conv.out_channels, *conv.kernel_size, conv.stride[0], conv.padding[0]
         )
-        result.append(NetworkLayer(name, shape, residual=name in added))
+        result.append(NetworkLayer(name, shape, residual=shortcut_of(modules, name) is not None))
     return result

@@ -6,11 +6,15 @@ import dataclasses
 import functools
 
 import pytest
+import torch
 
 from golden_model import schedule
 from golden_model.configuration import Dataflow, Precision, configuration
 from golden_model.plan import PlanError
+from quant.checkpoint import write_checkpoint
 from quant.checkpoints import SHIPPED
+from quant.data import load_data
+from quant.models import ModelSpec
 from quant.network import load_network
 from tb import simulation
 from tb.bus_layers import bus_layers
@@ -26,6 +30,21 @@ FLOWS = list(Dataflow)
 def captured(name: str, config: str):
     network = load_network(name)
     return network, real_layers(network, None, 0, configuration(config))
+
+
+def test_skip_block(run_system, sim, tmp_path):
+    """Seed 003's SkipBlock, of random weights: each of its layers in both dataflows, requantised for the next."""
+    torch.manual_seed(5)
+    model = ModelSpec(width=0.125, squeeze=8, skip_block=True).build()
+    model.train()(torch.stack([load_data("digits").test_image(i)[0] for i in range(16)]))  # statistics of BatchNorm
+    write_checkpoint(tmp_path / "model_best.pth.tar", {"state_dict": model.state_dict()})
+    network = load_network(tmp_path / "model_best.pth.tar", dataset="digits")
+    c = configuration("net_8x8")
+    layers = real_layers(network, [f"features.20.conv{i}" for i in (20, 24, 27, 30)], 0, c)
+    tasks = [system_task(layer, network, c, flow) for layer in layers for flow in FLOWS]
+    assert [task.residual is not None for task in tasks] == [False] * 4 + [True] * 2 + [False] * 2
+    assert all(task.bits == 4 for task in tasks) and [task.pool for task in tasks][::2] == [True, False, False, True]
+    run_system(c, [dataclasses.replace(task, psums=True) for task in tasks])
 
 
 def in_each_dataflow(c, shape, task_of) -> list:

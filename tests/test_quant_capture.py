@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from quant.calibration import calibrate
 from quant.capture import capture, integer_psum, quantised_layers, recovery_error
 from quant.checkpoint import write_checkpoint
 from quant.checkpoints import SHIPPED
@@ -14,6 +15,7 @@ from quant.layers import QuantConv2d
 from quant.models import BasicBlock, ModelSpec
 from quant.network import load_network
 from quant.quantizers import activation_range, weight_levels
+from quant.requantisation import output_stage
 
 IMAGES = (0, 7)
 RESIDUAL_LAYERS = [f"layer{stage}.{block}.conv2" for stage in (1, 2, 3) for block in range(3)]
@@ -127,6 +129,38 @@ def assert_residual_contract(network, operands, image):
     tolerance = scale / 2 + 1e-4 * max(1.0, np.abs(output).max())
     assert (np.abs(recovered - output) <= tolerance).all()
     assert output.any()
+
+
+def skip_network(folder, **options):
+    """A network with a SkipBlock, of random weights, with BatchNorm statistics and calibrated activations."""
+    torch.manual_seed(5)
+    spec = ModelSpec(width=0.125, squeeze=8, skip_block=True, **options)
+    model = spec.build()
+    images = torch.stack([load_data("digits").test_image(i)[0] for i in range(16)])
+    model.train()(images)
+    calibrate(model, images, "mse")
+    content = {"state_dict": model.state_dict()}
+    write_checkpoint(folder / "model_best.pth.tar", content)
+    return load_network(folder / "model_best.pth.tar", dataset="digits", a_bits=spec.a_bits)
+
+
+def test_skip_blocks_shortcut_is_a_residual(tmp_path):
+    """relu(psum + residual) in psum scale is what conv30 sees; conv27 alone of the block's layers has one."""
+    network = skip_network(tmp_path)
+    assert network.spec.skip_block
+    layers = capture(network, None, 3)
+    assert [name for name, o in layers.items() if o.residual is not None] == ["features.20.conv27"]
+    assert [name for name, o in layers.items() if o.relu] == ["features.20.conv27"]
+    operands = layers["features.20.conv27"]
+    output = forward_with_outputs(network, 3, ["features.20.relu29"])["features.20.relu29"]
+    scale = operands.out_scale[:, None, None]
+    recovered = np.maximum(integer_psum(operands) + operands.residual, 0) * scale
+    assert (np.abs(recovered - output) <= scale / 2 + 1e-4).all() and output.any()
+    stage = output_stage(network, "features.20.conv27")
+    assert stage.consumer == "features.20.conv30" and stage.relu and not stage.pool and not stage.offset.any()
+    follows = {name: output_stage(network, name).consumer for name in list(layers)[:-1]}
+    assert list(follows.values()) == list(layers)[1:]
+    assert output_stage(network, "features.20.conv20").pool and output_stage(network, "features.20.conv30").pool
 
 
 @pytest.mark.parametrize("layer", RESIDUAL_LAYERS)

@@ -88,6 +88,7 @@ SPECS = {
     "vgg16": ModelSpec(width=0.125),
     "vgg16-plain": ModelSpec(width=0.125, squeeze=None),
     "vgg16-2a4w": ModelSpec(width=0.125, squeeze=16, squeeze_identity=True, a_bits=2),
+    "vgg16-skip": ModelSpec(width=0.125, squeeze=16, skip_block=True),
     "vgg16-3bit": ModelSpec(width=0.125, w_bits=3),
     "resnet20": ModelSpec("resnet20", width=0.5, first_block_norm=True),
     "resnet20-8": ModelSpec("resnet20", width=1.0, first_stage=8, first_block_norm=False),

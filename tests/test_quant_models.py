@@ -66,6 +66,33 @@ def test_vgg16_with_identity_is_seed_003():
     assert {layer.a_bits for layer in model.modules() if isinstance(layer, QuantConv2d)} == {2}
 
 
+def test_vgg16_with_skip_block_is_seed_003s_option():
+    model = ModelSpec(squeeze=16, skip_block=True, a_bits=2).build()
+    found = convolutions(model)
+    assert found["features.20.conv20"][:2] == (256, 256) and found["features.20.conv24"][:2] == (256, 16)
+    assert found["features.20.conv27"][:2] == (16, 16) and found["features.20.conv30"][:2] == (16, 512)
+    assert isinstance(model.features[20].bn28, nn.BatchNorm2d)  # what the seed hooks behind conv27
+    assert all(isinstance(model.features[i], nn.Identity) for i in range(21, 33))
+    assert isinstance(model.features[33], nn.MaxPool2d) and list(found)[-3:] == [f"features.{i}" for i in (34, 37, 40)]
+    names = list(convolutions(vgg16_quant(squeeze=16, squeeze_identity=True)))
+    assert list(found) == [n if n not in names[6:10] else n.replace("features.", "features.20.conv") for n in names]
+    with pytest.raises(ValueError, match="squeeze must be a number"):
+        ModelSpec(squeeze=None, skip_block=True)
+    assert "skip_block" not in ModelSpec().to_dict()
+    assert ModelSpec.from_dict(ModelSpec(skip_block=True).to_dict()).skip_block
+
+
+def test_skip_block_by_hand():
+    """The block's output is that of its convolutions with the chokepoint's own output added to it before ReLU."""
+    torch.manual_seed(1)
+    block = ModelSpec(width=0.125, squeeze=8, skip_block=True).build().eval().features[20]
+    x = torch.rand(2, 32, 8, 8)
+    y = torch.relu(block.bn25(block.conv24(block.pool23(torch.relu(block.bn21(block.conv20(x)))))))
+    inside = torch.relu(block.bn28(block.conv27(y)) + y)
+    torch.testing.assert_close(block(x), torch.relu(block.bn31(block.conv30(inside))))
+    assert block(x).shape == (2, 64, 4, 4)
+
+
 def test_plain_vgg16():
     found = convolutions(vgg16_quant(squeeze=None))
     assert [channels[1] for channels in found.values()] == [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6

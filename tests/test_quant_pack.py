@@ -29,6 +29,7 @@ SPEC = ModelSpec("resnet20", width=0.125, first_stage=4)
 SPECS = {
     "vgg16": ModelSpec(width=0.125),
     "vgg16-2a4w": ModelSpec(width=0.125, squeeze=16, squeeze_identity=True, a_bits=2),
+    "vgg16-skip": ModelSpec(width=0.125, squeeze=16, skip_block=True, a_bits=2),
     "resnet20": ModelSpec("resnet20", width=0.25),
     "resnet20-2w": ModelSpec("resnet20", width=0.25, w_bits=2),
     "resnet20-3w": ModelSpec("resnet20", width=0.25, w_bits=3, quantise_image=True),

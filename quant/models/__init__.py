@@ -5,11 +5,15 @@ from dataclasses import asdict, dataclass, fields
 from torch import nn
 
 from quant.models._widths import scaled
+from quant.models.residual import Shortcut, shortcut_of
 from quant.models.resnet import BasicBlock, ResNet20
-from quant.models.vgg import VGG16
+from quant.models.vgg import VGG16, SkipBlock
 from quant.quantizers import check_bits
 
-__all__ = ["MODELS", "VGG16", "BasicBlock", "ModelSpec", "ResNet20", "resnet20_quant", "vgg16_quant"]
+__all__ = [
+    "MODELS", "VGG16", "BasicBlock", "ModelSpec", "ResNet20", "Shortcut", "SkipBlock", "resnet20_quant", "shortcut_of",
+    "vgg16_quant",
+]  # fmt: skip
 
 vgg16_quant = VGG16
 resnet20_quant = ResNet20
@@ -17,16 +21,18 @@ resnet20_quant = ResNet20
 MODELS = {"vgg16": vgg16_quant, "resnet20": resnet20_quant}
 _SHARED = ("width", "w_bits", "a_bits", "num_classes")
 _OWN = {
-    "vgg16": ("squeeze", "squeeze_identity"),
+    "vgg16": ("squeeze", "squeeze_identity", "skip_block"),
     "resnet20": ("first_stage", "first_block_norm", "quantise_image"),
 }
+_LATER = ("skip_block",)
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """Everything needed to build a model; plain values, so that a checkpoint can hold it.
 
-    ``squeeze*`` concern vgg16 only, ``first_*`` and ``quantise_image`` resnet20 only; their classes explain them.
+    ``squeeze*`` and ``skip_block`` concern vgg16 only, ``first_*`` and ``quantise_image`` resnet20 only; their classes
+    explain them.
     """
 
     name: str = "vgg16"
@@ -36,6 +42,7 @@ class ModelSpec:
     num_classes: int = 10
     squeeze: int | None = 8
     squeeze_identity: bool = False
+    skip_block: bool = False
     first_stage: int = 16
     first_block_norm: bool | None = None
     quantise_image: bool = False
@@ -50,6 +57,8 @@ class ModelSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value!r}")
+        if self.skip_block and self.squeeze is None:
+            raise ValueError("skip_block needs the channels of its chokepoint: squeeze must be a number")
 
     def build(self) -> nn.Module:
         """A model with random weights. ValueError where the width is out of range."""
@@ -57,8 +66,11 @@ class ModelSpec:
         return MODELS[self.name](**options)
 
     def to_dict(self) -> dict:
-        """Plain values, for a checkpoint's ``meta``."""
-        return asdict(self)
+        """Plain values, for a checkpoint's ``meta``.
+
+        Without the options that came later where they are off: what older versions wrote stays the same, to the byte.
+        """
+        return {key: value for key, value in asdict(self).items() if value or key not in _LATER}
 
     @classmethod
     def from_dict(cls, values: dict) -> "ModelSpec":

@@ -12,6 +12,39 @@ _AFTER = (_POOL, 512, 512, 512, _POOL)
 _DEEP = 512
 
 
+class SkipBlock(nn.Module):
+    """Seed 003's alternative to the squeeze: features.20 to 32 as one module, with a shortcut around the chokepoint.
+
+    relu(bn28(conv27(y)) + y) between conv24, which brings y to ``squeeze`` channels, and conv30. The numbers are those
+    that the modules have in the plain network. The seed prints where the block stands, conv27, and bn28 behind it; what
+    it skips is not printed, and taken to be conv27, whose shortcut the core adds as a residual.
+    """
+
+    def __init__(self, in_channels: int, squeeze: int, out_channels: int, bits: dict[str, int]):
+        super().__init__()
+        # In the order of the forward pass, which ``quant.requantisation`` follows
+        self.conv20 = QuantConv2d(in_channels, in_channels, 3, padding=1, **bits)
+        self.bn21 = nn.BatchNorm2d(in_channels)
+        self.relu22 = nn.ReLU(inplace=True)
+        self.pool23 = nn.MaxPool2d(2, 2)
+        self.conv24 = QuantConv2d(in_channels, squeeze, 3, padding=1, **bits)
+        self.bn25 = nn.BatchNorm2d(squeeze)
+        self.relu26 = nn.ReLU(inplace=True)
+        self.conv27 = QuantConv2d(squeeze, squeeze, 3, padding=1, **bits)
+        self.bn28 = nn.BatchNorm2d(squeeze)
+        self.relu29 = nn.ReLU(inplace=True)
+        self.conv30 = QuantConv2d(squeeze, out_channels, 3, padding=1, **bits)
+        self.bn31 = nn.BatchNorm2d(out_channels)
+        self.relu32 = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, in_channels, H, W] -> [N, out_channels, H/2, W/2], not negative."""
+        x = self.pool23(self.relu22(self.bn21(self.conv20(x))))
+        y = self.relu26(self.bn25(self.conv24(x)))
+        y = self.relu29(self.bn28(self.conv27(y)) + y)
+        return self.relu32(self.bn31(self.conv30(y)))
+
+
 class VGG16(nn.Module):
     """13 quantised 3x3 convolutions in ``features``, then one linear ``classifier``; input [N, 3, 32, 32].
 
@@ -21,6 +54,8 @@ class VGG16(nn.Module):
     Indices of the convolutions (seed 002, ``squeeze_identity=False``): 0 3 7 10 14 17 20 24 27 29 33 36 39.
     With ``squeeze_identity`` (seed 003) an ``nn.Identity`` stands where features.28's BatchNorm was removed, so the
     indices are those of the plain network (``squeeze=None``): 0 3 7 10 14 17 20 24 27 30 34 37 40.
+    With ``skip_block`` (seed 003's option) features.20 is a :class:`SkipBlock`, features.21 to 32 are Identity, and the
+    others have the plain network's indices.
     """
 
     def __init__(
@@ -28,6 +63,7 @@ class VGG16(nn.Module):
         width: float = 1.0,
         squeeze: int | None = 8,
         squeeze_identity: bool = False,
+        skip_block: bool = False,
         w_bits: int = 4,
         a_bits: int = 4,
         num_classes: int = 10,
@@ -52,8 +88,12 @@ class VGG16(nn.Module):
                 else:
                     convolution(scaled(item, width), nn.BatchNorm2d(scaled(item, width)))
 
-        stack(_BEFORE)
-        if squeeze is None:
+        stack(_BEFORE[:-2] if skip_block else _BEFORE)
+        if skip_block:
+            layers.append(SkipBlock(channels, squeeze, deep, bits))
+            layers.extend(nn.Identity() for _ in range(12))
+            channels = deep
+        elif squeeze is None:
             stack((_DEEP, _DEEP, _DEEP))
         else:
             convolution(squeeze, nn.BatchNorm2d(squeeze))
