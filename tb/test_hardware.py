@@ -1,6 +1,8 @@
 """Lint, synthesis, place and route of the Verilog, no simulation."""
 
+import os
 import shutil
+import time
 from collections import Counter
 
 import pytest
@@ -227,3 +229,20 @@ def test_path_from_a_port_into_a_memory():
 def test_report_without_a_path_is_refused():
     with pytest.raises(hardware.HardwareError, match="no path from register to register"):
         place.read_report({**REPORT, "critical_paths": []}, 0)
+
+
+def test_verilator_builds_without_a_command_python(monkeypatch, tmp_path):
+    """Debian and Ubuntu have python3 only."""
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\nexit 127\n")
+    broken.chmod(0o755)
+    source = tmp_path / "sram.v"
+    source.write_text(f"{(simulation.RTL / 'sram.v').read_text()}// {time.time_ns()}\n")  # what was never built before
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    simulation.verilator_environment.cache_clear()
+    try:
+        built = simulation.build("verilator", "sram", {"WIDTH": 8, "DEPTH": 4}, sources=[source])
+    finally:
+        monkeypatch.undo()
+        simulation.verilator_environment.cache_clear()
+    shutil.rmtree(built.directory)
