@@ -28,7 +28,7 @@ def chosen(**settings):
 def test_default():
     found = chosen()
     images = {name: data for name, (data, _) in found.items()}
-    assert images == {"vgg16_w4a4": {"photos"}, "vgg16_w4a2_digits": {"digits"}, "resnet20_w4a4": {"photos"}}
+    assert images == {"vgg16_w4a4": {"photos"}, "vgg16_w4a2": {"photos"}, "resnet20_w4a4": {"photos"}}
     for checkpoint, (_, layers) in found.items():
         assert layers == cosim.DEFAULT_LAYERS[checkpoint]
 

@@ -110,6 +110,7 @@ def test_every_layer_of_a_residual_network_and_the_first_of_vgg16(tmp_path, caps
 REAL = {
     ("vgg16_w4a4", "features.27"): [],
     ("vgg16_w4a4", "features.0"): ["--oc-tile", "3"],
+    ("vgg16_w4a2", "features.27"): ["--ic-tile", "1", "--oc-tile", "1"],    # 16x16, 2-bit activations
     ("resnet20_w4a4", "layer1.0.conv2"): ["--ic-tile", "1", "--oc-tile", "1"],    # with a residual
     ("resnet20_w2a4", "layer2.0.conv1"): ["--ic-tile", "1", "--oc-tile", "2"],    # stride 2, weights -1, 0, 1
 }  # fmt: skip

@@ -4,7 +4,15 @@ import os
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-NAMES = ("vgg16_digits", "resnet20_digits", "vgg16_w4a2_digits", "vgg16_w4a4", "resnet20_w4a4", "resnet20_w2a4")
+NAMES = (
+    "vgg16_digits",
+    "resnet20_digits",
+    "vgg16_w4a2_digits",
+    "vgg16_w4a4",
+    "vgg16_w4a2",
+    "resnet20_w4a4",
+    "resnet20_w2a4",
+)
 SHIPPED = {name: FOLDER / f"{name}.safetensors" for name in NAMES}
 
 
