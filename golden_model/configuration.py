@@ -103,7 +103,10 @@ class Configuration:
 
     @property
     def too_shallow(self) -> dict[str, int]:
-        """FIFOs with less than full rate needs, and what it needs (skew_fifo.v, issue.v); fewer cost cycles only."""
+        """FIFOs shallower than full rate needs in both dataflows, with the depth it needs (skew_fifo.v, issue.v).
+
+        A shallow one costs cycles, never values.
+        """
         needed = {"L0_DEPTH": self.rows + 2, "IFIFO_DEPTH": self.cols + 2, "OFIFO_DEPTH": 2 * self.rows + self.cols + 4}
         return {name: depth for name, depth in needed.items() if self.parameters[name] < depth}
 
@@ -117,6 +120,10 @@ class Configuration:
         if precision.channels > 1 and not self.simd:
             raise ConfigurationError(f"[{self.name}] has SIMD = 0: its tiles cannot work in {precision.name}")
         return self.act_bits // precision.channels
+
+    def precision_of(self, a_bits: int) -> Precision:
+        """a2w4 where it is built in and activations have half of ACT_BITS or less."""
+        return Precision(bool(self.simd and 2 * a_bits <= self.act_bits))
 
     def act_range(self, signed: bool, precision: Precision = Precision.a4w4) -> tuple[int, int]:
         """Smallest and largest activation: 0..2^b-1, or -2^(b-1)..2^(b-1)-1 in signed-activation mode.

@@ -2,7 +2,7 @@
 
 ``cycles(plan)`` follows the hardware pass by pass only while memory is still ahead of the array; from there on the flow
 is steady, and what remains is a product. Its constants are the latencies of the modules named beside them, and measured
-layers agree with it (``tb/test_schedule.py``). ``choose`` takes the plan with the fewest cycles.
+layers agree with it (``tb/test_system.py``, ``tb/test_schedule.py``). ``choose`` takes the plan with the fewest cycles.
 
 ``scale_sim`` has the closed forms of SCALE-Sim 3 (Samajdar et al., 2018 and 2020) for comparison. They count no memory.
 """

@@ -97,6 +97,10 @@ class Recipe:
             if getattr(self, name) not in known:
                 raise QuantError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
 
+    def to_dict(self) -> dict:
+        """Plain values, for a checkpoint's ``meta``; the model as :meth:`quant.models.ModelSpec.to_dict` has it."""
+        return {**asdict(self), "spec": self.spec.to_dict()}
+
 
 class Trainer:
     """A model in training, and all the state that makes it resumable.
@@ -260,7 +264,7 @@ class Trainer:
                 "classes": list(self.data.classes),
                 "mean": list(self.data.mean),
                 "std": list(self.data.std),
-                "recipe": asdict(self.recipe),
+                "recipe": self.recipe.to_dict(),
                 "commit": self.commit,
                 "torch": str(torch.__version__),
             },
@@ -268,7 +272,7 @@ class Trainer:
 
     def restore(self, checkpoint: dict) -> None:
         """Continue from :meth:`checkpoint`. CheckpointError where it belongs to another recipe."""
-        stored, here = checkpoint.get("meta", {}).get("recipe"), asdict(self.recipe)
+        stored, here = checkpoint.get("meta", {}).get("recipe"), self.recipe.to_dict()
         if stored is None or "rng" not in checkpoint:
             raise CheckpointError("it holds no training state to resume from (exported, or not written by quant.train)")
         different = [key for key in here if stored.get(key) != here[key]]
@@ -367,8 +371,8 @@ def train(
         write_checkpoint(last, trainer.checkpoint())
         for old in (best, out / CSV, out / PNG):  # of the run that is overwritten
             old.unlink(missing_ok=True)
-    for path in (last, best, out / CSV):
-        remove_leftovers(path)
+    for name in (LAST, BEST, CSV, PNG):
+        remove_leftovers(out / name)
     write_csv(out, trainer.log)
     while trainer.epoch < recipe.epochs:
         began = time.perf_counter()

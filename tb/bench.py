@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import resource
-import shutil
 import statistics
 import sys
 import tempfile
@@ -239,8 +238,7 @@ def array_table(runs: list[NetworkRun]) -> Table:
     """Utilisation of whole networks beside what was aimed at and SCALE-Sim's law."""
     names = ("MACs", "cycles", "util", "goal", "SCALE-Sim os", "model", "worst layer")
     table = _columns(
-        "Full-size networks on the accelerator, one image, every output compared\n"
-        "model: predicted cycles against measured, of the network and of its worst layer",
+        "Full-size networks on the accelerator, one image, every output compared",
         ("network", "array"), names,
     )  # fmt: skip
     for run in runs:
@@ -262,7 +260,7 @@ def lost_table(runs: list[NetworkRun]) -> Table:
     """Where the cycles of whole networks went: the hardware's counters, and what of the array lay idle meanwhile."""
     names = ("cycles", "active", "fill", "stall_act", "stall_wgt", "stall_out")
     table = _columns(
-        "Where the cycles went; idle: share of the array without a channel or position while active",
+        "Where the cycles went; idle: tiles without work while active",
         ("network", "array"), (*names, "idle"),
     )  # fmt: skip
     for run in runs:
@@ -291,7 +289,7 @@ def single_table() -> Table:
     if failure:
         raise AssertionError(failure)
     table = _columns(
-        f"Single layers, {c.name}; SCALE-Sim os / ws; rate: a2w4 against a4w4, aimed at 1.9 from 16 channels on",
+        f"Single layers, {c.name}; os, ws: SCALE-Sim; rate: of a2w4, goal 1.9",
         ("convolution", "flow"), ("cycles", "model", "util", "goal", "os", "ws", "a2w4", "rate"),
     )  # fmt: skip
     for index, (name, (shape, goal)) in enumerate(shapes.items()):
@@ -306,7 +304,7 @@ def single_table() -> Table:
 
 def build_table() -> Table:
     """How long ``system`` takes to be built for Verilator, nothing kept from before but Verilator's own runtime."""
-    table = _columns("Building the accelerator for Verilator", ("configuration",), ("seconds",))
+    table = _columns("Building, for Verilator", ("configuration",), ("seconds",))
     for name in ARRAYS:
         with tempfile.TemporaryDirectory() as work:
             # Another text of one source: another build.
@@ -318,7 +316,7 @@ def build_table() -> Table:
                 "verilator", "system", configuration(name).parameters, sources=[changed, *sources[1:]]
             )
             table.add_row(name, f"{time.perf_counter() - start:.0f}")
-            shutil.rmtree(built.directory, ignore_errors=True)
+            simulation.discard(built)
     return table
 
 
@@ -396,11 +394,12 @@ def main() -> int:
     console.print(array_table(runs))
     console.print()
     console.print(lost_table(runs))
-    console.print()
-    console.print(build_table())
+    console.print("model, worst layer: predicted cycles against those measured")
     picture = simulation.BUILD.parent / "utilisation.png"
     plot_utilisation(runs, picture)
     console.print(f"utilisation of each layer: {picture}")
+    console.print()
+    console.print(build_table())
     used = [resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     console.print(f"peak memory: {used[0]:.1f} GiB of this process, {used[1]:.1f} GiB of the largest that it started")
     return 0

@@ -67,7 +67,7 @@ class Simulate:
     ) -> list[simulation.TestOutcome]:
         """Run the tests of module ``cases`` named like ``only``; a failure ends with the replay command.
 
-        failing: after a failure, the --layer with which the replay command runs what failed alone.
+        failing: after a failure, the --layer with which the test runs only what failed, if it takes one.
         """
         name = re.sub(r"\W+", "_", self.request.node.name).strip("_")
         try:
@@ -79,10 +79,12 @@ class Simulate:
                 },
             )  # fmt: skip
         except simulation.SimulationError as error:
-            pytest.fail(f"{error}\n{self.replay(failing())}", pytrace=False)
+            pytest.fail(f"{error}\n{self.replay()}", pytrace=False)
         failures = [f"{outcome.name}: {outcome.failure}" for outcome in outcomes if outcome.failure]
         if failures:
-            pytest.fail("\n".join([*failures, self.replay(failing()), *self.wave_hint(name)]), pytrace=False)
+            layer = failing()
+            alone = [f"that layer alone: {self.command(layer)}"] if layer else []
+            pytest.fail("\n".join([*failures, self.replay(), *alone, *self.wave_hint(name)]), pytrace=False)
         return outcomes
 
     def layers(self, job: LayerJob) -> list[dict]:
@@ -104,7 +106,10 @@ class Simulate:
             sources=simulation.system_sources(),
         )  # fmt: skip
 
-    def replay(self, layer: str | None = None) -> str:
+    def replay(self) -> str:
+        return f"replay: {self.command()}   (--waves 1 for waves)"
+
+    def command(self, layer: str | None = None) -> str:
         """The shell command that runs this very test again, or one layer of it."""
         values = dict(self.request.config.option_values)
         values["LAYER"] = layer or values["LAYER"]
@@ -115,7 +120,7 @@ class Simulate:
         )
         node = shlex.quote(self.request.node.nodeid)
         words = ["pytest", node, "--sim", self.sim, "--seed", str(self.seed), given]
-        return f"replay: {' '.join(filter(None, words))}   (--waves 1 for waves)"
+        return " ".join(filter(None, words))
 
     def wave_hint(self, name: str) -> list[str]:
         return [f"waves: {wave}" for wave in sorted(WAVES.glob(f"{name}.*"))]
@@ -140,7 +145,7 @@ def run_system(simulate, tmp_path, seed):
         sources = simulation.system_sources()
         simulate(
             "system", c.parameters, "tb.cases_system", "layers", environment=environment, sources=sources,
-            failing=lambda: layers[len(read_results(path))] if layers else None,
+            failing=lambda: next(iter(layers[len(read_results(path)) :]), None),
         )  # fmt: skip
         results = read_results(path)
         assert len(results) == len(tasks)

@@ -88,7 +88,7 @@ def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list
     """Capture the chosen layers, or read them from golden files; by checkpoint or folder."""
     dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
     if settings["GOLDEN"]:
-        return {settings["GOLDEN"]: [golden_layer_of(settings, name, dataflow) for name in chosen_golden(settings)]}
+        return {settings["GOLDEN"]: [golden_layer_of(settings, name, dataflow, c) for name in chosen_golden(settings)]}
     from quant.network import load_network
 
     image = int(settings["IMAGE"])
@@ -118,9 +118,11 @@ def chosen_golden(settings: dict[str, str | None]) -> list[str]:
     return golden_names(settings["GOLDEN"], settings["LAYER"])
 
 
-def golden_layer_of(settings: dict[str, str | None], name: str, dataflow: Dataflow | None) -> RealLayer:
+def golden_layer_of(
+    settings: dict[str, str | None], name: str, dataflow: Dataflow | None, c: Configuration
+) -> RealLayer:
     """A layer of the GOLDEN folder."""
-    task = golden_task(settings["GOLDEN"], name, dataflow)
+    task = golden_task(settings["GOLDEN"], name, dataflow, c)
     return RealLayer(settings["GOLDEN"], name, task, task.shape)
 
 

@@ -33,8 +33,12 @@ def golden_configuration(directory: Path | str, name: str) -> Configuration:
         raise GoldenSetError(f"{folder}: the manifest misses {error}") from None
 
 
-def golden_task(directory: Path | str, name: str, dataflow: Dataflow | None = None) -> LayerTask:
-    """A layer with the operands of golden files, in their dataflow unless one is given.
+def golden_task(
+    directory: Path | str, name: str, dataflow: Dataflow | None = None, configuration: Configuration | None = None
+) -> LayerTask:
+    """A layer with the operands of golden files, in their dataflow unless one is given, a2w4 where a live one would be.
+
+    configuration: what the layer shall run on, by default what the files were written for.
 
     The psums and outputs in the files have been compared with what the golden model gives for the operands in the
     files, so the core, which is compared with the golden model, is compared with both. Raises GoldenSetError where they
@@ -47,6 +51,7 @@ def golden_task(directory: Path | str, name: str, dataflow: Dataflow | None = No
     except ValueError as error:
         raise GoldenSetError(f"the golden files are wrong, the core was not run: {error}") from error
     shown, meta = golden.excerpt, golden.meta
+    c = golden_configuration(directory, name) if configuration is None else configuration
     tiles = "".join(f", {tile} {index}" for tile, index in meta["tiles"].items())
     return LayerTask(
         title=f"{meta['model']} {name} image {meta['image']} ({meta['format']} files{tiles})",
@@ -57,4 +62,5 @@ def golden_task(directory: Path | str, name: str, dataflow: Dataflow | None = No
         padding=shown.padding,
         a_signed=shown.a_signed,
         residual=shown.residual,
+        precision=c.precision_of(meta.get("a_bits", c.act_bits)),
     )

@@ -93,6 +93,7 @@ class LayerJob:
 
     def save(self, path: Path) -> dict[str, str]:
         """Write the job to ``path``; returns the environment with which a simulation finds it."""
+        results_path(path).unlink(missing_ok=True)  # of a job before
         arrays, layers = {}, []
         for index, layer in enumerate(self.layers):
             fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}

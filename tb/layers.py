@@ -71,7 +71,7 @@ def real_layers(
     for name in names if names is not None else quantised_layers(network.model):
         operands = captured[name]
         shape = ConvShape.of(operands.weight, operands.activation, operands.stride, operands.padding)
-        precision = Precision(bool(configuration.simd and 2 * operands.a_bits <= configuration.act_bits))
+        precision = configuration.precision_of(operands.a_bits)
         task = LayerTask(
             title=f"{network.name} {name} image {image}",
             dataflow=dataflow if dataflow is not None else faster_dataflow(shape, configuration, precision),

@@ -179,7 +179,7 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | No
             return str(error)
         finally:
             if built is not None:
-                shutil.rmtree(built.directory, ignore_errors=True)
+                simulation.discard(built)
         return next((outcome.failure for outcome in outcomes if outcome.failure), None)
 
 

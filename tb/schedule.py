@@ -125,13 +125,13 @@ def main(words: list[str] | None = None) -> int:
     found = {}
     for name in parsed.config.split(","):
         c = hypothetical(configuration(name.strip()), parsed.set)
-        precision = Precision.a2w4 if 2 * spec.a_bits <= c.act_bits and c.simd else Precision.a4w4
-        found[c.name] = scheduled(layers, c, precision, parsed.latency)
+        found[c.name] = scheduled(layers, c, c.precision_of(spec.a_bits), parsed.latency)
         console.print()
         console.print(table(f"{parsed.network} on {c.name}, predicted", found[c.name], c))
         if c.too_shallow:
             needed = ", ".join(f"{name} {depth}" for name, depth in c.too_shallow.items())
-            console.print(f"if its FIFOs allow full rate, which takes {needed}", soft_wrap=True)
+            text = f"These cycles assume FIFOs that allow full rate; this array's do not: that takes {needed}."
+            console.print(text, soft_wrap=True)
     if parsed.plot:
         plot(found, parsed.plot)
         console.print(f"picture: {parsed.plot}")

@@ -255,6 +255,12 @@ def build(
     return result
 
 
+def discard(built: Build) -> None:
+    """Remove a build that nobody will want again."""
+    shutil.rmtree(built.directory, ignore_errors=True)
+    Path(f"{built.directory}.lock").unlink(missing_ok=True)
+
+
 class _VerilatorRuntime:
     """Verilator's runtime library is the same in every build of a kind, and takes most of the time of a small one.
 

@@ -105,7 +105,7 @@ def test_layer(simulate, network, real, request, seed):
 def run_golden(simulate, folder, layer, c, dataflow, seed) -> None:
     """A layer of a folder of golden files; what is wrong in the folder is told as that, without a run."""
     try:
-        task = golden_task(folder, layer, dataflow)
+        task = golden_task(folder, layer, dataflow, c)
     except GoldenSetError as error:
         pytest.fail(str(error), pytrace=False)
     (result,) = simulate.layers(LayerJob(c, [task], seed))

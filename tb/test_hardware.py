@@ -245,4 +245,4 @@ def test_verilator_builds_without_a_command_python(monkeypatch, tmp_path):
     finally:
         monkeypatch.undo()
         simulation.verilator_environment.cache_clear()
-    shutil.rmtree(built.directory)
+    simulation.discard(built)

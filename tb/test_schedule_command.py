@@ -24,9 +24,9 @@ def test_a_hypothetical_array(capsys):
     assert schedule.main(["--network", "vgg16_w4a2", "--set", "ROWS=4", "--set", "COLS=16"]) == 0
     shown = capsys.readouterr().out
     assert "net_8x8 with ROWS=4, COLS=16" in shown and "WS a2" in shown
-    assert "full rate, which takes IFIFO_DEPTH 18\n" in shown
+    assert "that takes IFIFO_DEPTH 18.\n" in shown
     assert schedule.main(["--set", "ROWS=16", "--set", "COLS=16"]) == 0
-    assert "takes L0_DEPTH 18, IFIFO_DEPTH 18, OFIFO_DEPTH 52\n" in capsys.readouterr().out
+    assert "takes L0_DEPTH 18, IFIFO_DEPTH 18, OFIFO_DEPTH 52.\n" in capsys.readouterr().out
 
 
 def test_refusals():

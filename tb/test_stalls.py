@@ -30,7 +30,7 @@ def test_random_layers(simulate, seed, name, stalled):
         assert sum(result[name] for name in COUNTERS[1:-1]) == result["cycles"], result
 
 
-# Cause: dataflow, in and out channels, size of the map; the channel that holds
+# Cause: dataflow, ic_tiles, oc_tiles, size of the map; the channel that holds
 CAUSES = {
     "stall_act": (WS, 8, 1, 12, "r"),  # 1x1: each pass takes 144 words of activations, and few weights
     "stall_wgt": (WS, 8, 40, 1, "r"),  # one position: each pass takes a tile of weights for one activation
@@ -40,11 +40,11 @@ CAUSES = {
 
 def causes(simulate, c, cause, sources=None) -> str:
     """The cause that the counters give for most of the stalls of a layer that is held up by ``cause``."""
-    flow, ic, oc_tiles, size, channel = CAUSES[cause]
+    flow, ic_tiles, oc_tiles, size, channel = CAUSES[cause]
     rng = np.random.default_rng(1)
     task = SystemTask(
-        title=cause, dataflow=flow, weight=rng.integers(-2, 2, (oc_tiles * c.cols, ic * c.rows, 1, 1)),
-        activation=rng.integers(0, 8, (ic * c.rows, size, size)), padding=0,
+        title=cause, dataflow=flow, weight=rng.integers(-2, 2, (oc_tiles * c.cols, ic_tiles * c.rows, 1, 1)),
+        activation=rng.integers(0, 8, (ic_tiles * c.rows, size, size)), padding=0,
     )  # fmt: skip
     path = simulate.tmp_path / "job.npz"
     environment = LayerJob(c, [task], 1, 0.95, (channel,)).save(path)

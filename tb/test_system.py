@@ -18,6 +18,7 @@ from quant.models import ModelSpec
 from quant.network import load_network
 from tb import simulation
 from tb.bus_layers import bus_layers
+from tb.jobs import LayerJob
 from tb.layers import real_layers
 from tb.random_layers import random_task
 from tb.system_layers import FULL_SIZE, chosen, network_layers, random_operands, system_task
@@ -32,7 +33,7 @@ def captured(name: str, config: str):
     return network, real_layers(network, None, 0, configuration(config))
 
 
-def test_skip_block(run_system, sim, tmp_path):
+def test_skip_block(simulate, run_system, seed, tmp_path):
     """Seed 003's SkipBlock, of random weights: each of its layers in both dataflows, requantised for the next."""
     torch.manual_seed(5)
     model = ModelSpec(width=0.125, squeeze=8, skip_block=True).build()
@@ -45,6 +46,7 @@ def test_skip_block(run_system, sim, tmp_path):
     assert [task.residual is not None for task in tasks] == [False] * 4 + [True] * 2 + [False] * 2
     assert all(task.bits == 4 for task in tasks) and [task.pool for task in tasks][::2] == [True, False, False, True]
     run_system(c, [dataclasses.replace(task, psums=True) for task in tasks])
+    simulate.layers(LayerJob(c, [dataclasses.replace(layers[2].task, dataflow=flow) for flow in FLOWS], seed))
 
 
 def in_each_dataflow(c, shape, task_of) -> list:
@@ -80,7 +82,7 @@ def test_real_layers(run_system, sim, name, config):
     run_system(c, [dataclasses.replace(task, psums=task.shape.macs < 150_000) for task in tasks])
 
 
-@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("precision", Precision, ids=lambda precision: precision.name)
 @pytest.mark.parametrize("config", ["net_8x8", "net_16x16"])
 def test_network_shapes(run_system, sim, config, precision):
     """Each distinct convolution of the full-size networks, in each dataflow, at full rate in its better one."""
@@ -101,9 +103,8 @@ def test_network_shapes(run_system, sim, config, precision):
         if abs(error) > max(4, 0.01 * result["cycles"]):
             wrong.append(f"{task.title} {task.dataflow.name}: {error:+d} of {result['cycles']} were predicted")
         lost = result["cycles"] - result["active"]
-        loading = (
-            plan.block_words // 2 if task.simd else 0
-        )  # of the first block, with half the cycles to hide it behind
+        # Of the first block, with half as many cycles to hide it behind
+        loading = plan.block_words // 2 if task.simd else 0
         if best and lost > 4 * (c.rows + c.cols) + 40 + loading + 0.02 * result["cycles"]:
             wrong.append(f"{task.title} {task.dataflow.name}: {lost} cycles lost, {result}, {plan.bands} bands")
     assert not wrong, "\n".join(wrong)
@@ -128,7 +129,7 @@ def test_random_layers(run_system, request, seed, sim, first):
 
 
 def test_a_failing_layer_is_replayed_alone(run_system, monkeypatch, sim, tmp_path):
-    """The replay command names the layer that failed, not those that ran before it."""
+    """Beside the whole test, the layer that failed, not those that ran before it."""
     if sim != "icarus":
         pytest.skip("planted once, where building is quick")
     text = (simulation.RTL / "segment_count.v").read_text()
@@ -140,7 +141,7 @@ def test_a_failing_layer_is_replayed_alone(run_system, monkeypatch, sim, tmp_pat
     whole, banded = (
         task for task in bus_layers(c, 1) if task.title in ("weight_stationary, plain", "weight_stationary, bands")
     )
-    with pytest.raises(pytest.fail.Exception, match=r"replay: pytest .*--layer 12 .*\(--waves 1 for waves\)"):
+    with pytest.raises(pytest.fail.Exception, match=r"\nthat layer alone: pytest .*--layer 12$"):
         run_system(c, [whole, banded], layers=["11", "12"])
 
 

@@ -71,7 +71,7 @@ def test_summary_of_a_layer():
 
 
 def test_running_sums_in_any_order():
-    """The products of an output, worst order first, by hand; the orders of the core's dataflows stay within."""
+    """The products of an output, worst order first, by hand; the order of weight-stationary passes stays within."""
     rng = np.random.default_rng(3)
     operands = capture(load_network("resnet20_digits"), ["layer1.0.conv2"], 0)["layer1.0.conv2"]
     weight, activation = rng.integers(-7, 8, (3, 5, 3, 3)), rng.integers(-8, 8, (5, 4, 4))

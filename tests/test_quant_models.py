@@ -78,6 +78,7 @@ def test_vgg16_with_skip_block_is_seed_003s_option():
     assert list(found) == [n if n not in names[6:10] else n.replace("features.", "features.20.conv") for n in names]
     with pytest.raises(ValueError, match="squeeze must be a number"):
         ModelSpec(squeeze=None, skip_block=True)
+    assert not ModelSpec(skip_block=True, squeeze_identity=True).squeeze_identity
     assert "skip_block" not in ModelSpec().to_dict()
     assert ModelSpec.from_dict(ModelSpec(skip_block=True).to_dict()).skip_block
 

@@ -14,7 +14,7 @@ from quant.batches import AUGMENTATIONS, HOLE, Batches, pixels_of
 from quant.calibration import calibrate
 from quant.checkpoint import read_checkpoint
 from quant.data import DataSet, load_data
-from quant.errors import DataError, QuantError
+from quant.errors import CheckpointError, DataError, QuantError
 from quant.models import ModelSpec
 from quant.network import load_network
 from quant.provenance import commit
@@ -173,6 +173,24 @@ def test_resume_equals_uninterrupted(tmp_path, monkeypatch, small_data):
                 assert torch.equal(value, right[part][key]), key
     logs = [[{**row, "seconds": 0} for row in read_csv(tmp_path / folder)] for folder in ("whole", "parts")]
     assert logs[0] == logs[1] and [row["epoch"] for row in logs[0]] == [1, 2, 3]
+
+
+def test_runs_from_before_an_option_can_be_resumed(tmp_path, small_data):
+    """An option of a model that came later and is off leaves no trace in a checkpoint."""
+    recipe = replace(RECIPE, epochs=1, warmup=0, spec=ModelSpec("vgg16", width=0.125))
+    run(recipe, tmp_path, small_data)
+    stored = read_checkpoint(tmp_path / train.LAST)["meta"]
+    assert "skip_block" not in stored["recipe"]["spec"] and "skip_block" not in stored["model"]
+    run(recipe, tmp_path, small_data, resume=True)
+    with pytest.raises(CheckpointError, match=r"belongs to another run: spec .*skip_block"):
+        run(replace(recipe, spec=replace(recipe.spec, skip_block=True)), tmp_path, small_data, resume=True)
+
+
+def test_warm_start_into_a_skip_block_and_back():
+    squeeze, skip = (ModelSpec(width=0.125, squeeze=8, skip_block=on).build() for on in (False, True))
+    assert warm_start(skip, squeeze) == ["features.20.bn28: the source has no such layer"]
+    assert torch.equal(skip.features[20].conv30.weight, squeeze.features[29].weight)
+    assert warm_start(squeeze, skip) == []
 
 
 def test_log_and_plot(tmp_path, small_data):

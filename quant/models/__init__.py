@@ -59,6 +59,8 @@ class ModelSpec:
                 raise ValueError(f"{name} must be at least 1, got {value!r}")
         if self.skip_block and self.squeeze is None:
             raise ValueError("skip_block needs the channels of its chokepoint: squeeze must be a number")
+        if self.skip_block:  # its chokepoint has a BatchNorm, and the others have the plain network's indices anyway
+            object.__setattr__(self, "squeeze_identity", False)
 
     def build(self) -> nn.Module:
         """A model with random weights. ValueError where the width is out of range."""
