@@ -62,6 +62,17 @@ module system #(
     output wire [31:0] s_axil_rdata,
     output wire [1:0]  s_axil_rresp
 );
+    // Taken at the clock: a simulator computes again, at every change of any input and so at both edges of clk, all that
+    // depends on an input without a register between.
+    reg         reset_q;
+    reg  [39:0] stall_q;
+    reg  [63:0] fail_q;
+    always @(posedge clk) begin
+        reset_q <= reset;
+        stall_q <= {stall_ar, stall_r, stall_aw, stall_w, stall_b};
+        fail_q  <= {fail_read, fail_write};
+    end
+
     wire                  arvalid, arready, rvalid, rready, rlast, awvalid, awready, wvalid, wready, wlast, bvalid, bready;
     wire [1:0]            arid, rid, rresp, awid, bresp, arburst, awburst;
     wire [2:0]            arsize, awsize, arprot, awprot;
@@ -75,7 +86,7 @@ module system #(
         .WGT_DEPTH(WGT_DEPTH), .PSUM_DEPTH(PSUM_DEPTH), .L0_DEPTH(L0_DEPTH), .IFIFO_DEPTH(IFIFO_DEPTH),
         .OFIFO_DEPTH(OFIFO_DEPTH), .WGT_LANES(WGT_LANES), .SIMD(SIMD), .WATCHDOG(WATCHDOG)
     ) u_accelerator (
-        .clk(clk), .reset(reset), .irq(irq),
+        .clk(clk), .reset(reset_q), .irq(irq),
         .s_axil_awvalid(s_axil_awvalid), .s_axil_awready(s_axil_awready), .s_axil_awaddr(s_axil_awaddr),
         .s_axil_awprot(3'b000), .s_axil_wvalid(s_axil_wvalid), .s_axil_wready(s_axil_wready), .s_axil_wdata(s_axil_wdata),
         .s_axil_wstrb(s_axil_wstrb), .s_axil_bvalid(s_axil_bvalid), .s_axil_bready(s_axil_bready),
@@ -91,9 +102,9 @@ module system #(
         .m_axi_bvalid(bvalid), .m_axi_bready(bready), .m_axi_bid(awid), .m_axi_bresp(bresp)
     );
     dram #(.BUS_BITS(BUS_BITS), .BEATS(BEATS), .LATENCY(LATENCY)) u_dram (
-        .clk(clk), .reset(reset), .load(load), .dump(dump), .dump_first(dump_first), .dump_last(dump_last), .seed(seed),
-        .stall_ar(stall_ar), .stall_r(stall_r), .stall_aw(stall_aw), .stall_w(stall_w), .stall_b(stall_b),
-        .fail_read(fail_read), .fail_write(fail_write),
+        .clk(clk), .reset(reset_q), .load(load), .dump(dump), .dump_first(dump_first), .dump_last(dump_last), .seed(seed),
+        .stall_ar(stall_q[39:32]), .stall_r(stall_q[31:24]), .stall_aw(stall_q[23:16]), .stall_w(stall_q[15:8]),
+        .stall_b(stall_q[7:0]), .fail_read(fail_q[63:32]), .fail_write(fail_q[31:0]),
         .arvalid(arvalid), .arready(arready), .arid(arid), .araddr(araddr), .arlen(arlen),
         .rvalid(rvalid), .rready(rready), .rid(rid), .rdata(rdata), .rresp(rresp), .rlast(rlast),
         .awvalid(awvalid), .awready(awready), .awaddr(awaddr), .awlen(awlen), .wvalid(wvalid), .wready(wready),
@@ -101,7 +112,7 @@ module system #(
     );
 
     axi_check #(.BUS_BITS(BUS_BITS)) u_check (
-        .clk(clk), .reset(reset), .limit(u_accelerator.mem_limit), .busy(u_accelerator.busy), .broken(broken), .bursts(bursts),
+        .clk(clk), .reset(reset_q), .limit(u_accelerator.mem_limit), .busy(u_accelerator.busy), .broken(broken), .bursts(bursts),
         .arvalid(arvalid), .arready(arready), .arid(arid), .araddr(araddr), .arlen(arlen), .arsize(arsize),
         .arburst(arburst), .rvalid(rvalid), .rready(rready), .awvalid(awvalid), .awready(awready),
         .awid(awid), .awaddr(awaddr), .awlen(awlen), .awsize(awsize), .awburst(awburst), .wvalid(wvalid),
