@@ -2,8 +2,8 @@
 
     out = clamp((psum * M[oc] + B[oc] + 2^(S-1)) >> S, 0, 2^bits - 1)        S = 0: no rounding term
 
-``>>`` is arithmetic, so the sum is rounded half up; the clamp at 0 is the ReLU. The values are the
-next layer's activations (the output stage of ``rtl/README.md``). Everything but ``fit`` is integer, and bit-true.
+``>>`` is arithmetic, so the sum is rounded half up; the clamp at 0 is the ReLU. The values are the next layer's
+activations (the output stage of ``rtl/README.md``). Everything but ``fit`` is integer, and bit-true.
 
 Widths: M is signed MULT_BITS, B signed OFFSET_BITS, the sum signed ACC_BITS. With PSUM_BITS = 24 the sum stays within
 2^38 + 2^39 + 2^30 and needs 41 bits (``accumulator_bits``); ACC_BITS hold it for every PSUM_BITS up to 32.

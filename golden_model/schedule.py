@@ -59,7 +59,7 @@ def cycles(p: Plan, *, residual: bool = False, latency: int = MEMORY_LATENCY) ->
     ready = READ + latency + TO_ARRAY + load  # weights are in; activations come beside them
     first = ready if ws else max(ready, c.rows + GATHER)
     tail = array + REGISTERS + (REQUANT if p.requant else 0) + WRITE_BACK
-    active = stalls = 0
+    stalls = 0
     clock = first  # when the next pass may begin
     arrival = READ + latency + 1 + (0 if ws else OS_LOAD)  # when the first word of the first block can be read
     loaded = float(arrival)  # when the loader is done with what it was asked for so far
@@ -81,7 +81,6 @@ def cycles(p: Plan, *, residual: bool = False, latency: int = MEMORY_LATENCY) ->
                     clock, waited = _while_loading(p, band, clock, begin, loaded, steady, length, per_block)
                 else:
                     clock, waited = clock + per_block * steady, per_block * (steady - length)
-                active += per_block * length
                 stalls += waited
                 last_use = not (ws and p.resident) or sweep == p.oc_tiles - 1
                 if last_use:
@@ -95,7 +94,7 @@ def cycles(p: Plan, *, residual: bool = False, latency: int = MEMORY_LATENCY) ->
             gap = min(RESIDUAL_GAP, max(0, n - RESIDUAL_FIFO) // 8)
             stalls += p.oc_tiles * (n // RESIDUAL_SHARE + gap)
         fill += 2 * c.rows - 1  # what waited in the array comes out after the last operands
-    return CycleCount(active, fill, max(0, stalls - slack))
+    return CycleCount(sum(p.active(band) for band in range(p.bands)), fill, max(0, stalls - slack))
 
 
 def _bus_cycles(p: Plan) -> int:

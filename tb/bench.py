@@ -200,12 +200,7 @@ class NetworkRun:
     @property
     def predicted(self) -> list[int]:
         """Cycles of each layer by the cycle model."""
-        return [predicted(task, self.configuration) for task in self.tasks]
-
-
-def predicted(task: SystemTask, c: Configuration) -> int:
-    """Cycles by the cycle model."""
-    return schedule.cycles(task.plan(c), residual=task.residual is not None).total
+        return [task.predicted(self.configuration) for task in self.tasks]
 
 
 def law(shape: ConvShape, c: Configuration, dataflow: Dataflow) -> float:
@@ -295,7 +290,7 @@ def single_table() -> Table:
     for index, (name, (shape, goal)) in enumerate(shapes.items()):
         plain, simd = results[index], results[index + len(shapes)]
         table.add_row(
-            name, flow(tasks[index]), f"{plain['cycles']:,}", f"{predicted(tasks[index], c):,}",
+            name, flow(tasks[index]), f"{plain['cycles']:,}", f"{tasks[index].predicted(c):,}",
             f"{plain['utilisation']:.1%}", goal, f"{law(shape, c, OS):.1%}", f"{law(shape, c, WS):.1%}",
             f"{simd['cycles']:,}", f"{plain['cycles'] / simd['cycles']:.2f}",
         )  # fmt: skip

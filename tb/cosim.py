@@ -40,7 +40,7 @@ from tb.options import UserError
 from tb.program import compile_layer
 
 # The shipped networks that the main job takes its layers from: the best of each architecture.
-VGG16, VGG16_A2, RESNET20 = MAIN_JOB = "vgg16_w4a4", "vgg16_w4a2", "resnet20_w4a4"
+VGG16, _, RESNET20 = MAIN_JOB = "vgg16_w4a4", "vgg16_w4a2", "resnet20_w4a4"
 # Without LAYER, each kind of convolution that a network has runs. LAYER=all runs every quantised layer.
 VGG16_LAYERS = ["features.0", "features.24", "features.27", "features.29"]
 RESNET20_LAYERS = ["layer1.0.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer3.2.conv2"]

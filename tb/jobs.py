@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from golden_model import schedule
 from golden_model.configuration import Configuration, Dataflow, Precision, configuration
 from golden_model.plan import Plan, plan
 from golden_model.requantise import Requantisation
@@ -73,6 +74,10 @@ class SystemTask(LayerTask):
             self.shape, c, self.dataflow, simd=self.simd, pool=self.pool, requant=self.multiplier is not None,
             band_rows=self.band_rows,
         )  # fmt: skip
+
+    def predicted(self, c: Configuration) -> int:
+        """Cycles from start to done by the cycle model."""
+        return schedule.cycles(self.plan(c), residual=self.residual is not None).total
 
 
 TASKS = {task.__name__: task for task in (LayerTask, SystemTask)}
