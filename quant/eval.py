@@ -25,8 +25,8 @@ from quant.errors import QuantError
 from quant.evaluation import Evaluation, evaluate
 from quant.histogram import count, plot_histograms, plot_psums, sparkline
 from quant.network import Network, load_network
-from quant.packed import SUFFIX
 from quant.quantizers import activation_range, weight_levels
+from quant.storage.packed import SUFFIX
 
 RECOVERY_LIMIT = 1e-3
 STORED_LIMIT, STORED_IMAGES = 0.05, 2  # points; of few images, two: other CPUs round otherwise

@@ -12,10 +12,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from quant import cli
-from quant.checkpoint import META_FORMAT, read_checkpoint, write_checkpoint
 from quant.data import DataSet, load_data
 from quant.evaluation import evaluate
 from quant.network import Network, load_network, load_state
+from quant.storage.checkpoint import META_FORMAT, read_checkpoint, write_checkpoint
 
 _DERIVED = ("weight_q", "num_batches_tracked")
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from quant.checkpoint import META_FORMAT, read_checkpoint
 from quant.checkpoints import resolve
 from quant.data import CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD
 from quant.errors import CheckpointError
 from quant.layers import QuantConv2d
 from quant.models import ModelSpec
-from quant.recognise import fits_w_bits, recognise
+from quant.storage.checkpoint import META_FORMAT, read_checkpoint
+from quant.storage.recognise import fits_w_bits, recognise
 
 COURSE_DATA = "cifar10"
 
@@ -78,7 +78,8 @@ def load_network(
         assumed), so one with 2-bit activations needs ``a_bits=2``.
     spec: the model, in place of the one that the checkpoint describes or that its names and shapes suggest.
 
-    CheckpointError (see :func:`~quant.checkpoint.read_checkpoint`) also where names or shapes do not fit the model.
+    CheckpointError (see :func:`~quant.storage.checkpoint.read_checkpoint`) also where names or shapes do
+    not fit the model.
     """
     path = resolve(checkpoint)
     content = read_checkpoint(path)

@@ -1,6 +1,6 @@
 """Packed checkpoints from the course's format, and back: ``python -m quant.pack IN OUT``.
 
-OUT says what is written: ``*.safetensors`` the packed form (:mod:`quant.packed`), any other name the course's
+OUT says what is written: ``*.safetensors`` the packed form (:mod:`quant.storage.packed`), any other name the course's
 (``epoch``, ``state_dict`` with ``weight`` and ``weight_q``, ``best_prec``; ``meta`` beside them). IN is either.
 
     python -m quant.pack runs/vgg16_w4a4/model_best.pth.tar vgg16_w4a4.safetensors
@@ -18,14 +18,14 @@ from torch.utils.data import DataLoader
 
 from quant import cli
 from quant.capture import quantised_layers
-from quant.checkpoint import META_FORMAT, read_checkpoint, write_checkpoint
 from quant.data import load_data
 from quant.errors import CheckpointError, DataError
 from quant.evaluation import evaluate
 from quant.files import write_whole
 from quant.network import Network, load_network
-from quant.packed import SUFFIX, pack
-from quant.provenance import commit
+from quant.storage.checkpoint import META_FORMAT, read_checkpoint, write_checkpoint
+from quant.storage.packed import SUFFIX, pack
+from quant.storage.provenance import commit
 
 
 def convert(

@@ -24,9 +24,6 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from quant import cli
-from quant.batches import AUGMENTATIONS, Batches
-from quant.calibration import CALIBRATIONS, calibrate, keep_alphas_positive
-from quant.checkpoint import META_FORMAT, read_checkpoint, write_checkpoint
 from quant.checkpoints import SHIPPED
 from quant.data import DataSet, load_data
 from quant.errors import CheckpointError, QuantError
@@ -36,11 +33,14 @@ from quant.files import remove_leftovers
 from quant.models import ModelSpec
 from quant.network import load_network, load_state
 from quant.pack import convert
-from quant.packed import SUFFIX
-from quant.provenance import commit
-from quant.recipes import named_recipe, recipe_names
-from quant.runlog import CSV, FIELDS, PNG, plot, write_csv
-from quant.warm_start import warm_start
+from quant.storage.checkpoint import META_FORMAT, read_checkpoint, write_checkpoint
+from quant.storage.packed import SUFFIX
+from quant.storage.provenance import commit
+from quant.training.batches import AUGMENTATIONS, Batches
+from quant.training.calibration import CALIBRATIONS, calibrate, keep_alphas_positive
+from quant.training.recipes import named_recipe, recipe_names
+from quant.training.runlog import CSV, FIELDS, PNG, plot, write_csv
+from quant.training.warm_start import warm_start
 
 LAST = "checkpoint.pth"
 BEST = "model_best.pth.tar"
@@ -53,9 +53,9 @@ class Recipe:
 
     The clipping levels train at ``lr * alpha_lr`` without weight decay (seed 003). The learning rate rises over
     ``warmup`` epochs and follows a cosine to 0 over the rest. ``calibration`` sets the clipping levels from the first
-    batch (:func:`~quant.calibration.calibrate`); with 'none' they start at the course's 8.0 and 3.0.
+    batch (:func:`~quant.training.calibration.calibrate`); with 'none' they start at the course's 8.0 and 3.0.
 
-    augment: 'dataset': the data set's own transform, image by image. Others: :mod:`quant.batches`, all on the device.
+    augment: 'dataset': the data set's own transform, image by image. Others: :mod:`quant.training.batches`, on the device.
     ema: decay of the averaged weights, which are then what is tested and kept as the best; 0: none.
     clip_grad: largest norm of all gradients together; 0: any.
     amp: bfloat16 mixed precision, on CUDA and on a CPU that computes in it. channels_last: memory layout, on CUDA only.
@@ -428,7 +428,7 @@ _OPTIONS = (
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m quant.train", description="Quantisation-aware training.")
-    parser.add_argument("--recipe", help=f"options from quant/recipes.toml: {', '.join(recipe_names())}")
+    parser.add_argument("--recipe", help=f"options from quant/training/recipes.toml: {', '.join(recipe_names())}")
     parser.add_argument("--out", type=Path, help="folder for the checkpoints [runs/RECIPE]")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out, if there is one")
     parser.add_argument("--restart", action="store_true", help="overwrite the run in --out")

@@ -13,8 +13,8 @@ from golden_model.tiling import ConvShape
 from quant.errors import LayerError
 from quant.models import ModelSpec, shortcut_of
 from quant.network import Network
-from quant.recipes import named_recipe
 from quant.requantisation import output_stage
+from quant.training.recipes import named_recipe
 from tb.jobs import SystemTask
 from tb.layers import RealLayer
 

@@ -10,11 +10,11 @@ import torch
 
 from golden_model.configuration import Dataflow, Precision, configuration
 from golden_model.plan import PlanError
-from quant.checkpoint import write_checkpoint
 from quant.checkpoints import SHIPPED
 from quant.data import load_data
 from quant.models import ModelSpec
 from quant.network import load_network
+from quant.storage.checkpoint import write_checkpoint
 from tb import simulation
 from tb.bus_layers import bus_layers
 from tb.jobs import LayerJob

@@ -9,9 +9,9 @@ import torch
 from golden_model import check, export
 from golden_model.golden_set import manifest_text, read_golden_set, read_manifest
 from golden_model.verify import against_fresh, against_hashes
-from quant.checkpoint import write_checkpoint
 from quant.checkpoints import SHIPPED
 from quant.models import ModelSpec
+from quant.storage.checkpoint import write_checkpoint
 
 LAYER = "features.27"
 FLOWS = {

@@ -5,9 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from quant.calibration import calibrate
 from quant.capture import capture, integer_psum, quantised_layers, recovery_error
-from quant.checkpoint import write_checkpoint
 from quant.checkpoints import SHIPPED
 from quant.data import load_data
 from quant.errors import ImageError, LayerError
@@ -16,6 +14,8 @@ from quant.models import BasicBlock, ModelSpec
 from quant.network import load_network
 from quant.quantizers import activation_range, weight_levels
 from quant.requantisation import output_stage
+from quant.storage.checkpoint import write_checkpoint
+from quant.training.calibration import calibrate
 
 IMAGES = (0, 7)
 RESIDUAL_LAYERS = [f"layer{stage}.{block}.conv2" for stage in (1, 2, 3) for block in range(3)]

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import nn
 
-from quant.checkpoint import read_checkpoint, write_checkpoint
 from quant.checkpoints import FOLDER, SHIPPED, default_checkpoint
 from quant.data import CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD, load_data
 from quant.errors import CheckpointError, UnsafeCheckpointError
@@ -20,8 +19,9 @@ from quant.evaluation import evaluate
 from quant.layers import QuantConv2d
 from quant.models import ModelSpec
 from quant.network import Network, load_network
-from quant.recipes import named_recipe
-from quant.recognise import infer_w_bits
+from quant.storage.checkpoint import read_checkpoint, write_checkpoint
+from quant.storage.recognise import infer_w_bits
+from quant.training.recipes import named_recipe
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -271,7 +271,7 @@ def test_kill_during_write_leaves_the_old_file(tmp_path):
     write_checkpoint(path, {"state_dict": {"a": torch.zeros(3)}})
     script = (
         "import os, sys, time, torch\n"
-        "from quant.checkpoint import write_checkpoint\n"
+        "from quant.storage.checkpoint import write_checkpoint\n"
         "os.fsync = lambda _: (print('writing', flush=True), time.sleep(60))\n"
         "write_checkpoint(sys.argv[1], {'state_dict': {'a': torch.ones(1000)}})\n"
     )

@@ -14,16 +14,16 @@ from safetensors.torch import load, save
 
 from quant import cli, pack
 from quant.capture import capture
-from quant.checkpoint import read_checkpoint
 from quant.checkpoints import SHIPPED
 from quant.data import load_data
 from quant.errors import CheckpointError, DataError
 from quant.evaluation import evaluate
-from quant.latent import latent_weight, quantised_integers
 from quant.layers import QuantConv2d
 from quant.models import ModelSpec
 from quant.network import load_network
-from quant.packed import _signed, pack_integers, read_packed, unpack_integers
+from quant.storage.checkpoint import read_checkpoint
+from quant.storage.latent import latent_weight, quantised_integers
+from quant.storage.packed import _signed, pack_integers, read_packed, unpack_integers
 
 SPEC = ModelSpec("resnet20", width=0.125, first_stage=4)
 SPECS = {
@@ -284,7 +284,7 @@ def test_truncated(tmp_path, packed_file, kept):
 
 def rewritten(packed_file, change, resign=True):
     """The file after ``change(tensors, content)``, with its checksums made anew where ``resign``."""
-    from quant.packed import _digest
+    from quant.storage.packed import _digest
 
     tensors = load(packed_file)
     header = json.loads(packed_file[8 : 8 + int.from_bytes(packed_file[:8], "little")])

@@ -10,18 +10,18 @@ from torch.utils.data import Subset
 
 from quant import cli, pack, train
 from quant._torchvision import torchvision
-from quant.batches import AUGMENTATIONS, HOLE, Batches, pixels_of
-from quant.calibration import calibrate
-from quant.checkpoint import read_checkpoint
 from quant.data import DataSet, load_data
 from quant.errors import CheckpointError, DataError, QuantError
 from quant.models import ModelSpec
 from quant.network import load_network
-from quant.provenance import commit
 from quant.quantizers import quantise_activation
-from quant.recipes import named_recipe, recipe_names
-from quant.runlog import CSV, FIELDS, PNG, plot, read_csv
-from quant.warm_start import warm_start
+from quant.storage.checkpoint import read_checkpoint
+from quant.storage.provenance import commit
+from quant.training.batches import AUGMENTATIONS, HOLE, Batches, pixels_of
+from quant.training.calibration import calibrate
+from quant.training.recipes import named_recipe, recipe_names
+from quant.training.runlog import CSV, FIELDS, PNG, plot, read_csv
+from quant.training.warm_start import warm_start
 
 SPEC = ModelSpec("resnet20", width=0.125, first_stage=4)
 RECIPE = train.Recipe(

@@ -11,7 +11,6 @@ from torch import nn
 from golden_model.convolution import convolve
 from golden_model.requantise import fit, max_pool
 from quant.capture import capture, quantised_layers
-from quant.checkpoint import write_checkpoint
 from quant.checkpoints import SHIPPED
 from quant.data import load_data
 from quant.errors import LayerError
@@ -19,6 +18,7 @@ from quant.layers import QuantConv2d
 from quant.models import ModelSpec
 from quant.network import load_network
 from quant.requantisation import consumers, output_stage
+from quant.storage.checkpoint import write_checkpoint
 
 IMAGES = range(8)
 # Values that differ. Without a residual the rounding of M alone makes them (at most 4 in 10,000 were seen). A captured

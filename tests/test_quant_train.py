@@ -12,8 +12,6 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from quant import cli, eval, export, train
-from quant.calibration import SMALLEST_ALPHA, calibrate, keep_alphas_positive
-from quant.checkpoint import read_checkpoint
 from quant.checkpoints import SHIPPED
 from quant.data import load_data
 from quant.errors import CheckpointError, QuantError
@@ -21,7 +19,9 @@ from quant.evaluation import evaluate
 from quant.layers import QuantConv2d
 from quant.models import ModelSpec
 from quant.network import load_network
-from quant.runlog import CSV, PNG
+from quant.storage.checkpoint import read_checkpoint
+from quant.training.calibration import SMALLEST_ALPHA, calibrate, keep_alphas_positive
+from quant.training.runlog import CSV, PNG
 
 SPEC = ModelSpec("resnet20", width=0.125, first_stage=4)
 RECIPE = train.Recipe(spec=SPEC, epochs=3, batch_size=16, seed=5)

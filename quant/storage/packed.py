@@ -11,9 +11,9 @@ all others                  as in the course's state dict: clipping levels, Batc
 Metadata: ``network``, a JSON object of ``content`` (fields: :func:`pack`) and ``checksum``, its SHA-256. It holds the
 checksum of every tensor, so what was changed is found and named. The same network gives the same bytes.
 
-Reading gives the dictionary that :func:`quant.checkpoint.read_checkpoint` gives of any other file. ``weight`` are then
-weights that the quantiser turns into exactly the stored integers (:mod:`quant.latent`), ``weight_q`` those integers
-times their scale, so that all that takes a course checkpoint takes this.
+Reading gives the dictionary that :func:`quant.storage.checkpoint.read_checkpoint` gives of any other file. ``weight``
+are then weights that the quantiser turns into exactly the stored integers (:mod:`quant.storage.latent`), ``weight_q``
+those integers times their scale, so that all that takes a course checkpoint takes this.
 """
 
 import hashlib
@@ -29,9 +29,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from quant.errors import CheckpointError
-from quant.latent import latent_weight
 from quant.layers import QuantConv2d
 from quant.quantizers import MAX_BITS, MIN_BITS, weight_levels
+from quant.storage.latent import latent_weight
 
 SUFFIX = ".safetensors"
 PACKED_FORMAT = 1

@@ -2,7 +2,7 @@
 
 A checkpoint is a dictionary with the course's keys ``epoch``, ``state_dict``, ``best_prec`` (per cent), ``optimizer``.
 Files written here add ``meta`` (plain values: model, data set, accuracy), and those that training can resume from add
-``scheduler`` and ``rng``. The packed form of a checkpoint (:mod:`quant.packed`) is read here too.
+``scheduler`` and ``rng``. The packed form of a checkpoint (:mod:`quant.storage.packed`) is read here too.
 """
 
 import io
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from quant.errors import CheckpointError, UnsafeCheckpointError
 from quant.files import write_whole
-from quant.packed import looks_packed, read_packed
+from quant.storage.packed import looks_packed, read_packed
 
 META_FORMAT = 1
 # What numpy scalars in a checkpoint (a best_prec, say) need; they build numbers and run nothing else.
@@ -41,7 +41,7 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     Only tensors and plain values are read (``weights_only=True``): a file that names code to run raises
     UnsafeCheckpointError and runs nothing. CheckpointError where the file is missing, cut short, not a checkpoint, or
     holds NaN or infinite weights. A file that is a bare state dict is accepted, and so is a packed one
-    (:mod:`quant.packed`), whose dictionary also has ``integers``.
+    (:mod:`quant.storage.packed`), whose dictionary also has ``integers``.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,0 +1,1 @@
+"""Checkpoint files: safe reading, whole writing, the packed form, and what a file without metadata holds."""

@@ -1,0 +1,1 @@
+"""Quantisation-aware training: data on the device, first clipping levels, recipes, the log of a run."""
