@@ -49,7 +49,8 @@ class LayerOperands:
 
 def quantised_layers(model: nn.Module) -> list[str]:
     """Names of all quantised convolutions, in the order of definition."""
-    return [name for name, module in model.named_modules() if isinstance(module, QuantConv2d)]
+    modules = model.named_modules()
+    return [name for name, module in modules if isinstance(module, QuantConv2d) and not module.floating]
 
 
 def integer_psum(operands: LayerOperands) -> np.ndarray:

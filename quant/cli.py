@@ -55,6 +55,8 @@ _MODEL_OPTIONS = {
     "skip_block": (_yes_or_no, "vgg16: seed 003's SkipBlock, a shortcut around the squeeze's second layer (yes, no)"),
     "first_stage": (int, "resnet20: channels of the first stage; 16 scales with the width, others do not"),
     "first_block_norm": (_yes_or_no, "resnet20: BatchNorm after layer1.0.conv2 (yes, no); None: not with 8 channels"),
+    "floating": (_yes_or_no, "nothing is quantised: the float network that quantised training starts from (yes, no)"),
+    "image_bits": (int, "bits of the signed activations of the layer that sees the image; None: as --a-bits"),
     "quantise_image": (_yes_or_no, "resnet20: quantise the first convolution too (yes, no)"),
 }
 

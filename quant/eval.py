@@ -199,7 +199,9 @@ def main(arguments: list[str] | None = None) -> int:
     cli.add_data_options(parser, default=None)
     options = parser.parse_args(arguments)
 
-    network = load_network(options.checkpoint, w_bits=options.w_bits, a_bits=options.a_bits, dataset=options.data)
+    network = load_network(
+        options.checkpoint, w_bits=options.w_bits, a_bits=options.a_bits, dataset=options.data, floating=True
+    )
     data = load_data(network.dataset, options.data_root, options.download)
     data.require_classes("measuring the accuracy")
     if len(data.classes) != network.spec.num_classes:
@@ -221,9 +223,10 @@ def main(arguments: list[str] | None = None) -> int:
             title = f"{Path(options.checkpoint).name}, {len(images)} images of {data.name}"
             print("plots:", *plot_report(options.plots, title, summaries))
     stored = "" if network.accuracy is None else f" (stored in the checkpoint: {network.accuracy:.2f} %)"
+    bits = f"{network.w_bits}-bit weights, {network.a_bits}-bit activations" if network.spec.quantised else "float"
     print(
-        f"{network.name} width {network.width:g}, {network.w_bits}-bit weights, {network.a_bits}-bit activations, "
-        f"{data.name}:\ntest accuracy {evaluation.accuracy:.2f} %{stored}"
+        f"{network.name} width {network.width:g}, {bits}, {data.name}:\n"
+        f"test accuracy {evaluation.accuracy:.2f} %{stored}"
     )
     wrong = 0
     if not agrees(network, evaluation, data.name):

@@ -54,15 +54,21 @@ class QuantConv2d(nn.Conv2d):
         self.w_bits = check_bits(w_bits, "w_bits")
         self.a_bits = check_bits(a_bits, "a_bits")
         self.signed_act = bool(signed_act)
+        self.floating = False  # compute with the float weights and inputs as they are
+        self.learn_steps = False  # in training the clipping levels learn from rounding too, not from clipping alone
         self.weight_quant = WeightQuantizer(w_bits)
         self.act_alpha = nn.Parameter(torch.tensor(8.0))
         self.register_buffer("weight_q", torch.zeros_like(self.weight))
         self.refresh_weight_q()
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight_quant(self.weight)
-        self.weight_q.copy_(weight.detach())
-        x = quantise_activation(x, self.act_alpha, self.a_bits, self.signed_act)
+        if self.floating:
+            weight = self.weight
+        else:
+            learn_steps = self.learn_steps and self.training
+            weight = self.weight_quant(self.weight, learn_steps)
+            self.weight_q.copy_(weight.detach())
+            x = quantise_activation(x, self.act_alpha, self.a_bits, self.signed_act, learn_steps)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     @torch.no_grad()

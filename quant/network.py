@@ -41,7 +41,7 @@ class Network:
 
     @property
     def name(self) -> str:
-        """'vgg16' or 'resnet20'."""
+        """'vgg16' or 'resnet20', or 'wide', a float network."""
         return self.spec.name
 
     @property
@@ -69,6 +69,7 @@ def load_network(
     w_bits: int | None = None,
     a_bits: int | None = None,
     spec: ModelSpec | None = None,
+    floating: bool = False,
 ) -> Network:
     """Load a checkpoint of ``python -m quant.train`` or of the course.
 
@@ -77,6 +78,7 @@ def load_network(
     w_bits, a_bits: replace what the checkpoint says or suggests; a course file does not tell its activation bits (4 is
         assumed), so one with 2-bit activations needs ``a_bits=2``.
     spec: the model, in place of the one that the checkpoint describes or that its names and shapes suggest.
+    floating: a network without integers is welcome too (one that another starts or learns from).
 
     CheckpointError (see :func:`~quant.storage.checkpoint.read_checkpoint`) also where names or shapes do
     not fit the model.
@@ -97,6 +99,11 @@ def load_network(
         if not fits_w_bits(state, spec.w_bits):
             raise CheckpointError(
                 f"its weight_q are not multiples of {spec.w_bits}-bit steps: other weight bits made it"
+            )
+        if not (spec.quantised or floating):
+            raise CheckpointError(
+                "it is a float network, a stage on the way of a training recipe, and has no integers; name the "
+                "quantised network that was made of it"
             )
         model = spec.build()
         load_state(model, state)

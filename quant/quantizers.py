@@ -80,6 +80,19 @@ class _ActivationClipRound(torch.autograd.Function):
         return grad_output.masked_fill(above | below, 0), (grad_output * slope).sum(), None, None, None
 
 
+def _learned_step_round(x: Tensor, alpha: Tensor, levels: int, low: int, high: int, count: int) -> Tensor:
+    """The nearest of the steps ``low`` .. ``high`` of alpha / levels, with LSQ's gradients (Esser et al., 2020).
+
+    The clipping level learns from the error of rounding too. LSQ divides the step's gradient by sqrt(count * high),
+    with ``count`` the layer's weights or its inputs of one image, so that steps move as weights do; the level is
+    ``levels`` steps, so that its gradient is levels^2 times as large for the same relative change.
+    """
+    scale = levels**2 * (count * high) ** -0.5
+    alpha = alpha * scale + (alpha - alpha * scale).detach()
+    steps = (x / alpha * levels).clamp(low, high)
+    return (steps + (steps.round() - steps).detach()) * (alpha / levels)
+
+
 class WeightQuantizer(nn.Module):
     """Normalise a weight tensor to mean 0 and standard deviation 1, clip it at a learned level, round it.
 
@@ -91,12 +104,18 @@ class WeightQuantizer(nn.Module):
         self.bits = check_bits(bits, "weight bits")
         self.wgt_alpha = nn.Parameter(torch.tensor(3.0))
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """Float weights of any shape -> float weights of that shape, multiples of ``delta`` within +-wgt_alpha."""
+    def forward(self, weight: Tensor, learn_steps: bool = False) -> Tensor:
+        """Float weights of any shape -> float weights of that shape, multiples of ``delta`` within +-wgt_alpha.
+
+        learn_steps: with LSQ's gradients in place of the course's.
+        """
         # Mean and (unbiased) deviation are constants to the gradient, as in the course: hence detach().
         constant = weight.detach()
         normalised = (weight - constant.mean()) / constant.std()
-        return _WeightClipRound.apply(normalised, self.wgt_alpha, weight_levels(self.bits))
+        levels = weight_levels(self.bits)
+        if learn_steps:
+            return _learned_step_round(normalised, self.wgt_alpha, levels, -levels, levels, weight.numel())
+        return _WeightClipRound.apply(normalised, self.wgt_alpha, levels)
 
     @property
     def delta(self) -> float:
@@ -107,15 +126,18 @@ class WeightQuantizer(nn.Module):
         return f"bits={self.bits}"
 
 
-def quantise_activation(x: Tensor, alpha: Tensor, bits: int, signed: bool = False) -> Tensor:
+def quantise_activation(x: Tensor, alpha: Tensor, bits: int, signed: bool = False, learn_steps: bool = False) -> Tensor:
     """Activations of any shape -> the same shape, rounded to integer multiples of alpha / (2^bits - 1).
 
     Unsigned: the course's quantiser, and also clamped at 0 from below, which changes nothing after a ReLU but makes
     the range 0..2^bits-1 hold for every input. Signed: clamped to two's complement of ``bits`` bits.
+    learn_steps: with LSQ's gradients in place of the course's.
     """
     if x.dtype in (torch.float16, torch.bfloat16):  # of mixed precision: too coarse to find the nearest level in
         x = x.float()
     low, high = activation_range(bits, signed)
+    if learn_steps:
+        return _learned_step_round(x, alpha, activation_levels(bits), low, high, x[0].numel())
     return _ActivationClipRound.apply(x, alpha, activation_levels(bits), low, high)
 
 

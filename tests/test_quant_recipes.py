@@ -6,25 +6,29 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from torch.utils.data import Subset
+from torch.utils.data import DataLoader, Subset
 
 from quant import cli, pack, train
 from quant._torchvision import torchvision
 from quant.data import DataSet, load_data
 from quant.errors import CheckpointError, DataError, QuantError
+from quant.evaluation import evaluate
 from quant.models import ModelSpec
 from quant.network import load_network
 from quant.quantizers import quantise_activation
 from quant.storage.checkpoint import read_checkpoint
 from quant.storage.provenance import commit
 from quant.training.batches import AUGMENTATIONS, HOLE, Batches, pixels_of
-from quant.training.calibration import calibrate
-from quant.training.recipes import named_recipe, recipe_names
+from quant.training.calibration import calibrate, remeasure_statistics
+from quant.training.recipe import Recipe
+from quant.training.recipes import builds_on, named_recipe, recipe_names
 from quant.training.runlog import CSV, FIELDS, PNG, plot, read_csv
+from quant.training.schedule import PAUSE, Clock, share_of_rate
+from quant.training.trainer import BEST, LAST, Trainer, is_finished
 from quant.training.warm_start import warm_start
 
 SPEC = ModelSpec("resnet20", width=0.125, first_stage=4)
-RECIPE = train.Recipe(
+RECIPE = Recipe(
     spec=SPEC,
     epochs=3,
     batch_size=16,
@@ -85,8 +89,11 @@ def test_recipes_are_complete(name, byte_data):
     model = recipe.spec.build()
     assert recipe.spec.num_classes == 10 and sum(p.numel() for p in model.parameters()) > 1000
     given, spec = named_recipe(name)
-    assert given.keys() <= {field.name for field in fields(train.Recipe)}
+    assert given.keys() <= {field.name for field in fields(Recipe)}
     assert spec.keys() <= {field.name for field in fields(ModelSpec)}
+    if not recipe.spec.quantised:
+        assert name == "teacher" or name.endswith("_float")
+        return
     bits = {"w4a4": (4, 4), "w4a2": (4, 2), "w2a4": (2, 4), "digits": (4, 4)}[name.split("_")[1]]
     assert (recipe.spec.w_bits, recipe.spec.a_bits) == bits
 
@@ -119,7 +126,7 @@ def test_command_line_overrides_the_recipe(byte_data):
     assert recipe.spec.squeeze == 8 and recipe.spec.a_bits == 2
     assert recipe.nesterov and recipe.warm_start == "vgg16_w4a4"
     plain = train.recipe_from(train._parser().parse_args([]), byte_data)
-    assert plain == train.Recipe(spec=ModelSpec(), data="bytes")
+    assert plain == Recipe(spec=ModelSpec(), data="bytes")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +134,10 @@ def test_command_line_overrides_the_recipe(byte_data):
     [
         (["--recipe", "vgg19"], "unknown recipe 'vgg19'; recipes.toml has vgg16_digits"),
         ([], "--out"),
-        (["--out", "x", "--augment", "mixup"], "augment must be one of dataset, none, light, strong, got 'mixup'"),
+        (
+            ["--out", "x", "--augment", "mixup"],
+            "augment must be one of dataset, none, light, strong, alternating, got 'mixup'",
+        ),
         (["--out", "x", "--calibration", "best"], "calibration must be one of quantile, mse, none"),
         (["--out", "x", "--ema", "1"], "ema must lie in 0..0.99999"),
         (["--out", "x", "--warmup", "30"], "warmup must lie in 0..29"),
@@ -147,7 +157,7 @@ def test_wrong_options_are_named(tmp_path, monkeypatch, capsys, arguments, messa
 
 def test_resume_equals_uninterrupted(tmp_path, monkeypatch, small_data):
     run(RECIPE, tmp_path / "whole", small_data)
-    original = train.Trainer.train_epoch
+    original = Trainer.train_epoch
 
     def interrupted(self):
         if self.epoch == 2:
@@ -155,20 +165,20 @@ def test_resume_equals_uninterrupted(tmp_path, monkeypatch, small_data):
             raise KeyboardInterrupt
         return original(self)
 
-    monkeypatch.setattr(train.Trainer, "train_epoch", interrupted)
+    monkeypatch.setattr(Trainer, "train_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(RECIPE, tmp_path / "parts", small_data)
     # A log that is ahead of the checkpoint, as a kill between the two writes leaves it, is put right.
     with (tmp_path / "parts" / CSV).open("a") as file:
         file.write("3,0,0,0,0,0,0\n")
-    monkeypatch.setattr(train.Trainer, "train_epoch", original)
+    monkeypatch.setattr(Trainer, "train_epoch", original)
     torch.manual_seed(99)
     run(RECIPE, tmp_path / "parts", small_data, resume=True)
-    for name in (train.LAST, train.BEST):
+    for name in (LAST, BEST):
         left, right = (read_checkpoint(tmp_path / folder / name) for folder in ("whole", "parts"))
         assert left["epoch"] == right["epoch"] and left["best_prec"] == right["best_prec"]
         for part in ("state_dict", "average"):
-            assert (part in left) == (part in right) == (part == "state_dict" or name == train.LAST)
+            assert (part in left) == (part in right) == (part == "state_dict" or name == LAST)
             for key, value in left.get(part, {}).items():
                 assert torch.equal(value, right[part][key]), key
     logs = [[{**row, "seconds": 0} for row in read_csv(tmp_path / folder)] for folder in ("whole", "parts")]
@@ -179,7 +189,7 @@ def test_runs_from_before_an_option_can_be_resumed(tmp_path, small_data):
     """An option of a model that came later and is off leaves no trace in a checkpoint."""
     recipe = replace(RECIPE, epochs=1, warmup=0, spec=ModelSpec("vgg16", width=0.125))
     run(recipe, tmp_path, small_data)
-    stored = read_checkpoint(tmp_path / train.LAST)["meta"]
+    stored = read_checkpoint(tmp_path / LAST)["meta"]
     assert "skip_block" not in stored["recipe"]["spec"] and "skip_block" not in stored["model"]
     run(recipe, tmp_path, small_data, resume=True)
     with pytest.raises(CheckpointError, match=r"belongs to another run: spec .*skip_block"):
@@ -208,20 +218,20 @@ def test_log_and_plot(tmp_path, small_data):
 
 def test_best_is_the_averaged_network(tmp_path, small_data):
     run(replace(RECIPE, epochs=2), tmp_path, small_data)
-    last, best = read_checkpoint(tmp_path / train.LAST), read_checkpoint(tmp_path / train.BEST)
+    last, best = read_checkpoint(tmp_path / LAST), read_checkpoint(tmp_path / BEST)
     assert "average" in last and "average" not in best
     assert not torch.equal(last["state_dict"]["fc.weight"], last["average"]["fc.weight"])
     if best["epoch"] == last["epoch"]:
         assert torch.equal(best["state_dict"]["fc.weight"], last["average"]["fc.weight"])
-    assert load_network(tmp_path / train.BEST).accuracy == best["best_prec"]
+    assert load_network(tmp_path / BEST).accuracy == best["best_prec"]
     assert best["meta"]["commit"] == commit()
-    pack.convert(tmp_path / train.BEST, tmp_path / "small.safetensors")
+    pack.convert(tmp_path / BEST, tmp_path / "small.safetensors")
     assert read_checkpoint(tmp_path / "small.safetensors")["meta"]["recipe"]["ema"] == 0.9
 
 
 def test_training_with_every_means_learns(small_data):
     recipe = replace(RECIPE, spec=ModelSpec("resnet20", width=0.25), epochs=8, augment="light", lr=0.1)
-    trainer = train.Trainer(recipe, small_data, torch.device("cpu"))
+    trainer = Trainer(recipe, small_data, torch.device("cpu"))
     losses = [trainer.train_epoch() for _ in range(recipe.epochs)]
     assert losses[-1] < losses[0] - 0.4
     assert trainer.last_train[1] > 40 and not math.isnan(trainer.test()) and trainer.test_loss > 0
@@ -231,7 +241,7 @@ def test_teacher_is_learned_from(tmp_path, small_data):
     teacher = replace(RECIPE, epochs=1, warmup=0, ema=0.0)
     run(teacher, tmp_path / "teacher", small_data)
     recipe = replace(RECIPE, teacher="teacher", distill=1.0, amp=False)  # bfloat16 has 8 bits
-    trainer = train.Trainer(recipe, small_data, torch.device("cpu"), neighbours=tmp_path)
+    trainer = Trainer(recipe, small_data, torch.device("cpu"), neighbours=tmp_path)
     before = {name: value.clone() for name, value in trainer.teacher.state_dict().items()}
     images = torch.stack([small_data.test[i][0] for i in range(8)])
     labels = torch.zeros(8, dtype=torch.int64)
@@ -243,7 +253,7 @@ def test_teacher_is_learned_from(tmp_path, small_data):
     assert all(torch.equal(value, before[name]) for name, value in trainer.teacher.state_dict().items())
     other = replace(recipe, spec=replace(SPEC, num_classes=7))
     with pytest.raises(QuantError, match=r"teacher .* has 10 classes"):
-        train.Trainer(other, small_data, torch.device("cpu"), neighbours=tmp_path)
+        Trainer(other, small_data, torch.device("cpu"), neighbours=tmp_path)
 
 
 def test_warm_start_skips_and_names_what_does_not_fit(tmp_path, small_data):
@@ -268,13 +278,13 @@ def test_warm_start_is_reported_and_resumed(tmp_path, small_data):
     recipe = replace(RECIPE, epochs=1, warmup=0, spec=replace(SPEC, w_bits=2, first_stage=6), warm_start="first")
     train.train(recipe, tmp_path / "second", small_data, report=lines.append)
     assert "warm start skips conv1: weight is (6, 3, 3, 3) here, (4, 3, 3, 3) in the source" in lines
-    (tmp_path / "first" / train.BEST).unlink()  # no longer needed: the start is in the checkpoint
+    (tmp_path / "first" / BEST).unlink()  # no longer needed: the start is in the checkpoint
     train.train(recipe, tmp_path / "second", small_data, resume=True, report=lines.append)
 
 
 def test_shipped_networks_can_be_the_start(small_data):
     recipe = replace(RECIPE, spec=load_network("resnet20_digits").spec, warm_start="resnet20_digits")
-    trainer = train.Trainer(recipe, small_data, torch.device("cpu"))
+    trainer = Trainer(recipe, small_data, torch.device("cpu"))
     assert trainer.skipped == []
     assert trainer.test() > 90
 
@@ -379,3 +389,182 @@ def test_image_folders_are_decoded_once(tmp_path):
     torch.testing.assert_close(next(iter(Batches(data.test, data, 2, torch.device("cpu"))))[0][1], own)
     with pytest.raises(DataError, match="list cannot be held in memory"):
         pixels_of([1, 2])
+
+
+def test_recipes_build_on_one_another(tmp_path):
+    assert builds_on("resnet20_w4a4") == ["teacher", "resnet20_float", "resnet20_w4a4"]
+    assert builds_on("vgg16_w4a2") == ["teacher", "vgg16_float", "vgg16_w4a4", "vgg16_w4a2"]
+    assert builds_on("resnet20_w2a4", lambda name: name == "resnet20_w4a4") == ["teacher", "resnet20_w2a4"]
+    assert builds_on("vgg16_digits") == ["vgg16_digits"]
+
+
+def test_a_recipe_carries_out_what_it_needs(tmp_path, monkeypatch, small_data, capsys):
+    """Three stages from nothing, then from what is there; minutes are divided by the recipes' shares."""
+    tiny = {"batch_size": 16, "data": "digits", "augment": "alternating", "held_out": 16, "statistics": 32}
+    recipes = {
+        "wide": {**tiny, "epochs": 1, "share": 1, "model": {"name": "wide", "width": 0.125}},
+        "start": {
+            **tiny, "epochs": 2, "share": 2, "teacher": "wide", "small": 24, "small_until": 0.5,
+            "model": {"name": "resnet20", "width": 0.125, "floating": True},
+        },
+        "end": {
+            **tiny, "epochs": 2, "share": 1, "teacher": "wide", "warm_start": "start", "calibration": "mse",
+            "learn_steps": True, "ema": 0.9, "model": {"name": "resnet20", "width": 0.125},
+        },
+    }  # fmt: skip
+    monkeypatch.setattr("quant.training.recipes.tomllib.loads", lambda _: recipes)
+    monkeypatch.setattr(train, "load_data", lambda *_: small_data)
+    arguments = ["--recipe", "end", "--out", str(tmp_path / "end")]
+    assert train.main(arguments) == 0
+    output = capsys.readouterr().out
+    assert "1 of 3: wide, which end needs" in output and "3 of 3: end" in output
+    assert all(is_finished(tmp_path / name) for name in recipes)
+    assert read_csv(tmp_path / "end")[0].keys() == {name.replace("test_", "held_out_") for name in FIELDS}
+    stored = read_checkpoint(tmp_path / "end" / BEST)
+    assert stored["meta"]["test_images"] == 32 and 0 <= stored["meta"]["held_out_accuracy"] <= 100
+    assert stored["best_prec"] == pytest.approx(
+        evaluate(load_network(tmp_path / "end" / BEST).model, DataLoader(small_data.test, 32)).accuracy
+    )
+    with pytest.raises(CheckpointError, match="float network"):
+        load_network(tmp_path / "start" / BEST)
+    assert train.main([*arguments, "--restart", "--minutes", "0.04"]) == 0
+    output = capsys.readouterr().out
+    assert "wide" not in output.split("best test")[0]
+    parts = train.divided(["wide", "start", "end"], 8, tmp_path, resume=False)
+    assert parts == {"wide": 2, "start": 4, "end": 2}
+    assert train.divided([], 8, tmp_path, resume=True) == parts
+    with pytest.raises(QuantError, match="divides 8 minutes"):
+        train.divided([], 9, tmp_path, resume=True)
+
+
+def test_held_out_images_are_not_trained_on(byte_data):
+    recipe = replace(RECIPE, augment="alternating", held_out=7, batch_size=4, spec=replace(SPEC, num_classes=10))
+    before = None
+    for seed in (0, 1):  # the same ones in every run
+        trainer = Trainer(replace(recipe, seed=seed), byte_data, torch.device("cpu"))
+        seen = [trainer.train_loader.images, trainer.test_loader.images]
+        assert [len(images) for images in seen] == [17, 7]
+        everything = torch.from_numpy(byte_data.train.data).permute(0, 3, 1, 2)
+        assert sorted(torch.cat(seen).flatten(1).tolist()) == sorted(everything.flatten(1).tolist())
+        assert before is None or torch.equal(seen[1], before)
+        before = seen[1]
+    with pytest.raises(QuantError, match="held_out must be less than the 24 training images"):
+        Trainer(replace(recipe, held_out=24), byte_data, torch.device("cpu"))
+
+
+def test_alternating_mirrors_every_other_epoch(byte_data, monkeypatch):
+    monkeypatch.setattr("quant.training.batches.SHIFT", 0)
+    loader = Batches(byte_data.train, byte_data, 24, torch.device("cpu"), "alternating", torch.Generator())
+    loader.aims = torch.arange(48.0).reshape(2, 24, 1)
+    plain, _ = next(loader.plain(24))
+    mirrored = []
+    for loader.epoch in range(3):
+        ((images, labels, aims),) = loader
+        order = (aims.flatten() % 24).long()
+        assert torch.equal(labels, loader.labels[order])
+        turned = aims.flatten() >= 24  # the aim says that the image is its mirror image
+        expected = torch.where(turned[:, None, None, None], plain[order].flip(3), plain[order])
+        torch.testing.assert_close(images, expected)
+        mirrored.append(torch.zeros(24, dtype=torch.bool).scatter(0, order, turned))
+    assert torch.equal(mirrored[0], ~mirrored[1]) and torch.equal(mirrored[0], mirrored[2])
+    assert 0 < mirrored[0].sum() < 24
+
+
+def test_shifts_reflect_the_border(byte_data):
+    loader = Batches(byte_data.train, byte_data, 24, torch.device("cpu"), "alternating", torch.Generator())
+    places = torch.arange(32.0).expand(24, 3, 32, 32)  # each pixel tells its column
+    shifted = loader._shifted(places, torch.zeros(24, dtype=torch.bool))
+    padded = torch.nn.functional.pad(places, (2, 2, 2, 2), mode="reflect")
+    crops = [padded[0, 0, 2, start : start + 32] for start in range(5)]
+    found = {next(i for i, crop in enumerate(crops) if torch.equal(image[0, 0], crop)) for image in shifted}
+    assert found == set(range(5))
+
+
+def test_rate_by_progress():
+    assert [share_of_rate(p, 0.2, "straight") for p in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+    assert [share_of_rate(p, 0, "cosine") for p in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0])
+
+
+def test_clock_forgets_pauses_and_remembers_kills(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("quant.training.schedule.time.monotonic", lambda: now[0])
+    clock = Clock(tmp_path)
+    for gap in (3, 4, PAUSE + 1, 5):
+        now[0] += gap
+        clock.tick()
+    assert clock.seconds == 12
+    assert Clock(tmp_path).seconds == 12  # a process that was killed here
+    assert Clock(tmp_path, 20).seconds == 20
+
+
+def test_minutes_end_with_a_rate_of_zero_on_any_machine(tmp_path, small_data, monkeypatch):
+    """A budget that is killed three times, on a machine that takes five times as long after half of it."""
+    now = [0.0]
+    monkeypatch.setattr("quant.training.schedule.time.monotonic", lambda: now[0])
+    original = Trainer._set_rates
+    steps = 0
+
+    def timed(self):
+        nonlocal steps
+        steps += 1
+        now[0] += 5.0 if now[0] > 60 else 1.0
+        original(self)
+        if steps in (7, 21, 33):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_set_rates", timed)
+    recipe = replace(RECIPE, minutes=2, epochs=1000, warmup=0, rise=0.1)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe, tmp_path, small_data, resume=True)
+    run(recipe, tmp_path, small_data, resume=True)
+    assert 0.95 * 120 <= now[0] <= 120
+    rates = [row["lr"] for row in read_csv(tmp_path)]
+    assert max(rates) > 0.5 * recipe.lr and rates[-1] < 0.1 * recipe.lr
+    assert is_finished(tmp_path)
+
+
+def test_steps_learn_from_rounding():
+    """LSQ's gradient, checked against the slope of the rounded values with the integers held."""
+    x = torch.tensor([[0.2, 1.3, 2.6, 9.0, -1.0]])
+    alpha = torch.tensor(4.0, requires_grad=True)
+    y = quantise_activation(x, alpha, 2, learn_steps=True)
+    assert torch.equal(y.detach(), quantise_activation(x, alpha.detach(), 2))
+    y.sum().backward()
+    steps = x / 4 * 3
+    inside = (steps >= 0) & (steps <= 3)
+    slope = torch.where(inside, (steps.round() - steps) / 3, steps.clamp(0, 3) / 3).sum()
+    assert alpha.grad.item() == pytest.approx(slope.item() * 9 / (5 * 3) ** 0.5, rel=1e-4)
+
+
+def test_statistics_are_those_of_the_images(byte_data):
+    torch.manual_seed(0)
+    model = ModelSpec("resnet20", width=0.25).build()
+    images = next(Batches(byte_data.train, byte_data, 8, torch.device("cpu")).plain(24))
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    remeasure_statistics(model, [images], torch.device("cpu"))
+    seen = model.conv1(images[0])
+    torch.testing.assert_close(model.bn1.running_mean, seen.mean((0, 2, 3)))
+    torch.testing.assert_close(model.bn1.running_var, seen.var((0, 2, 3)))
+    assert model.bn1.momentum == 0.1 and all(torch.equal(v, before[n]) for n, v in model.named_parameters())
+
+
+def test_wide_network_whitens(byte_data):
+    model = ModelSpec("wide", width=0.125).build()
+    images = next(Batches(byte_data.train, byte_data, 8, torch.device("cpu")).plain(24))[0]
+    model.whiten(images)
+    seen = model.whitening(images)[:, :12].permute(1, 0, 2, 3).flatten(1)
+    covariance = seen @ seen.T / seen.shape[1]
+    torch.testing.assert_close(covariance, torch.eye(12), atol=0.02, rtol=0)
+    assert model(images).shape == (24, 10)
+
+
+@pytest.mark.parametrize("name, size", [("resnet20", 24), ("vgg16", 24), ("vgg16", 16), ("wide", 24)])
+def test_networks_take_smaller_images(name, size):
+    assert ModelSpec(name, width=0.125).build()(torch.randn(2, 3, size, size)).shape == (2, 10)
+
+
+def test_the_image_may_have_bits_of_its_own():
+    model = ModelSpec("vgg16", width=0.125, a_bits=2, image_bits=4).build()
+    assert [model.features[i].a_bits for i in (0, 3)] == [4, 2]
+    assert "image_bits" not in ModelSpec("vgg16").to_dict() or not ModelSpec("vgg16").to_dict()["image_bits"]

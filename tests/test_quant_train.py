@@ -21,10 +21,12 @@ from quant.models import ModelSpec
 from quant.network import load_network
 from quant.storage.checkpoint import read_checkpoint
 from quant.training.calibration import SMALLEST_ALPHA, calibrate, keep_alphas_positive
+from quant.training.recipe import Recipe
 from quant.training.runlog import CSV, PNG
+from quant.training.trainer import BEST, LAST, Trainer
 
 SPEC = ModelSpec("resnet20", width=0.125, first_stage=4)
-RECIPE = train.Recipe(spec=SPEC, epochs=3, batch_size=16, seed=5)
+RECIPE = Recipe(spec=SPEC, epochs=3, batch_size=16, seed=5)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -52,7 +54,7 @@ def run(recipe, out, data, **options):
 
 
 def assert_same_training_state(left, right):
-    left, right = (read_checkpoint(path / train.LAST) for path in (left, right))
+    left, right = (read_checkpoint(path / LAST) for path in (left, right))
     assert left["epoch"] == right["epoch"] and left["best_prec"] == right["best_prec"]
     for name, value in left["state_dict"].items():
         assert torch.equal(value, right["state_dict"][name]), name
@@ -65,7 +67,7 @@ def assert_same_training_state(left, right):
 def test_resume_equals_uninterrupted(tmp_path, monkeypatch, small_data, epochs_before_stop):
     run(RECIPE, tmp_path / "whole", small_data)
 
-    original = train.Trainer.train_epoch
+    original = Trainer.train_epoch
 
     def interrupted(self):
         if self.epoch == epochs_before_stop:
@@ -73,11 +75,11 @@ def test_resume_equals_uninterrupted(tmp_path, monkeypatch, small_data, epochs_b
             raise KeyboardInterrupt
         return original(self)
 
-    monkeypatch.setattr(train.Trainer, "train_epoch", interrupted)
+    monkeypatch.setattr(Trainer, "train_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(RECIPE, tmp_path / "parts", small_data)
-    assert read_checkpoint(tmp_path / "parts" / train.LAST)["epoch"] == epochs_before_stop
-    monkeypatch.setattr(train.Trainer, "train_epoch", original)
+    assert read_checkpoint(tmp_path / "parts" / LAST)["epoch"] == epochs_before_stop
+    monkeypatch.setattr(Trainer, "train_epoch", original)
     torch.manual_seed(12345)
     run(RECIPE, tmp_path / "parts", small_data, resume=True)
     assert_same_training_state(tmp_path / "whole", tmp_path / "parts")
@@ -89,24 +91,24 @@ def test_seed_determines_the_result(tmp_path, small_data):
     run(recipe, tmp_path / "b", small_data)
     assert_same_training_state(tmp_path / "a", tmp_path / "b")
     run(replace(recipe, seed=6), tmp_path / "c", small_data)
-    a, c = (read_checkpoint(tmp_path / name / train.LAST)["state_dict"]["fc.weight"] for name in "ac")
+    a, c = (read_checkpoint(tmp_path / name / LAST)["state_dict"]["fc.weight"] for name in "ac")
     assert not torch.equal(a, c)
 
 
 def test_best_checkpoint_is_kept(tmp_path, monkeypatch, small_data):
     accuracies = iter([30.0, 50.0, 40.0])
-    monkeypatch.setattr(train.Trainer, "test", lambda self: next(accuracies))
+    monkeypatch.setattr(Trainer, "test", lambda self: next(accuracies))
     assert run(RECIPE, tmp_path, small_data) == 50.0
-    best, last = read_checkpoint(tmp_path / train.BEST), read_checkpoint(tmp_path / train.LAST)
+    best, last = read_checkpoint(tmp_path / BEST), read_checkpoint(tmp_path / LAST)
     assert (best["epoch"], best["best_prec"]) == (2, 50.0)
     assert (last["epoch"], last["best_prec"]) == (3, 50.0)
-    network = load_network(tmp_path / train.BEST)
+    network = load_network(tmp_path / BEST)
     assert network.spec == SPEC and network.accuracy == 50.0 and network.dataset == "digits"
 
 
 def test_training_learns(small_data):
     recipe = replace(RECIPE, spec=ModelSpec("resnet20", width=0.25), epochs=8)
-    trainer = train.Trainer(recipe, small_data, torch.device("cpu"))
+    trainer = Trainer(recipe, small_data, torch.device("cpu"))
     losses = [trainer.train_epoch() for _ in range(recipe.epochs)]
     assert losses[-1] < losses[0] - 0.4
 
@@ -114,12 +116,12 @@ def test_training_learns(small_data):
 def test_existing_run_is_not_overwritten_unasked(tmp_path, small_data):
     recipe = replace(RECIPE, epochs=1)
     run(recipe, tmp_path, small_data)
-    before = (tmp_path / train.LAST).read_bytes()
+    before = (tmp_path / LAST).read_bytes()
     with pytest.raises(QuantError, match=r"--resume.*--restart"):
         run(recipe, tmp_path, small_data)
-    assert (tmp_path / train.LAST).read_bytes() == before
+    assert (tmp_path / LAST).read_bytes() == before
     run(replace(recipe, seed=9), tmp_path, small_data, restart=True)
-    assert (tmp_path / train.LAST).read_bytes() != before
+    assert (tmp_path / LAST).read_bytes() != before
 
 
 def test_resume_refuses_another_recipe(tmp_path, small_data):
@@ -129,13 +131,13 @@ def test_resume_refuses_another_recipe(tmp_path, small_data):
 
 
 def test_resume_refuses_an_exported_checkpoint(tmp_path, small_data):
-    (tmp_path / train.LAST).write_bytes(SHIPPED["resnet20_digits"].read_bytes())
+    (tmp_path / LAST).write_bytes(SHIPPED["resnet20_digits"].read_bytes())
     with pytest.raises(CheckpointError, match="no training state"):
         run(RECIPE, tmp_path, small_data, resume=True)
 
 
 def test_alphas_have_their_own_group(small_data):
-    trainer = train.Trainer(RECIPE, small_data, torch.device("cpu"))
+    trainer = Trainer(RECIPE, small_data, torch.device("cpu"))
     others, alphas = trainer.optimizer.param_groups
     assert alphas["weight_decay"] == 0 and alphas["lr"] == pytest.approx(RECIPE.lr * RECIPE.alpha_lr)
     assert others["weight_decay"] == RECIPE.weight_decay
@@ -177,7 +179,7 @@ def test_evaluate_counts_by_class():
 
 def test_export_is_small_and_measured_as_written(tmp_path, small_data):
     run(replace(RECIPE, epochs=1), tmp_path, small_data)
-    network = load_network(tmp_path / train.LAST)
+    network = load_network(tmp_path / LAST)
     small = export.exported(network, small_data)
     assert set(small) == {"epoch", "state_dict", "best_prec", "meta"}
     assert not any(name.endswith("weight_q") for name in small["state_dict"])
@@ -185,7 +187,7 @@ def test_export_is_small_and_measured_as_written(tmp_path, small_data):
     assert small["state_dict"]["bn1.weight"].dtype == torch.float32
     torch.save(small, tmp_path / "small.pth")
     again = load_network(tmp_path / "small.pth")
-    assert (tmp_path / "small.pth").stat().st_size < (tmp_path / train.LAST).stat().st_size / 2
+    assert (tmp_path / "small.pth").stat().st_size < (tmp_path / LAST).stat().st_size / 2
     loader = DataLoader(small_data.test, 32)
     assert evaluate(again.model, loader).accuracy == small["best_prec"] == again.accuracy
     layer = again.model.layer1[0].conv1
@@ -221,8 +223,8 @@ def test_interrupt_leaves_a_loadable_checkpoint(tmp_path):
         child.kill()
     assert child.returncode == cli.EXIT_INTERRUPTED
     assert "--resume" in output and "Traceback" not in output
-    assert read_checkpoint(tmp_path / train.LAST)["epoch"] >= 1
-    assert load_network(tmp_path / train.LAST).name == "resnet20"
+    assert read_checkpoint(tmp_path / LAST)["epoch"] >= 1
+    assert load_network(tmp_path / LAST).name == "resnet20"
 
 
 def test_killed_at_any_moment_and_resumed_it_ends_the_same(tmp_path, request):
@@ -249,25 +251,25 @@ def test_killed_at_any_moment_and_resumed_it_ends_the_same(tmp_path, request):
         time.sleep(delay)
         child.kill()
         child.communicate()
-        assert load_network(tmp_path / "parts" / train.LAST).name == "resnet20"
-    for name in (train.LAST, train.BEST, CSV, PNG):  # as a kill in the middle of a write leaves them
+        assert load_network(tmp_path / "parts" / LAST).name == "resnet20"
+    for name in (LAST, BEST, CSV, PNG):  # as a kill in the middle of a write leaves them
         (tmp_path / "parts" / f".{name}.killed.tmp").write_bytes(b"half")
     children.append(start("parts", "--resume"))
     for child in (children[0], children[-1]):
         output, _ = child.communicate(timeout=300)
         assert child.returncode == 0, output
-    for name in (train.LAST, train.BEST):
+    for name in (LAST, BEST):
         left, right = (read_checkpoint(tmp_path / folder / name) for folder in ("whole", "parts"))
         assert (left["epoch"], left["best_prec"]) == (right["epoch"], right["best_prec"])
         assert all(torch.equal(value, right["state_dict"][key]) for key, value in left["state_dict"].items())
-    assert {path.name for path in (tmp_path / "parts").iterdir()} == {train.LAST, train.BEST, CSV, PNG}
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == {LAST, BEST, CSV, PNG}
 
 
 def test_commands_end_to_end(tmp_path, monkeypatch, capsys, small_data):
     for command in (train, eval, export):
         monkeypatch.setattr(command, "load_data", lambda *_: small_data)
     arguments = ["--model", "resnet20", "--width", "0.125", "--epochs", "1", "--out", str(tmp_path / "run")]
-    best, small, same = tmp_path / "run" / train.BEST, tmp_path / "small.pth", tmp_path / "same.pth"
+    best, small, same = tmp_path / "run" / BEST, tmp_path / "small.pth", tmp_path / "same.pth"
     assert train.main([*arguments, "--export", str(same)]) == 0
     assert export.main([str(best), str(small)]) == 0
     assert small.read_bytes() == same.read_bytes()

@@ -4,27 +4,30 @@ from dataclasses import asdict, dataclass, fields
 
 from torch import nn
 
+from quant.layers import QuantConv2d
 from quant.models._widths import scaled
 from quant.models.residual import Shortcut, shortcut_of
 from quant.models.resnet import BasicBlock, ResNet20
 from quant.models.vgg import VGG16, SkipBlock
+from quant.models.wide import WideNet
 from quant.quantizers import check_bits
 
 __all__ = [
-    "MODELS", "VGG16", "BasicBlock", "ModelSpec", "ResNet20", "Shortcut", "SkipBlock", "resnet20_quant", "shortcut_of",
-    "vgg16_quant",
+    "MODELS", "VGG16", "BasicBlock", "ModelSpec", "ResNet20", "Shortcut", "SkipBlock", "WideNet", "resnet20_quant",
+    "shortcut_of", "vgg16_quant",
 ]  # fmt: skip
 
 vgg16_quant = VGG16
 resnet20_quant = ResNet20
 
-MODELS = {"vgg16": vgg16_quant, "resnet20": resnet20_quant}
+MODELS = {"vgg16": vgg16_quant, "resnet20": resnet20_quant, "wide": WideNet}
 _SHARED = ("width", "w_bits", "a_bits", "num_classes")
 _OWN = {
     "vgg16": ("squeeze", "squeeze_identity", "skip_block"),
     "resnet20": ("first_stage", "first_block_norm", "quantise_image"),
+    "wide": (),
 }
-_LATER = ("skip_block",)
+_LATER = ("skip_block", "floating", "image_bits")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,10 @@ class ModelSpec:
     """Everything needed to build a model; plain values, so that a checkpoint can hold it.
 
     ``squeeze*`` and ``skip_block`` concern vgg16 only, ``first_*`` and ``quantise_image`` resnet20 only; their classes
-    explain them.
+    explain them. ``wide`` is a float network (:class:`WideNet`).
+
+    floating: the quantisers do nothing; the float network that quantised training starts from.
+    image_bits: bits of the signed activations of the layer that sees the image, where they are not ``a_bits``.
     """
 
     name: str = "vgg16"
@@ -46,12 +52,16 @@ class ModelSpec:
     first_stage: int = 16
     first_block_norm: bool | None = None
     quantise_image: bool = False
+    floating: bool = False
+    image_bits: int | None = None
 
     def __post_init__(self):
         if self.name not in MODELS:
             raise ValueError(f"unknown model {self.name!r}; the models are {', '.join(MODELS)}")
         check_bits(self.w_bits, "w_bits")
         check_bits(self.a_bits, "a_bits")
+        if self.image_bits is not None:
+            check_bits(self.image_bits, "image_bits")
         scaled(1, self.width)
         for name in ("num_classes", "squeeze", "first_stage"):
             value = getattr(self, name)
@@ -65,7 +75,18 @@ class ModelSpec:
     def build(self) -> nn.Module:
         """A model with random weights. ValueError where the width is out of range."""
         options = {key: getattr(self, key) for key in _SHARED + _OWN[self.name]}
-        return MODELS[self.name](**options)
+        model = MODELS[self.name](**options)
+        for layer in model.modules():
+            if isinstance(layer, QuantConv2d):
+                layer.floating = self.floating
+                if layer.signed_act and self.image_bits:
+                    layer.a_bits = self.image_bits
+        return model
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the network has integers."""
+        return not self.floating and self.name != "wide"
 
     def to_dict(self) -> dict:
         """Plain values, for a checkpoint's ``meta``.

@@ -18,9 +18,10 @@ from quant.data import SIZE, DataSet
 from quant.errors import DataError
 
 PAD = 4  # pixels that a crop may move, as in the seeds
+SHIFT = 2  # the same for 'alternating'
 HOLE = 12  # side of the square that 'strong' blanks
 JITTER = 0.2  # 'strong': brightness and contrast change by up to this share
-AUGMENTATIONS = ("dataset", "none", "light", "strong")
+AUGMENTATIONS = ("dataset", "none", "light", "strong", "alternating")
 
 
 def pixels_of(split: Dataset) -> tuple[Tensor, Tensor]:
@@ -61,9 +62,15 @@ class Batches:
     """Iterates over (images float32 [B, 3, 32, 32], normalised, channels last; labels int64 [B]) on ``device``.
 
     augment: 'none'; 'light': crop after padding by 4, mirror (not for digits, whose mirror images are no digits);
-        'strong': that, a blank square, brightness and contrast.
+        'strong': that, a blank square, brightness and contrast; 'alternating': moved by up to 2 pixels, the border
+        reflected, and mirrored in every other epoch (Jordan, 2024), so that two epochs see each image both ways.
+    hole: side of the square that 'alternating' blanks; 0: none.
     generator: on ``device``; None: in order, without augmentation, the last batch included. With one: shuffled, whole
         batches only.
+
+    ``epoch`` is set from outside, and tells 'alternating' which images to mirror. ``aims`` too: a teacher's scores
+    float32 [2, images, classes], of the images and of their mirror images; where they are set, each batch has a third
+    part, the aims of its images as they were mirrored [B, classes].
     """
 
     def __init__(
@@ -74,11 +81,16 @@ class Batches:
         device: torch.device,
         augment: str = "none",
         generator: torch.Generator | None = None,
+        hole: int = 0,
     ):
         images, labels = pixels_of(split)
         self.images, self.labels = images.to(device), labels.to(device)
         self.batch_size, self.device, self.augment, self.generator = batch_size, device, augment, generator
-        self.mirror = data.name != "digits"
+        self.mirror, self.hole = data.name != "digits", hole
+        self.epoch = 0
+        self.aims: Tensor | None = None
+        if generator is not None and augment == "alternating":
+            self.first = torch.randint(2, (len(labels),), generator=generator, device=device)
         self.mean = torch.tensor(data.mean, device=device)[:, None, None]
         self.std = torch.tensor(data.std, device=device)[:, None, None]
 
@@ -94,11 +106,29 @@ class Batches:
             order = torch.randperm(count, generator=self.generator, device=self.device)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             chosen = order[start : start + self.batch_size]
-            yield self._prepared(self.images[chosen]), self.labels[chosen]
+            mirrored = self._mirrored(chosen)
+            images = self._prepared(self.images[chosen], mirrored)
+            aims = () if self.aims is None else (self.aims[mirrored.long(), chosen],)
+            yield images, self.labels[chosen], *aims
 
-    def _prepared(self, images: Tensor) -> Tensor:
+    def plain(self, batch_size: int, count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first ``count`` images (None: all) in order, as they are, in batches of ``batch_size``."""
+        for start in range(0, min(count or len(self.labels), len(self.labels)), batch_size):
+            images = self._normalised(self.images[start : start + batch_size])
+            yield images.contiguous(memory_format=torch.channels_last), self.labels[start : start + batch_size]
+
+    def _mirrored(self, chosen: Tensor) -> Tensor:
+        """Which of the images 'alternating' mirrors, bool [B]; the others draw it with their crops."""
+        if self.generator is None or self.augment != "alternating" or not self.mirror:
+            return torch.zeros_like(chosen, dtype=torch.bool)
+        return (self.first[chosen] + self.epoch) % 2 == 1
+
+    def _prepared(self, images: Tensor, mirrored: Tensor) -> Tensor:
         if self.generator is None or self.augment == "none":
             return self._normalised(images).contiguous(memory_format=torch.channels_last)
+        if self.augment == "alternating":
+            images = self._normalised(self._shifted(images, mirrored))
+            return self._blanked(images, self.hole) if self.hole else images
         images = self._normalised(self._cropped(images))
         return self._shaken(images) if self.augment == "strong" else images
 
@@ -118,7 +148,18 @@ class Batches:
         rows = self._random(count, 2 * PAD + 1)[:, None] + pixel
         mirrored = self._random(count, 2)[:, None].bool() & self.mirror
         columns = self._random(count, 2 * PAD + 1)[:, None] + torch.where(mirrored, SIZE - 1 - pixel, pixel)
-        image = torch.arange(count, device=self.device)[:, None, None]
+        return self._picked(images, rows, columns)
+
+    def _shifted(self, images: Tensor, mirrored: Tensor) -> Tensor:
+        """Every image moved by -2..2 pixels in both directions, the border reflected, and mirrored where told."""
+        pixel = torch.arange(SIZE, device=self.device)
+        steps = [self._random(len(images), 2 * SHIFT + 1)[:, None] - SHIFT for _ in range(2)]
+        rows, columns = steps[0] + pixel, steps[1] + torch.where(mirrored[:, None], SIZE - 1 - pixel, pixel)
+        return self._picked(images, *(SIZE - 1 - (SIZE - 1 - place.abs()).abs() for place in (rows, columns)))
+
+    def _picked(self, images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Of every image the pixels at ``rows`` [B, 32] and ``columns`` [B, 32]."""
+        image = torch.arange(len(images), device=self.device)[:, None, None]
         # Index tensors with a slice between put the slice's axis last, [B, 32, 32, 3]: channels last already.
         return images[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
@@ -127,8 +168,11 @@ class Batches:
         count = len(images)
         change = 2 * JITTER * (torch.rand(2, count, 1, 1, 1, generator=self.generator, device=self.device) - 0.5)
         centre = images.mean((1, 2, 3), keepdim=True)
-        images = (images - centre) * (1 + change[0]) + centre + change[1]
+        return self._blanked((images - centre) * (1 + change[0]) + centre + change[1], HOLE)
+
+    def _blanked(self, images: Tensor, side: int) -> Tensor:
+        """A square of every image, cut off at the border, set to 0."""
         pixel = torch.arange(SIZE, device=self.device)
-        inside = [(pixel - self._random(count, SIZE)[:, None] + HOLE // 2) for _ in range(2)]
-        rows, columns = ((offset >= 0) & (offset < HOLE) for offset in inside)
+        inside = [(pixel - self._random(len(images), SIZE)[:, None] + side // 2) for _ in range(2)]
+        rows, columns = ((offset >= 0) & (offset < side) for offset in inside)
         return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)

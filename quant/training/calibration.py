@@ -1,5 +1,7 @@
 """First values for the clipping levels, and the bound that keeps them usable."""
 
+from collections.abc import Iterable, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -68,3 +70,25 @@ def keep_alphas_positive(model: nn.Module) -> None:
         if isinstance(layer, QuantConv2d):
             layer.act_alpha.clamp_(min=SMALLEST_ALPHA)
             layer.weight_quant.wgt_alpha.clamp_(min=SMALLEST_ALPHA)
+
+
+@torch.no_grad()
+def remeasure_statistics(model: nn.Module, batches: Iterable[Sequence[Tensor]], device: torch.device) -> None:
+    """BatchNorm's means and variances anew: the mean of those of each of the ``batches``, in full precision.
+
+    Weights that were averaged or rounded shift what BatchNorm sees; the running values trail behind.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    was_training = model.training
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean of all batches
+    try:
+        model.train()
+        for images, *_ in batches:
+            model(images.to(device, memory_format=torch.channels_last))
+    finally:
+        model.train(was_training)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

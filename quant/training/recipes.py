@@ -1,12 +1,14 @@
-"""The named training recipes of ``recipes.toml``."""
+"""The named training recipes of ``recipes.toml``, and in which order they build on one another."""
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from quant.errors import QuantError
 
 FILE = Path(__file__).with_name("recipes.toml")
+SHARE = "share"  # of the minutes that a recipe and those that it builds on take together
 
 
 def recipe_names() -> list[str]:
@@ -15,12 +17,41 @@ def recipe_names() -> list[str]:
 
 
 def named_recipe(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fields of :class:`quant.train.Recipe` and of :class:`quant.models.ModelSpec` that recipe ``name`` sets.
+    """Fields of :class:`quant.training.recipe.Recipe` and of :class:`quant.models.ModelSpec` that ``name`` sets.
 
     QuantError lists the recipes that exist where ``name`` is none.
     """
+    fields = dict(_recipe(name))
+    fields.pop(SHARE, None)
+    return fields, fields.pop("model")
+
+
+def share(name: str) -> float:
+    """The recipe's part of the minutes, beside those that it builds on."""
+    return _recipe(name).get(SHARE, 1.0)
+
+
+def builds_on(name: str, at_hand: Callable[[str], bool] = lambda _: False) -> list[str]:
+    """The recipes whose results ``name`` starts or learns from, theirs before them, each once; ``name`` is the last.
+
+    at_hand: whether there is a recipe's result, so that neither it nor what it builds on is needed.
+    """
+    known = tomllib.loads(FILE.read_text())
+    order: list[str] = []
+
+    def visit(recipe: str) -> None:
+        for before in (known[recipe].get("teacher"), known[recipe].get("warm_start")):
+            if before in known and before not in order and not at_hand(before):
+                visit(before)
+        order.append(recipe)
+
+    _recipe(name)
+    visit(name)
+    return order
+
+
+def _recipe(name: str) -> dict[str, Any]:
     recipes = tomllib.loads(FILE.read_text())
     if name not in recipes:
         raise QuantError(f"unknown recipe {name!r}; {FILE.name} has {', '.join(recipes)}")
-    fields = dict(recipes[name])
-    return fields, fields.pop("model")
+    return recipes[name]

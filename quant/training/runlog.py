@@ -8,15 +8,22 @@ from quant.files import write_whole
 
 CSV, PNG = "log.csv", "log.png"
 FIELDS = ("epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
+SPLITS = {"test": "test", "held_out": "held-out"}  # in the log, in words: the images that choose the epoch
 
 
-def write_csv(folder: Path, rows: list[dict]) -> None:
-    """Write all ``rows`` (keys: :data:`FIELDS`; accuracies in per cent) as a whole."""
+def log_fields(split: str) -> tuple[str, ...]:
+    """The log's columns where the images of ``split``, one of :data:`SPLITS`, choose the epoch."""
+    return tuple(name.replace("test_", f"{split}_") for name in FIELDS)
+
+
+def write_csv(folder: Path, rows: list[dict], split: str = "test") -> None:
+    """Write all ``rows`` (keys: :func:`log_fields`; accuracies in per cent) as a whole."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+    names = log_fields(split)
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: f"{row[key]:.6g}" if isinstance(row[key], float) else row[key] for key in FIELDS})
+        writer.writerow({key: f"{row[key]:.6g}" if isinstance(row[key], float) else row[key] for key in names})
     write_whole(folder / CSV, text.getvalue().encode())
 
 
@@ -31,19 +38,21 @@ def plot(folder: Path) -> Path:
     from matplotlib.figure import Figure  # half a second, for those who want a picture alone
 
     rows = read_csv(folder)
+    chosen_on = next((split for split in SPLITS if rows and f"{split}_loss" in rows[0]), "test")
     epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, quantity, unit in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("", ", per cent"), strict=True):
-        for split in ("train", "test"):
-            axes.plot(
-                epochs, [row[f"{split}_{quantity}"] for row in rows], label=split, marker="." if rows[9:] else "o"
-            )
+        for split in ("train", chosen_on):
+            values = [row[f"{split}_{quantity}"] for row in rows]
+            axes.plot(epochs, values, label=SPLITS.get(split, split), marker="." if rows[9:] else "o")
         axes.set(xlabel="epoch", ylabel=quantity + unit)
         axes.grid(alpha=0.3)
         axes.legend()
     if rows:
-        best = max(rows, key=lambda row: row["test_accuracy"])
-        figure.suptitle(f"{folder.name}: best test accuracy {best['test_accuracy']:.2f} %, epoch {best['epoch']:.0f}")
+        accuracy = f"{chosen_on}_accuracy"
+        best = max(rows, key=lambda row: row[accuracy])
+        title = f"{folder.name}: best {SPLITS[chosen_on]} accuracy {best[accuracy]:.2f} %, epoch {best['epoch']:.0f}"
+        figure.suptitle(title)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_whole(folder / PNG, buffer.getvalue())
