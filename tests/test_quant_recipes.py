@@ -498,7 +498,7 @@ def test_clock_forgets_pauses_and_remembers_kills(tmp_path, monkeypatch):
 
 
 def test_minutes_end_with_a_rate_of_zero_on_any_machine(tmp_path, small_data, monkeypatch):
-    """A budget that is killed three times, on a machine that takes five times as long after half of it."""
+    """A budget that is killed three times, on a machine that takes four times as long after half of it."""
     now = [0.0]
     monkeypatch.setattr("quant.training.schedule.time.monotonic", lambda: now[0])
     original = Trainer._set_rates
@@ -507,7 +507,7 @@ def test_minutes_end_with_a_rate_of_zero_on_any_machine(tmp_path, small_data, mo
     def timed(self):
         nonlocal steps
         steps += 1
-        now[0] += 5.0 if now[0] > 60 else 1.0
+        now[0] += 2.0 if now[0] > 60 else 0.5
         original(self)
         if steps in (7, 21, 33):
             raise KeyboardInterrupt
