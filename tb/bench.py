@@ -6,11 +6,13 @@
    contract.
 4. The accelerator: simulated cycles per second; single layers and full-size networks beside what was aimed at, the
    cycle model and SCALE-Sim's laws; where their cycles went; a picture of it by layer; time to build, peak memory.
+5. Training: images a second with and without what the recipes use to be quick.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import resource
 import statistics
 import sys
@@ -28,7 +30,11 @@ from golden_model import psum, schedule, sfp, tiling
 from golden_model.configuration import Configuration, Dataflow, configuration
 from golden_model.convolution import convolve
 from golden_model.tiling import ConvShape
+from quant.data import load_data
+from quant.models import ModelSpec
 from quant.network import load_network
+from quant.training.recipe import Recipe
+from quant.training.trainer import Trainer
 from tb import accelerate, simulation
 from tb.cosim import MAIN_JOB, convolution, flow, simulate, tiles
 from tb.jobs import LayerJob, SystemTask, read_results
@@ -341,6 +347,37 @@ def sequencer_speed() -> Table:
     return table
 
 
+def training_table() -> Table:
+    """Images a second of an epoch on scikit-learn's digits, after an epoch to warm up, on all cores."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    data = load_data("digits")
+    means = {
+        "float32": {},
+        "bfloat16": {"amp": True},
+        "bfloat16, compiled, channels last": {"amp": True, "compile": True, "channels_last": True},
+    }
+    networks = {name: ModelSpec(name) for name in ("resnet20", "vgg16")}
+    specs = {
+        f"{name} {kind}": dataclasses.replace(spec, floating=kind == "float")
+        for name, spec in networks.items()
+        for kind in ("float", "w4a4")
+    }
+    table = _columns("Training, images/s, batches of 128; rate: of float32", ("",), tuple(specs))
+    rows: dict[str, list[float]] = {name: [] for name in means}
+    for spec in specs.values():
+        for name, options in means.items():
+            recipe = Recipe(spec=spec, data="digits", batch_size=128, augment="light", **options)
+            trainer = Trainer(recipe, data, torch.device("cpu"))
+            trainer.train_epoch()
+            start = time.perf_counter()
+            trainer.train_epoch()
+            rows[name].append(len(trainer.train_loader) * recipe.batch_size / (time.perf_counter() - start))
+    for name, rates in rows.items():
+        base = rows["float32"]
+        table.add_row(name, *(f"{rate:,.0f} ({rate / first:.1f})" for rate, first in zip(rates, base, strict=True)))
+    return table
+
+
 def plot_utilisation(runs: list[NetworkRun], path: Path) -> None:
     """PNG: utilisation of each layer, a panel for each network, a bar for each array, SCALE-Sim's law as marks."""
     import matplotlib
@@ -395,6 +432,8 @@ def main() -> int:
     console.print(f"utilisation of each layer: {picture}")
     console.print()
     console.print(build_table())
+    console.print()
+    console.print(training_table())
     used = [resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     console.print(f"peak memory: {used[0]:.1f} GiB of this process, {used[1]:.1f} GiB of the largest that it started")
     return 0
