@@ -23,20 +23,20 @@ help: ## this list
 	@echo "settings: $(SETTINGS) JOBS"
 
 cosim: simulator ## co-simulate real layers and print the table (the default); SIM=icarus or verilator
-	@$(RUN) -m tb.cosim --jobs $(JOBS) $(COSIM_ARGS)
+	@$(RUN) -m tb.commands.cosim --jobs $(JOBS) $(COSIM_ARGS)
 
 accelerate: simulator ## whole networks by the accelerator's own sequencer (Verilator); CONFIG=net_16x16 LAYER=features.3
-	@SIM='$(or $(SIM),verilator)' $(RUN) -m tb.accelerate $(ACCELERATE_ARGS)
+	@SIM='$(or $(SIM),verilator)' $(RUN) -m tb.commands.accelerate $(ACCELERATE_ARGS)
 
 test: simulator ## all tests, on both simulators unless SIM names one
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest tests tb --sim '$(or $(SIM),$(BOTH))' -n $(JOBS) $(PYTEST_ARGS)
 
 golden: $(SETUP) ## write golden files: LAYER=features.27 IMAGE=0 OUT=golden/ FORMAT=seed004 (000, 002, 003)
-	@$(RUN) -m golden_model.export --checkpoint '$(or $(CHECKPOINT),vgg16_w4a4)' --layer '$(or $(LAYER),features.27)' \
+	@$(RUN) -m tb.commands.golden_write --checkpoint '$(or $(CHECKPOINT),vgg16_w4a4)' --layer '$(or $(LAYER),features.27)' \
 	    --out '$(or $(OUT),golden)' $(call options,IMAGE DATA CONFIG DATAFLOW FORMAT A_BITS IC_TILE OC_TILE O_TILE)
 
 golden-check: $(SETUP) ## compare OUT=golden/ with its manifest, with itself, and with its checkpoint computed afresh
-	@$(RUN) -m golden_model.check --out '$(or $(OUT),golden)' $(call options,CHECKPOINT)
+	@$(RUN) -m tb.commands.golden_check --out '$(or $(OUT),golden)' $(call options,CHECKPOINT)
 
 train: $(SETUP) ## train a network: RECIPE=vgg16_w4a4 DATA=cifar10, or MODEL=vgg16 EPOCHS=60 TRAIN_ARGS="--width 0.25"
 	@$(RUN) -m quant.train --out '$(or $(OUT),runs/$(or $(RECIPE),$(MODEL),vgg16))' $(call options,RECIPE MODEL DATA EPOCHS SEED) $(TRAIN_ARGS)
@@ -45,23 +45,23 @@ eval: $(SETUP) ## accuracy of a checkpoint; recovery error, psums and histograms
 	@$(RUN) -m quant.eval $(call options,CHECKPOINT DATA PLOTS)
 
 schedule: $(SETUP) ## predicted cycles, no simulation: NETWORK=resnet20 CONFIG=net_8x8,net_16x16 PLOT=x.png SCHEDULE_ARGS="--latency 20"
-	@$(RUN) -m tb.schedule $(call options,NETWORK CONFIG PLOT) $(SCHEDULE_ARGS)
+	@$(RUN) -m tb.commands.schedule $(call options,NETWORK CONFIG PLOT) $(SCHEDULE_ARGS)
 
 bench: simulator ## measure: golden model, simulation speed, cycles and utilisation of each layer
-	@$(RUN) -m tb.bench
+	@$(RUN) -m tb.commands.measure
 
 lint: $(SETUP) ## Verilator's and ruff's checks, no warnings allowed
-	@$(RUN) -m tb.hardware
+	@$(RUN) -m tb.commands.lint
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
 
 synth: synthesiser ## cells of each module by Yosys, Fmax and longest path by nextpnr; CONFIG=net_8x8 TOP=mac_tile, PNR=0: no Fmax
-	@$(RUN) -m tb.synthesis $(call options,CONFIG TOP PNR SEED)
+	@$(RUN) -m tb.commands.synthesis $(call options,CONFIG TOP PNR SEED)
 
-registers: $(SETUP) ## write rtl/registers.v and its page's tables from rtl/registers.toml
-	@$(RUN) -m golden_model.registers
+registers: $(SETUP) ## write rtl/accelerator/registers.v and its page's tables from rtl/accelerator/registers.toml
+	@$(RUN) -m golden_model.accelerator.registers
 
 mutate: simulator ## plant bugs in the RTL one by one and see that each turns the run red
-	@$(RUN) -m tb.mutants
+	@$(RUN) -m tb.commands.mutate
 
 setup: $(SETUP) ## Python environment in .venv with everything pinned
 

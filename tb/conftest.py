@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from golden_model.configuration import Configuration, ConfigurationError
-from tb import options, simulation
-from tb.jobs import LayerJob, read_results
+from tb import options
+from tb.layers.job import LayerJob, read_results
+from tb.simulators import run as simulation
 
 WAVES = simulation.BUILD.parent / "waves"
 
@@ -91,7 +92,7 @@ class Simulate:
         """Run a job on ``core``; returns what was measured for each layer."""
         assert job.layers, "no layer to run"
         path = self.tmp_path / "job.npz"
-        self("core", job.configuration.parameters, "tb.cases_core", "layers", environment=job.save(path))
+        self("core", job.configuration.parameters, "tb.core.cases_core", "layers", environment=job.save(path))
         results = read_results(path)
         assert len(results) == len(job.layers)
         return results
@@ -144,7 +145,7 @@ def run_system(simulate, tmp_path, seed):
         environment = LayerJob(c, tasks, seed, stalls, stalled).save(path)
         sources = simulation.system_sources()
         simulate(
-            "system", c.parameters, "tb.cases_system", "layers", environment=environment, sources=sources,
+            "system", c.parameters, "tb.accelerator.cases_system", "layers", environment=environment, sources=sources,
             failing=lambda: next(iter(layers[len(read_results(path)) :]), None),
         )  # fmt: skip
         results = read_results(path)
@@ -168,7 +169,7 @@ def refuses(simulate):
     def check(toplevel: str, parameters: dict[str, int], message: str) -> None:
         with pytest.raises(simulation.SimulationError) as refused:
             built = simulation.build(simulate.sim, toplevel, parameters)
-            simulation.run(built, "tb.cases_refuse", seed=1)
+            simulation.run(built, "tb.modules.cases_refuse", seed=1)
         assert message in str(refused.value)
 
     return check

@@ -1,4 +1,4 @@
-"""The settings that mean the same for make, for pytest and for ``python -m tb.cosim``: one list of them.
+"""The settings that mean the same for make, for pytest and for ``python -m tb.commands.cosim``: one list of them.
 
 ``make LAYER=features.27`` reaches Python as an environment variable, pytest and the command line take ``--layer``.
 """

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from golden_model import atomic
-from golden_model.atomic import replaced_directory
+from golden_model.files import atomic
+from golden_model.files.atomic import replaced_directory
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -133,7 +133,7 @@ def test_without_renameat2_a_failed_second_rename_is_undone(target, monkeypatch)
 SCRIPT = """
 import dataclasses, os, signal, sys, types
 import numpy as np
-from golden_model import atomic, golden_set
+from golden_model.files import atomic, golden_set
 from golden_model.configuration import configuration
 
 def layer(value):
@@ -175,7 +175,7 @@ def run_script(directory, plant, action=KILL):
     ids=["in mid-write", "before flush", "before swap", "before clean-up"],
 )
 def test_a_killed_writer_leaves_a_whole_set(tmp_path, plant, value):
-    from golden_model.golden_set import read_golden_set
+    from golden_model.files.golden_set import read_golden_set
 
     assert run_script(tmp_path / "g", plant).returncode == -signal.SIGKILL
     got = read_golden_set(tmp_path / "g")
@@ -185,7 +185,7 @@ def test_a_killed_writer_leaves_a_whole_set(tmp_path, plant, value):
 
 def test_a_full_disk_leaves_the_old_set_and_no_litter(tmp_path):
     """The limit on a file's size fails a write as a full disk does, inside the kernel."""
-    from golden_model.golden_set import read_golden_set
+    from golden_model.files.golden_set import read_golden_set
 
     plant = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))"
     result = run_script(tmp_path / "g", plant)

@@ -1,4 +1,4 @@
-"""``python -m golden_model.check``: every changed byte is found and named, with the checkpoint at hand and without."""
+"""``make golden-check``: every changed byte is found and named, with the checkpoint at hand and without."""
 
 import json
 import shutil
@@ -6,12 +6,13 @@ import shutil
 import pytest
 import torch
 
-from golden_model import check, export
-from golden_model.golden_set import manifest_text, read_golden_set, read_manifest
-from golden_model.verify import against_fresh, against_hashes
+from golden_model.files.golden_set import manifest_text, read_golden_set, read_manifest
+from golden_model.files.verify import against_fresh, against_hashes
 from quant.checkpoints import SHIPPED
 from quant.models import ModelSpec
 from quant.storage.checkpoint import write_checkpoint
+from tb.commands import golden_check as check
+from tb.commands import golden_write as export
 
 LAYER = "features.27"
 FLOWS = {

@@ -1,4 +1,4 @@
-"""``python -m golden_model.export``: the command behind ``make golden``."""
+"""``python -m tb.commands.golden_write``: the command behind ``make golden``."""
 
 import errno
 import hashlib
@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from golden_model import export, golden_set
-from golden_model.golden_set import read_golden_set
+from golden_model.files import golden_set
+from golden_model.files.golden_set import read_golden_set
+from tb.commands import golden_write as export
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -161,7 +162,7 @@ def test_a_real_layer_of_the_shipped_checkpoint(tmp_path):
     """Read back and convolved by torch, the files reproduce out.txt exactly."""
     result = subprocess.run(
         [
-            *(sys.executable, "-m", "golden_model.export", "--checkpoint", "vgg16_digits"),
+            *(sys.executable, "-m", "tb.commands.golden_write", "--checkpoint", "vgg16_digits"),
             *("--layer", "features.27", "--image", "3", "--out", str(tmp_path / "g")),
         ],
         cwd=ROOT,

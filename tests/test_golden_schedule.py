@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from golden_model import schedule
+from golden_model.accelerator import schedule
+from golden_model.accelerator.plan import PlanError, plan
 from golden_model.configuration import Dataflow, configuration
-from golden_model.plan import PlanError, plan
 from golden_model.tiling import ConvShape
 
 WS, OS = Dataflow

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from golden_model.configuration import Dataflow, configuration, configurations
 from golden_model.convolution import convolve
-from golden_model.golden_set import GoldenSetError, Source, read_golden_set, write_golden_set, write_network_sets
+from golden_model.files.golden_set import GoldenSetError, Source, read_golden_set, write_golden_set, write_network_sets
+from golden_model.files.vectors import VectorFileError, read_vectors
 from golden_model.sfp import PsumOverflow
-from golden_model.vectors import VectorFileError, read_vectors
 
 CORE = configuration("course_8x8")
 OS = Dataflow.output_stationary

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden_model.vectors import VectorFileError, decimal_text, read_vectors, vector_header, vector_text
+from golden_model.files.vectors import VectorFileError, decimal_text, read_vectors, vector_header, vector_text
 
 HEADER = ("#a#", "#b#", "#c#")
 

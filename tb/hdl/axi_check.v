@@ -1,6 +1,6 @@
 // axi_check: watches the accelerator's bus ports and keeps, until reset, which rules were broken. Simulation only.
 //
-// Bit of `broken`, named by tb/axi_rules.py:
+// Bit of `broken`, named by tb/accelerator/axi_rules.py:
 //   0..2   AR, AW, W: an offer was withdrawn or its payload changed before it was taken
 //   3, 4   AR, AW: not INCR, more than 16 beats, narrow, misaligned, or across 4 KiB
 //   5, 6   AR, AW: beyond `limit`

@@ -1,0 +1,1 @@
+"""What the accelerator does, in Python: plans, cycles, register map, expected memory."""

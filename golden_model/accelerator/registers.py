@@ -1,0 +1,269 @@
+"""The accelerator's register map: addresses and fields for the driver, its Verilog, and ``rtl/README.md``'s tables.
+
+``rtl/accelerator/registers.toml`` is the source of all; ``python -m golden_model.accelerator.registers`` writes
+``rtl/accelerator/registers.v`` and the tables anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tomllib
+from pathlib import Path
+
+RTL = Path(__file__).resolve().parents[2] / "rtl"
+SOURCE = RTL / "accelerator" / "registers.toml"
+VERILOG = RTL / "accelerator" / "registers.v"
+DOCUMENT = RTL / "README.md"
+ERRORS = {
+    0: "none",
+    1: "a size, count or length is zero",
+    2: "the kernel is neither 1x1 nor 3x3",
+    3: "the stride is neither 1 nor 2",
+    4: "the padding is neither 0 nor 1",
+    5: "an address is misaligned or outside the memory, from the start or where a walk leads",
+    6: "a block, pass or row does not fit its memory",
+    7: "a mode that was not built in, or one that needs another (pool needs requant)",
+    8: "the bus answered with an error",
+    9: "nothing moved for WATCHDOG cycles: the descriptor contradicts itself, or the memory does not answer",
+}
+
+
+class RegisterError(ValueError):
+    """A field that does not exist or a value that its field cannot hold."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Register:
+    """32 bits at byte ``address``; ``fields`` are (name, width) from bit 0 upwards, widths in bits."""
+
+    name: str
+    address: int
+    access: str
+    about: str
+    fields: tuple[tuple[str, int], ...]
+
+
+@functools.cache
+def register_map() -> tuple[Register, ...]:
+    """All registers in the order of their addresses; one of ``count`` n appears n times, as name0, name1, ..."""
+    with SOURCE.open("rb") as file:
+        entries = tomllib.load(file)["register"]
+    result: list[Register] = []
+    for entry in entries:
+        count = entry.get("count", 1)
+        for index in range(count):
+            suffix = str(index) if count > 1 else ""
+            fields = tuple((name + suffix, bits) for name, bits in entry["fields"].items())
+            if sum(bits for _, bits in fields) > 32:
+                raise RegisterError(f"{SOURCE.name}: {entry['name']} has more than 32 bits")
+            result.append(Register(entry["name"] + suffix, 4 * len(result), entry["access"], entry["about"], fields))
+    return tuple(result)
+
+
+def encode(values: dict[str, int]) -> dict[int, int]:
+    """Field values -> {byte address: 32-bit word} of every rw register; fields not named are 0, negative ones wrap.
+
+    Raises RegisterError for an unknown field or a value beyond its width.
+    """
+    left = dict(values)
+    words = {}
+    for register in register_map():
+        if register.access != "rw":
+            continue
+        word, low = 0, 0
+        for name, bits in register.fields:
+            value = int(left.pop(name, 0))
+            if not -(1 << (bits - 1)) <= value < 1 << bits:
+                raise RegisterError(f"{name} = {value} does not fit its {bits} bits in register {register.name}")
+            word |= (value & ((1 << bits) - 1)) << low
+            low += bits
+        words[register.address] = word
+    if left:
+        raise RegisterError(f"no register has a field {', '.join(sorted(left))}")
+    return words
+
+
+def decode(words: dict[int, int]) -> dict[str, int]:
+    """{byte address: 32-bit word} -> unsigned values of all fields of these registers."""
+    values = {}
+    for register in register_map():
+        if register.address in words:
+            word = words[register.address]
+            for name, bits in register.fields:
+                values[name] = word & ((1 << bits) - 1)
+                word >>= bits
+    return values
+
+
+def address_of(register: str) -> int:
+    """Byte address of a register by its name; RegisterError when there is none."""
+    for entry in register_map():
+        if entry.name == register:
+            return entry.address
+    raise RegisterError(f"no register is called {register}")
+
+
+def markdown() -> str:
+    """The map as a Markdown table."""
+    lines = ["| address | register | access | bits | about |", "|---|---|---|---|---|"]
+    for register in register_map():
+        low, bits = 0, []
+        for name, width in register.fields:
+            bits.append(f"`{name}` {low + width - 1}:{low}" if width > 1 else f"`{name}` {low}")
+            low += width
+        lines.append(
+            " | ".join(
+                (f"| 0x{register.address:02x}", register.name, register.access, ", ".join(bits), f"{register.about} |")
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def verilog() -> str:
+    """The text of ``rtl/accelerator/registers.v``."""
+    registers = register_map()
+    address_bits = max(3, (4 * len(registers) - 1).bit_length())
+    ports, state, reset, write, read, pulses = [], [], [], [], [], []
+    for register in registers:
+        low, parts = 0, []
+        for name, bits in register.fields:
+            span = f"[{bits - 1}:0]"
+            if register.access == "ro":
+                ports.append(f"    input  wire {span:7} {name}")
+            else:
+                ports.append(f"    output reg  {span:7} {name}")
+            piece = f"wr_data[{low + bits - 1}:{low}]" if bits > 1 else f"wr_data[{low}]"
+            index = f"{address_bits - 2}'d{register.address // 4}"
+            if register.access == "rw":
+                reset.append(f"            {name} <= {bits}'d0;")
+                write.append(f"                {index}: {name} <= {piece};")
+            elif register.access == "wo":
+                pulses.append(f"            {name} <= wr & wr_addr == {index} & {piece};")
+            parts.insert(0, name)
+            low += bits
+        if register.access != "wo":
+            pad = [f"{32 - low}'d0"] if low < 32 else []
+            read.append(f"            {index}: rd_word = {{{', '.join(pad + parts)}}};")
+    merged: dict[str, list[str]] = {}
+    for line in write:
+        index, assignment = line.strip().split(": ", 1)
+        merged.setdefault(index, []).append(assignment)
+    write = [f"                {index}: begin {' '.join(a)} end" for index, a in merged.items()]
+    pulse_reset = [f"            {line.split()[0]} <= 1'b0;" for line in pulses]
+    state = "\n".join(pulse_reset)
+    newline = "\n"
+    return f"""// registers: the accelerator's registers behind an AXI4-Lite port. Written from registers.toml beside it by
+// golden_model/accelerator/registers.py; do not edit.
+//
+// Place     : AXI4-Lite -> registers -> accelerator.
+// Latency   : a write is answered one cycle after address and data are both there, a read after one cycle.
+// Refuses   : byte strobes other than all ones, and addresses beyond the map, with SLVERR; nothing is written then.
+// locked    : writes of the host's registers are ignored, so that a running layer keeps its descriptor.
+
+`default_nettype none
+
+module registers #(
+    parameter ADDR_BITS = {address_bits}   // derived, do not set
+) (
+    input  wire        clk,
+    input  wire        reset,
+    input  wire        locked,
+
+    input  wire        s_axil_awvalid,
+    output wire        s_axil_awready,
+    input  wire [ADDR_BITS-1:0] s_axil_awaddr,
+    input  wire        s_axil_wvalid,
+    output wire        s_axil_wready,
+    input  wire [31:0] s_axil_wdata,
+    input  wire [3:0]  s_axil_wstrb,
+    output reg         s_axil_bvalid,
+    input  wire        s_axil_bready,
+    output reg  [1:0]  s_axil_bresp,
+    input  wire        s_axil_arvalid,
+    output wire        s_axil_arready,
+    input  wire [ADDR_BITS-1:0] s_axil_araddr,
+    output reg         s_axil_rvalid,
+    input  wire        s_axil_rready,
+    output reg  [31:0] s_axil_rdata,
+    output reg  [1:0]  s_axil_rresp,
+
+{("," + newline).join(ports)}
+);
+    localparam [ADDR_BITS-3:0] LAST = {address_bits - 2}'d{len(registers) - 1};
+
+    wire                 taken   = s_axil_awvalid & s_axil_wvalid & (~s_axil_bvalid | s_axil_bready);
+    wire [ADDR_BITS-3:0] wr_addr = s_axil_awaddr[ADDR_BITS-1:2];
+    wire [31:0]          wr_data = s_axil_wdata;
+    wire                 refused = wr_addr > LAST | ~&s_axil_wstrb;
+    wire                 wr      = taken & ~refused;
+    assign s_axil_awready = taken;
+    assign s_axil_wready  = taken;
+
+    wire                 asked   = s_axil_arvalid & s_axil_arready;
+    wire [ADDR_BITS-3:0] rd_addr = s_axil_araddr[ADDR_BITS-1:2];
+    assign s_axil_arready = ~s_axil_rvalid | s_axil_rready;
+
+    reg [31:0] rd_word;
+    always @(*)
+        case (rd_addr)
+{newline.join(read)}
+            default: rd_word = 32'd0;
+        endcase
+
+    always @(posedge clk) begin
+        if (reset) begin
+            s_axil_bvalid <= 1'b0;
+            s_axil_rvalid <= 1'b0;
+{state}
+        end else begin
+            if (taken)              s_axil_bvalid <= 1'b1;
+            else if (s_axil_bready) s_axil_bvalid <= 1'b0;
+            if (asked)              s_axil_rvalid <= 1'b1;
+            else if (s_axil_rready) s_axil_rvalid <= 1'b0;
+{newline.join(pulses)}
+        end
+        if (taken) s_axil_bresp <= {{refused, 1'b0}};
+        if (asked) begin
+            s_axil_rdata <= rd_word;
+            s_axil_rresp <= {{rd_addr > LAST, 1'b0}};
+        end
+
+        if (reset) begin
+{newline.join(reset)}
+        end else if (wr & ~locked) begin
+            case (wr_addr)
+{newline.join(write)}
+                default: ;
+            endcase
+        end
+    end
+
+    wire unused = &{{1'b0, s_axil_awaddr[1:0], s_axil_araddr[1:0]}};
+endmodule
+
+`default_nettype wire
+"""
+
+
+def documented(text: str) -> str:
+    """The text of ``rtl/README.md`` with its tables of registers and errors renewed."""
+    errors = ["| error | meaning |", "|---|---|", *(f"| {code} | {told} |" for code, told in ERRORS.items())]
+    for name, table in (("registers", markdown()), ("errors", "\n".join(errors) + "\n")):
+        begin, end = text.index(f"<!-- {name}: begin"), text.index(f"<!-- {name}: end -->")
+        begin = text.index("\n", begin) + 1
+        text = text[:begin] + table + text[end:]
+    return text
+
+
+def main() -> None:
+    """Write ``rtl/accelerator/registers.v`` and the tables of ``rtl/README.md``."""
+    VERILOG.write_text(verilog())
+    DOCUMENT.write_text(documented(DOCUMENT.read_text()))
+    print(
+        f"wrote rtl/accelerator/{VERILOG.name} and the tables of rtl/{DOCUMENT.name}: {len(register_map())} registers"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Which plan runs a layer fastest, and in how many cycles: a model of the accelerator's timing, without a simulator.
+
+``cycles(plan)`` follows the hardware pass by pass only while memory is still ahead of the array; from there on the flow
+is steady, and what remains is a product. Its constants are the latencies of the modules named beside them, and measured
+layers agree with it (``test_system.py``, ``test_schedule.py``). ``choose`` takes the plan with the fewest cycles.
+
+``scale_sim`` has the closed forms of SCALE-Sim 3 (Samajdar et al., 2018 and 2020) for comparison. They count no memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from golden_model.accelerator.plan import Plan, PlanError, bus_bits, plan, plans
+from golden_model.configuration import Configuration, Dataflow
+from golden_model.tiling import ConvShape, tile_count
+
+MEMORY_LATENCY = 4  # cycles from a burst's address to its first beat, as in tb/hdl/dram.v
+
+# Cycles from start to the first operands in the array, beside the memory's latency and the loading of weights.
+READ = 1  # dma_burst gives the address; the first beat goes past dma_read's FIFO into unpack
+TO_ARRAY = 3  # unpack, memory, fetch into l0
+GATHER = 3  # os_rows' flags through act_walk and act_fetch into l0
+OS_LOAD = 6  # measured: how much later than in WS an OS block's words are of use
+# Cycles from the last operands' start to done, beside the array itself.
+REGISTERS = 2  # start (l0, ififo), operand, product; less the cycle that rows + cols has too many
+REQUANT = 3
+WRITE_BACK = 3  # sfp, pack, the last beat and its response
+# Residuals take the whole bus while a first pass runs: measured, a cycle in 16 goes to the other readers, and up to 20
+# are lost when the FIFO of 64 beats has run empty.
+RESIDUAL_SHARE, RESIDUAL_GAP, RESIDUAL_FIFO = 16, 20, 64
+
+
+@dataclasses.dataclass(frozen=True)
+class CycleCount:
+    """Cycles from start to done, and where they go, as the hardware's counters have it."""
+
+    active: int  # operands enter the array
+    fill: int  # before the first and after the last
+    stalls: int  # between
+
+    @property
+    def total(self) -> int:
+        return self.active + self.fill + self.stalls
+
+    def utilisation(self, p: Plan) -> float:
+        """Multiplications of the layer by those that the array could do; 1 is the peak of the precision."""
+        return p.shape.macs / (self.total * p.configuration.rows * p.configuration.cols * p.ic_group)
+
+
+def cycles(p: Plan, *, residual: bool = False, latency: int = MEMORY_LATENCY) -> CycleCount:
+    """Cycles of a plan behind a memory of that ``latency``; residual: psums come from memory too."""
+    c = p.configuration
+    ws = p.dataflow is Dataflow.weight_stationary
+    load = c.cols // c.wgt_lanes if ws else 0
+    array = c.rows + c.cols if ws else 2 * c.rows + c.cols
+    ready = READ + latency + TO_ARRAY + load  # weights are in; activations come beside them
+    first = ready if ws else max(ready, c.rows + GATHER)
+    tail = array + REGISTERS + (REQUANT if p.requant else 0) + WRITE_BACK
+    stalls = 0
+    clock = first  # when the next pass may begin
+    arrival = READ + latency + 1 + (0 if ws else OS_LOAD)  # when the first word of the first block can be read
+    loaded = float(arrival)  # when the loader is done with what it was asked for so far
+    released: list[int] = []  # when the places of the ring were given back
+    block = 0
+    for band in range(p.bands):
+        length = p.positions(band) if ws else p.ic_words * p.shape.n_kij
+        steady = max(length, load, _bus_cycles(p)) if ws else max(length, c.rows)
+        per_block = p.shape.n_kij if ws else p.o_tiles(band) * p.oc_tiles
+        blocks = p.ic_tiles if ws else 1
+        for sweep in range(p.oc_tiles if ws else 1):
+            again = ws and p.resident and sweep > 0
+            for _ in range(blocks):
+                if not again:
+                    free = released[block - p.slots] if block >= p.slots and block - p.slots < len(released) else 0
+                    begin = max(loaded, free)
+                    loaded = begin + p.block_words
+                    block += 1
+                    clock, waited = _while_loading(p, band, clock, begin, loaded, steady, length, per_block)
+                else:
+                    clock, waited = clock + per_block * steady, per_block * (steady - length)
+                stalls += waited
+                last_use = not (ws and p.resident) or sweep == p.oc_tiles - 1
+                if last_use:
+                    released.append(clock)
+    # The last pass' own waiting for the next one's weights is no cycle of the layer.
+    slack = steady - length
+    fill = first + tail
+    if residual and ws:
+        for band in range(p.bands):
+            n = p.positions(band)
+            gap = min(RESIDUAL_GAP, max(0, n - RESIDUAL_FIFO) // 8)
+            stalls += p.oc_tiles * (n // RESIDUAL_SHARE + gap)
+        fill += 2 * c.rows - 1  # what waited in the array comes out after the last operands
+    return CycleCount(sum(p.active(band) for band in range(p.bands)), fill, max(0, stalls - slack))
+
+
+def _bus_cycles(p: Plan) -> int:
+    """WS: beats that a pass' weights take of the bus."""
+    words = p.configuration.cols // p.configuration.wgt_lanes
+    return tile_count(words * p.weight_slot_bits, bus_bits(p.configuration))
+
+
+def _while_loading(p, band, clock, begin, loaded, steady, length, per_block):
+    """Clock after a block's passes, and the cycles it waited; word i of the block is there at begin + i."""
+    waited = 0
+    done = 0
+    ws = p.dataflow is Dataflow.weight_stationary
+    while done < per_block and clock < loaded:
+        words = _words(p, band, done) if ws else _os_words(p, band, done)
+        late = (begin + words) - (clock + np.arange(len(words))) + 1
+        held = max(0, int(np.ceil(late.max()))) if len(words) else 0
+        clock += steady + held
+        waited += held + steady - length
+        done += 1
+    rest = per_block - done
+    return clock + rest * steady, waited + rest * (steady - length)
+
+
+def _grid(p: Plan, band: int) -> tuple[np.ndarray, np.ndarray]:
+    oi, oj = np.divmod(np.arange(p.positions(band)), p.shape.ow)
+    return oi, oj
+
+
+def _words(p: Plan, band: int, kij: int) -> np.ndarray:
+    """WS: the word of the block that each position of tap ``kij`` reads, -1 for padding."""
+    oi, oj = _grid(p, band)
+    tap, s = p.taps[kij], p.shape
+    ki, kj = divmod(kij, s.kw)
+    y = (oi + band * p.band_rows) * s.stride + ki - s.padding
+    x = oj * s.stride + kj - s.padding
+    there = (y >= 0) & (y < s.ih) & (x >= 0) & (x < s.iw)
+    word = tap.segment * p.segment_words + p.lead + tap.distance + oi * p.pitch + oj
+    return np.where(there, word, -(1 << 20))
+
+
+def _os_words(p: Plan, band: int, number: int) -> np.ndarray:
+    """OS: the last word that each operand of a pass reads."""
+    c = p.configuration
+    o_tile = number % p.o_tiles(band)
+    k = np.arange(p.ic_words * p.shape.n_kij)
+    ic, kij = np.divmod(k, p.shape.n_kij)
+    at = np.array([p.lead + tap.distance for tap in p.taps])[kij]
+    segment = np.array([tap.segment for tap in p.taps])[kij] * p.segment_words
+    group = at // c.rows + o_tile + (at % c.rows > 0)
+    word = segment + group * p.ic_words + ic
+    return np.minimum(word, p.block_words - 1)
+
+
+def choose(
+    shape: ConvShape,
+    c: Configuration,
+    *,
+    dataflow: Dataflow | None = None,
+    simd: bool = False,
+    pool: bool = False,
+    requant: bool = False,
+    residual: bool = False,
+    latency: int = MEMORY_LATENCY,
+) -> Plan:
+    """The plan with the fewest cycles, weight-stationary where both dataflows need the same.
+
+    Of the bands that fit, all in few rows are tried. PlanError where no plan fits.
+    """
+    best: tuple[int, Plan] | None = None
+    reason: PlanError | None = None
+    options = {"simd": simd, "pool": pool, "requant": requant}
+    for flow in Dataflow if dataflow is None else [dataflow]:
+        try:
+            whole = plan(shape, c, flow, **options)
+        except PlanError as error:
+            reason = reason or error
+            continue
+        candidates = [whole] if whole.bands == 1 else plans(shape, c, flow, **options)[:8]
+        for candidate in candidates:
+            total = cycles(candidate, residual=residual, latency=latency).total
+            if best is None or total < best[0]:
+                best = total, candidate
+    if best is None:
+        raise reason
+    return best[1]
+
+
+def scale_sim(shape: ConvShape, rows: int, cols: int, dataflow: Dataflow) -> int:
+    """Cycles of the layer by SCALE-Sim's law, K = IC * n_kij, M = outputs of a channel.
+
+    OS, the drain left out: ceil(M / rows) * ceil(OC / cols) * (K + rows + cols - 2) - 1.
+    WS: ceil(K / rows) * ceil(OC / cols) * (M + 2 * rows + cols - 2) - 1.
+    """
+    k, m = shape.ic * shape.n_kij, shape.n_o_nij
+    if dataflow is Dataflow.output_stationary:
+        return tile_count(m, rows) * tile_count(shape.oc, cols) * (k + rows + cols - 2) - 1
+    return tile_count(k, rows) * tile_count(shape.oc, cols) * (m + 2 * rows + cols - 2) - 1

@@ -1,0 +1,362 @@
+"""Golden sets: all vector files of one layer in one directory, in the format of one of the seeds.
+
+Beside the vectors lies ``manifest.json``, which says what they are (checkpoint, layer, image, scales, shapes, format)
+and holds the SHA-256 of each, so that a set can be read back, checked and run on its own. Which files there are say
+``seed000``, ``seed002_ws``, ``seed002_os``, ``seed003`` and ``seed004``. The sets of several layers of a network are
+folders, one for each layer, under a directory whose own manifest lists them. A directory is replaced as a whole
+(``atomic``); the same operands give the same bytes again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from golden_model import sfp
+from golden_model.configuration import Configuration, ConfigurationError, Dataflow, configuration
+from golden_model.convolution import convolve
+from golden_model.files import seed000, seed002_os, seed002_ws, seed003, seed004
+from golden_model.files.atomic import replaced_directory
+from golden_model.files.excerpt import Excerpt
+from golden_model.files.vectors import VectorFile, VectorFileError, rendered
+from golden_model.tiling import ConvShape
+
+MANIFEST = "manifest.json"
+TILES = ("ic_tile", "oc_tile", "o_tile")
+_LAYOUTS = {
+    ("seed000", Dataflow.weight_stationary): seed000,
+    ("seed002", Dataflow.weight_stationary): seed002_ws,
+    ("seed002", Dataflow.output_stationary): seed002_os,
+    ("seed003", Dataflow.weight_stationary): seed003,
+    ("seed004", Dataflow.weight_stationary): seed004,
+}
+FORMATS = tuple(dict.fromkeys(format for format, _ in _LAYOUTS))
+DEFAULT_FORMAT = "seed004"
+# Fields of a manifest by which the tables of rtl/configurations.toml can be told from those the set was written for.
+_WIDTHS = ("rows", "cols", "act_bits", "wgt_bits", "psum_bits")
+_OWN_HASH = "manifest_sha256"
+
+
+class GoldenSetError(ValueError):
+    """A set that cannot be written or read as asked; the message says why and what to do."""
+
+
+class Operands(Protocol):
+    """What a set is made from; ``quant.capture.LayerOperands`` has these fields, and so may anything else."""
+
+    model: str
+    layer: str
+    image: int
+    weight: np.ndarray  # int32 [OC, IC, KH, KW]
+    activation: np.ndarray  # int32 [IC, H, W]
+    stride: int
+    padding: int
+    w_bits: int
+    a_bits: int
+    a_signed: bool
+    w_delta: float
+    x_delta: float
+    residual: np.ndarray | None  # int32 [OC, OH, OW]
+    out_scale: np.ndarray  # [OC]
+    negated: np.ndarray  # bool [OC]
+    relu: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where operands come from: the checkpoint as it was named, the SHA-256 of its file, the data set of the image.
+
+    ``a_bits``: activation bits where they were given in place of the checkpoint's.
+    """
+
+    name: str
+    sha256: str
+    data: str
+    a_bits: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class GoldenSet:
+    """A set as read back, all arrays int64: the layer that its files show, see ``excerpt``.
+
+    weight [OC, IC, KH, KW], activation [IC, H, W], residual [OC, OH, OW] or None, out_raw (without residual) and out
+    [OC, OH, OW]; in seed 002, out is out_raw. An output-stationary tile is a 1x1 layer of K channels on ROWS positions,
+    to COLS channels. ``meta`` is the manifest.
+    """
+
+    weight: np.ndarray
+    activation: np.ndarray
+    residual: np.ndarray | None
+    out_raw: np.ndarray
+    out: np.ndarray
+    meta: dict[str, Any]
+
+    @property
+    def excerpt(self) -> Excerpt:
+        """The operands."""
+        shape = self.meta["shape"]
+        return Excerpt(
+            self.weight, self.activation, shape["stride"], shape["padding"], self.meta["a_signed"], self.residual
+        )
+
+    @property
+    def dataflow(self) -> Dataflow:
+        return Dataflow[self.meta["dataflow"]]
+
+    def recompute(self) -> np.ndarray:
+        """What ``out`` must be, from the operands that were read."""
+        shape = self.meta["shape"]
+        psum = convolve(self.weight, self.activation, shape["stride"], shape["padding"])
+        if self.residual is not None:
+            psum = sfp.add_residual(psum, self.residual)
+        return sfp.relu(psum) if self.meta["out_relu"] else psum
+
+    def files(self) -> list[VectorFile]:
+        """All files that the set must have, from the operands that were read. Raises what ``configuration_of`` and
+        ``golden_layer`` raise."""
+        layout = _layout(self.meta["format"], self.meta["dataflow"])
+        return layout.files(self.excerpt, configuration_of(self.meta), self.meta)
+
+
+def plan_golden_set(
+    operands: Operands,
+    configuration: Configuration,
+    format: str = DEFAULT_FORMAT,
+    *,
+    dataflow: Dataflow = Dataflow.weight_stationary,
+    tiles: dict[str, int | None] | None = None,
+    source: Source | None = None,
+) -> tuple[dict[str, Any], list[VectorFile]]:
+    """What a set of one layer consists of: its manifest, still without hashes, and its files.
+
+    ``tiles`` chooses among ``TILES`` what a format of one tile shows. Raises GoldenSetError for a format that does not
+    exist or has no such dataflow; ValueError for a layer or tile that the format cannot hold, naming one that can; what
+    ``golden_layer`` raises for operands that the configuration cannot take.
+    """
+    layout = _layout(format, dataflow.name)
+    wanted = dict.fromkeys(TILES) | (tiles or {})
+    shown, chosen = layout.excerpt(operands, configuration, wanted)
+    meta = {
+        "format": format,
+        "dataflow": dataflow.name,
+        "checkpoint": None if source is None else dataclasses.asdict(source),
+        "model": operands.model,
+        "layer": operands.layer,
+        "image": int(operands.image),
+        "configuration": configuration.name,
+        **{name: getattr(configuration, name) for name in _WIDTHS},
+        "layer_shape": dataclasses.asdict(
+            ConvShape.of(operands.weight, operands.activation, operands.stride, operands.padding)
+        ),
+        "tiles": chosen,
+        "shape": dataclasses.asdict(shown.shape),
+        "a_bits": operands.a_bits,
+        "w_bits": operands.w_bits,
+        "a_signed": bool(operands.a_signed),
+        "x_delta": float(operands.x_delta),
+        "w_delta": float(operands.w_delta),
+        "out_scale": np.asarray(operands.out_scale, float).tolist(),
+        "negated": np.asarray(operands.negated, bool).tolist(),
+        "relu": bool(operands.relu),
+        "out_relu": layout.OUT_RELU,
+        "residual": operands.residual is not None and shown.residual is not None,
+    }
+    return meta, layout.files(shown, configuration, meta)
+
+
+def write_golden_set(
+    directory: Path | str, operands: Operands, configuration: Configuration, format: str = DEFAULT_FORMAT, **options
+) -> dict[str, Any]:
+    """Write the set of one layer into ``directory``, replacing older ones there, and return its manifest.
+
+    Takes the options of ``plan_golden_set`` and raises what it raises; GoldenSetError for a directory that holds
+    anything but sets; OSError, with the older set untouched, when writing fails.
+    """
+    meta, files = plan_golden_set(operands, configuration, format, **options)
+    with replaced_directory(Path(directory), _check_is_ours) as temporary:
+        return _write(temporary, meta, files)
+
+
+def write_network_sets(
+    directory: Path | str,
+    layers: Sequence[Operands],
+    configuration: Configuration,
+    format: str = DEFAULT_FORMAT,
+    **options,
+) -> dict[str, Any]:
+    """Write the sets of several layers into folders ``directory/<layer>``, all of them or none; returns the manifest.
+
+    Options and errors as for ``write_golden_set``; a GoldenSetError lists all layers that the format cannot hold.
+    """
+    refused = []
+    with replaced_directory(Path(directory), _check_is_ours) as temporary:
+        hashes = {}
+        for operands in layers:
+            try:
+                meta, files = plan_golden_set(operands, configuration, format, **options)
+            except ValueError as error:
+                refused.append(f"{operands.layer}: {error}")
+                continue
+            if not refused:
+                folder = temporary / operands.layer
+                folder.mkdir()
+                _write(folder, meta, files)
+                hashes[operands.layer] = file_hash(folder / MANIFEST)
+        if refused:
+            more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
+            raise GoldenSetError(
+                f"{len(refused)} of {len(layers)} layers cannot be written: {'; '.join(refused[:3])}{more}"
+            )
+        meta = {"layers": hashes}
+        (temporary / MANIFEST).write_bytes(manifest_text(meta))
+    return meta
+
+
+def manifest_text(meta: dict[str, Any]) -> bytes:
+    """The bytes of manifest.json; its last field is the hash of the text without it, so that a change shows."""
+    fields = {name: value for name, value in meta.items() if name != _OWN_HASH}
+    plain = json.dumps(fields, indent=2)
+    return (json.dumps(fields | {_OWN_HASH: content_hash(plain.encode())}, indent=2) + "\n").encode()
+
+
+def content_hash(content: bytes) -> str:
+    """SHA-256 as a manifest has it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_golden_set(directory: Path | str) -> GoldenSet:
+    """Read a set back. Raises GoldenSetError, or VectorFileError that names file, line and column of what is wrong.
+
+    The hashes are not looked at: files of one's own may stand in the place of those that were written.
+    """
+    directory = Path(directory)
+    meta = read_manifest(directory)
+    if "layers" in meta:
+        raise GoldenSetError(f"{directory} holds the sets of {len(meta['layers'])} layers; name one of its folders")
+    try:
+        layout = _layout(meta["format"], meta["dataflow"])
+        shape, _ = ConvShape(**meta["shape"]), ConvShape(**meta["layer_shape"])
+        arrays = layout.read(directory, shape, meta)
+    except FileNotFoundError as error:
+        raise GoldenSetError(f"{error.filename}: the set misses this file") from None
+    except VectorFileError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise GoldenSetError(f"{directory / MANIFEST}: a field is missing or wrong: {error}") from error
+    return GoldenSet(**arrays, meta=meta)
+
+
+def set_directories(directory: Path | str) -> dict[str, Path]:
+    """The sets in ``directory`` by layer: itself, or its folders where it holds several. Raises GoldenSetError."""
+    directory = Path(directory)
+    meta = read_manifest(directory)
+    if "layers" in meta:
+        return {layer: directory / layer for layer in meta["layers"]}
+    return {str(meta.get("layer")): directory}
+
+
+def configuration_of(meta: dict[str, Any]) -> Configuration:
+    """The configuration that a set was written for. Raises GoldenSetError where it is another one by now."""
+    try:
+        core = configuration(meta["configuration"])
+    except ConfigurationError as error:
+        raise GoldenSetError(str(error)) from None
+    for name in _WIDTHS:
+        if getattr(core, name) != meta[name]:
+            raise GoldenSetError(
+                f"the set was written for {name.upper()} = {meta[name]}; now [{core.name}] has {getattr(core, name)}"
+            )
+    return core
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest in ``directory``, of a set (``files``) or of several (``layers``). Raises GoldenSetError."""
+    path = directory / MANIFEST
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise GoldenSetError(f"{directory} is not a golden set: it has no {MANIFEST}") from None
+    except json.JSONDecodeError as error:
+        raise GoldenSetError(f"{path}:{error.lineno}:{error.colno}: {error.msg}") from None
+    except UnicodeDecodeError as error:
+        raise GoldenSetError(f"{path}: {error}") from None
+    listed = meta.get("layers" if "layers" in meta else "files") if isinstance(meta, dict) else None
+    if not isinstance(listed, dict):
+        raise GoldenSetError(f"{path}: not the manifest of a golden set")
+    if odd := [name for name in listed if Path(name).is_absolute() or ".." in Path(name).parts]:
+        raise GoldenSetError(f"{path}: {odd[0]!r} is not in this directory")
+    return meta
+
+
+def foreign_files(directory: Path, meta: dict[str, Any]) -> list[str]:
+    """What lies in the directory of a set, or of several, and is not in its manifest; sorted names."""
+    if "layers" in meta:
+        foreign = []
+        for layer in meta["layers"]:
+            if (directory / layer).is_dir():
+                inner = foreign_files(directory / layer, read_manifest(directory / layer))
+                foreign += [f"{layer}/{name}" for name in inner]
+        outer = [path for path in directory.iterdir() if path.name not in {MANIFEST, *meta["layers"]}]
+        found = [path for top in outer for path in ([top] if not top.is_dir() else top.rglob("*"))]
+        return sorted(foreign + [path.relative_to(directory).as_posix() for path in found if not path.is_dir()])
+    known = {MANIFEST, *meta["files"]}
+    found = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir())
+    return sorted(name for name in found if name not in known)
+
+
+def _write(directory: Path, meta: dict[str, Any], files: list[VectorFile]) -> dict[str, Any]:
+    """Write files and manifest into an empty directory; returns the manifest with the hashes."""
+    hashes = {}
+    for file in files:
+        for name, content in rendered(file).items():
+            write_content(directory / name, content)
+            hashes[name] = content_hash(content)
+    meta = meta | {"files": hashes}
+    write_content(directory / MANIFEST, manifest_text(meta))
+    return meta
+
+
+def write_content(path: Path, content: bytes) -> None:
+    """Write one file of a set, in the folder of decimal twins where it is one."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+
+def _layout(format: str, dataflow: str) -> ModuleType:
+    """The module that knows the files of one format and dataflow."""
+    if format not in FORMATS:
+        raise GoldenSetError(f"no format {format!r}; there are: {', '.join(FORMATS)}")
+    for (name, flow), layout in _LAYOUTS.items():
+        if name == format and flow.name == dataflow:
+            return layout
+    raise GoldenSetError(f"format {format} has no {dataflow} files; choose another FORMAT or DATAFLOW")
+
+
+def _check_is_ours(directory: Path) -> None:
+    """Raise GoldenSetError unless ``directory`` is empty or holds sets and nothing else."""
+    if not directory.is_dir():
+        raise GoldenSetError(f"{directory} is not a directory; choose another OUT")
+    if not any(directory.iterdir()):
+        return
+    try:
+        foreign = foreign_files(directory, read_manifest(directory))
+    except GoldenSetError:
+        raise GoldenSetError(f"{directory} was not written by make golden; choose another OUT") from None
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise GoldenSetError(
+            f"{directory} holds {foreign[0]}{more}, not written by make golden; move it away or choose another OUT"
+        )

@@ -1,0 +1,338 @@
+// registers: the accelerator's registers behind an AXI4-Lite port. Written from registers.toml beside it by
+// golden_model/accelerator/registers.py; do not edit.
+//
+// Place     : AXI4-Lite -> registers -> accelerator.
+// Latency   : a write is answered one cycle after address and data are both there, a read after one cycle.
+// Refuses   : byte strobes other than all ones, and addresses beyond the map, with SLVERR; nothing is written then.
+// locked    : writes of the host's registers are ignored, so that a running layer keeps its descriptor.
+
+`default_nettype none
+
+module registers #(
+    parameter ADDR_BITS = 8   // derived, do not set
+) (
+    input  wire        clk,
+    input  wire        reset,
+    input  wire        locked,
+
+    input  wire        s_axil_awvalid,
+    output wire        s_axil_awready,
+    input  wire [ADDR_BITS-1:0] s_axil_awaddr,
+    input  wire        s_axil_wvalid,
+    output wire        s_axil_wready,
+    input  wire [31:0] s_axil_wdata,
+    input  wire [3:0]  s_axil_wstrb,
+    output reg         s_axil_bvalid,
+    input  wire        s_axil_bready,
+    output reg  [1:0]  s_axil_bresp,
+    input  wire        s_axil_arvalid,
+    output wire        s_axil_arready,
+    input  wire [ADDR_BITS-1:0] s_axil_araddr,
+    output reg         s_axil_rvalid,
+    input  wire        s_axil_rready,
+    output reg  [31:0] s_axil_rdata,
+    output reg  [1:0]  s_axil_rresp,
+
+    input  wire [7:0]   id_rows,
+    input  wire [7:0]   id_cols,
+    input  wire [7:0]   id_wgt_lanes,
+    input  wire [3:0]   id_act_bits,
+    input  wire [0:0]   id_simd,
+    output reg  [0:0]   start,
+    output reg  [0:0]   irq_clear,
+    output reg  [0:0]   irq_enable,
+    input  wire [0:0]   busy,
+    input  wire [0:0]   done,
+    input  wire [0:0]   overflow,
+    input  wire [0:0]   saturated,
+    input  wire [3:0]   error,
+    output reg  [0:0]   dataflow,
+    output reg  [0:0]   simd,
+    output reg  [0:0]   act_signed,
+    output reg  [0:0]   relu,
+    output reg  [0:0]   requant,
+    output reg  [0:0]   half,
+    output reg  [0:0]   pool,
+    output reg  [0:0]   bias,
+    output reg  [0:0]   residual,
+    output reg  [0:0]   resident,
+    output reg  [3:0]   kernel,
+    output reg  [3:0]   stride,
+    output reg  [3:0]   padding,
+    output reg  [4:0]   shift,
+    output reg  [15:0]  ih,
+    output reg  [15:0]  iw,
+    output reg  [15:0]  ow,
+    output reg  [15:0]  pitch,
+    output reg  [15:0]  bands,
+    output reg  [15:0]  oc_tiles,
+    output reg  [15:0]  band_rows,
+    output reg  [15:0]  last_rows,
+    output reg  [15:0]  positions,
+    output reg  [15:0]  last_positions,
+    output reg  [15:0]  o_tiles,
+    output reg  [15:0]  last_o_tiles,
+    output reg  [15:0]  ic_words,
+    output reg  [15:0]  slots,
+    output reg  [15:0]  block_words,
+    output reg  [15:0]  act_beats,
+    output reg  [31:0]  act_base,
+    output reg  [15:0]  act_segments,
+    output reg  [15:0]  act_repeats,
+    output reg  [31:0]  act_segment_stride,
+    output reg  [31:0]  act_tile_stride,
+    output reg  [31:0]  act_band_stride,
+    output reg  [31:0]  wgt_base,
+    output reg  [15:0]  wgt_pass_words,
+    output reg  [15:0]  wgt_chunk_words,
+    output reg  [15:0]  wgt_beats,
+    output reg  [31:0]  wgt_chunk_stride,
+    output reg  [31:0]  record_base,
+    output reg  [31:0]  residual_base,
+    output reg  [31:0]  residual_tile_stride,
+    output reg  [31:0]  residual_band_stride,
+    output reg  [31:0]  out_base,
+    output reg  [31:0]  out_tile_stride,
+    output reg  [31:0]  out_band_stride,
+    output reg  [15:0]  out_words,
+    output reg  [15:0]  last_out_words,
+    output reg  [15:0]  out_beats,
+    output reg  [15:0]  last_out_beats,
+    output reg  [31:0]  mem_limit,
+    output reg  [15:0]  tap_offset0,
+    output reg  [7:0]   tap_rot0,
+    output reg  [15:0]  tap_offset1,
+    output reg  [7:0]   tap_rot1,
+    output reg  [15:0]  tap_offset2,
+    output reg  [7:0]   tap_rot2,
+    output reg  [15:0]  tap_offset3,
+    output reg  [7:0]   tap_rot3,
+    output reg  [15:0]  tap_offset4,
+    output reg  [7:0]   tap_rot4,
+    output reg  [15:0]  tap_offset5,
+    output reg  [7:0]   tap_rot5,
+    output reg  [15:0]  tap_offset6,
+    output reg  [7:0]   tap_rot6,
+    output reg  [15:0]  tap_offset7,
+    output reg  [7:0]   tap_rot7,
+    output reg  [15:0]  tap_offset8,
+    output reg  [7:0]   tap_rot8,
+    input  wire [31:0]  cycles,
+    input  wire [31:0]  active,
+    input  wire [31:0]  fill,
+    input  wire [31:0]  stall_act,
+    input  wire [31:0]  stall_wgt,
+    input  wire [31:0]  stall_out,
+    input  wire [31:0]  passes
+);
+    localparam [ADDR_BITS-3:0] LAST = 6'd48;
+
+    wire                 taken   = s_axil_awvalid & s_axil_wvalid & (~s_axil_bvalid | s_axil_bready);
+    wire [ADDR_BITS-3:0] wr_addr = s_axil_awaddr[ADDR_BITS-1:2];
+    wire [31:0]          wr_data = s_axil_wdata;
+    wire                 refused = wr_addr > LAST | ~&s_axil_wstrb;
+    wire                 wr      = taken & ~refused;
+    assign s_axil_awready = taken;
+    assign s_axil_wready  = taken;
+
+    wire                 asked   = s_axil_arvalid & s_axil_arready;
+    wire [ADDR_BITS-3:0] rd_addr = s_axil_araddr[ADDR_BITS-1:2];
+    assign s_axil_arready = ~s_axil_rvalid | s_axil_rready;
+
+    reg [31:0] rd_word;
+    always @(*)
+        case (rd_addr)
+            6'd0: rd_word = {3'd0, id_simd, id_act_bits, id_wgt_lanes, id_cols, id_rows};
+            6'd2: rd_word = {31'd0, irq_enable};
+            6'd3: rd_word = {24'd0, error, saturated, overflow, done, busy};
+            6'd4: rd_word = {22'd0, resident, residual, bias, pool, half, requant, relu, act_signed, simd, dataflow};
+            6'd5: rd_word = {15'd0, shift, padding, stride, kernel};
+            6'd6: rd_word = {iw, ih};
+            6'd7: rd_word = {pitch, ow};
+            6'd8: rd_word = {oc_tiles, bands};
+            6'd9: rd_word = {last_rows, band_rows};
+            6'd10: rd_word = {last_positions, positions};
+            6'd11: rd_word = {last_o_tiles, o_tiles};
+            6'd12: rd_word = {slots, ic_words};
+            6'd13: rd_word = {act_beats, block_words};
+            6'd14: rd_word = {act_base};
+            6'd15: rd_word = {act_repeats, act_segments};
+            6'd16: rd_word = {act_segment_stride};
+            6'd17: rd_word = {act_tile_stride};
+            6'd18: rd_word = {act_band_stride};
+            6'd19: rd_word = {wgt_base};
+            6'd20: rd_word = {wgt_chunk_words, wgt_pass_words};
+            6'd21: rd_word = {16'd0, wgt_beats};
+            6'd22: rd_word = {wgt_chunk_stride};
+            6'd23: rd_word = {record_base};
+            6'd24: rd_word = {residual_base};
+            6'd25: rd_word = {residual_tile_stride};
+            6'd26: rd_word = {residual_band_stride};
+            6'd27: rd_word = {out_base};
+            6'd28: rd_word = {out_tile_stride};
+            6'd29: rd_word = {out_band_stride};
+            6'd30: rd_word = {last_out_words, out_words};
+            6'd31: rd_word = {last_out_beats, out_beats};
+            6'd32: rd_word = {mem_limit};
+            6'd33: rd_word = {8'd0, tap_rot0, tap_offset0};
+            6'd34: rd_word = {8'd0, tap_rot1, tap_offset1};
+            6'd35: rd_word = {8'd0, tap_rot2, tap_offset2};
+            6'd36: rd_word = {8'd0, tap_rot3, tap_offset3};
+            6'd37: rd_word = {8'd0, tap_rot4, tap_offset4};
+            6'd38: rd_word = {8'd0, tap_rot5, tap_offset5};
+            6'd39: rd_word = {8'd0, tap_rot6, tap_offset6};
+            6'd40: rd_word = {8'd0, tap_rot7, tap_offset7};
+            6'd41: rd_word = {8'd0, tap_rot8, tap_offset8};
+            6'd42: rd_word = {cycles};
+            6'd43: rd_word = {active};
+            6'd44: rd_word = {fill};
+            6'd45: rd_word = {stall_act};
+            6'd46: rd_word = {stall_wgt};
+            6'd47: rd_word = {stall_out};
+            6'd48: rd_word = {passes};
+            default: rd_word = 32'd0;
+        endcase
+
+    always @(posedge clk) begin
+        if (reset) begin
+            s_axil_bvalid <= 1'b0;
+            s_axil_rvalid <= 1'b0;
+            start <= 1'b0;
+            irq_clear <= 1'b0;
+        end else begin
+            if (taken)              s_axil_bvalid <= 1'b1;
+            else if (s_axil_bready) s_axil_bvalid <= 1'b0;
+            if (asked)              s_axil_rvalid <= 1'b1;
+            else if (s_axil_rready) s_axil_rvalid <= 1'b0;
+            start <= wr & wr_addr == 6'd1 & wr_data[0];
+            irq_clear <= wr & wr_addr == 6'd1 & wr_data[1];
+        end
+        if (taken) s_axil_bresp <= {refused, 1'b0};
+        if (asked) begin
+            s_axil_rdata <= rd_word;
+            s_axil_rresp <= {rd_addr > LAST, 1'b0};
+        end
+
+        if (reset) begin
+            irq_enable <= 1'd0;
+            dataflow <= 1'd0;
+            simd <= 1'd0;
+            act_signed <= 1'd0;
+            relu <= 1'd0;
+            requant <= 1'd0;
+            half <= 1'd0;
+            pool <= 1'd0;
+            bias <= 1'd0;
+            residual <= 1'd0;
+            resident <= 1'd0;
+            kernel <= 4'd0;
+            stride <= 4'd0;
+            padding <= 4'd0;
+            shift <= 5'd0;
+            ih <= 16'd0;
+            iw <= 16'd0;
+            ow <= 16'd0;
+            pitch <= 16'd0;
+            bands <= 16'd0;
+            oc_tiles <= 16'd0;
+            band_rows <= 16'd0;
+            last_rows <= 16'd0;
+            positions <= 16'd0;
+            last_positions <= 16'd0;
+            o_tiles <= 16'd0;
+            last_o_tiles <= 16'd0;
+            ic_words <= 16'd0;
+            slots <= 16'd0;
+            block_words <= 16'd0;
+            act_beats <= 16'd0;
+            act_base <= 32'd0;
+            act_segments <= 16'd0;
+            act_repeats <= 16'd0;
+            act_segment_stride <= 32'd0;
+            act_tile_stride <= 32'd0;
+            act_band_stride <= 32'd0;
+            wgt_base <= 32'd0;
+            wgt_pass_words <= 16'd0;
+            wgt_chunk_words <= 16'd0;
+            wgt_beats <= 16'd0;
+            wgt_chunk_stride <= 32'd0;
+            record_base <= 32'd0;
+            residual_base <= 32'd0;
+            residual_tile_stride <= 32'd0;
+            residual_band_stride <= 32'd0;
+            out_base <= 32'd0;
+            out_tile_stride <= 32'd0;
+            out_band_stride <= 32'd0;
+            out_words <= 16'd0;
+            last_out_words <= 16'd0;
+            out_beats <= 16'd0;
+            last_out_beats <= 16'd0;
+            mem_limit <= 32'd0;
+            tap_offset0 <= 16'd0;
+            tap_rot0 <= 8'd0;
+            tap_offset1 <= 16'd0;
+            tap_rot1 <= 8'd0;
+            tap_offset2 <= 16'd0;
+            tap_rot2 <= 8'd0;
+            tap_offset3 <= 16'd0;
+            tap_rot3 <= 8'd0;
+            tap_offset4 <= 16'd0;
+            tap_rot4 <= 8'd0;
+            tap_offset5 <= 16'd0;
+            tap_rot5 <= 8'd0;
+            tap_offset6 <= 16'd0;
+            tap_rot6 <= 8'd0;
+            tap_offset7 <= 16'd0;
+            tap_rot7 <= 8'd0;
+            tap_offset8 <= 16'd0;
+            tap_rot8 <= 8'd0;
+        end else if (wr & ~locked) begin
+            case (wr_addr)
+                6'd2: begin irq_enable <= wr_data[0]; end
+                6'd4: begin dataflow <= wr_data[0]; simd <= wr_data[1]; act_signed <= wr_data[2]; relu <= wr_data[3]; requant <= wr_data[4]; half <= wr_data[5]; pool <= wr_data[6]; bias <= wr_data[7]; residual <= wr_data[8]; resident <= wr_data[9]; end
+                6'd5: begin kernel <= wr_data[3:0]; stride <= wr_data[7:4]; padding <= wr_data[11:8]; shift <= wr_data[16:12]; end
+                6'd6: begin ih <= wr_data[15:0]; iw <= wr_data[31:16]; end
+                6'd7: begin ow <= wr_data[15:0]; pitch <= wr_data[31:16]; end
+                6'd8: begin bands <= wr_data[15:0]; oc_tiles <= wr_data[31:16]; end
+                6'd9: begin band_rows <= wr_data[15:0]; last_rows <= wr_data[31:16]; end
+                6'd10: begin positions <= wr_data[15:0]; last_positions <= wr_data[31:16]; end
+                6'd11: begin o_tiles <= wr_data[15:0]; last_o_tiles <= wr_data[31:16]; end
+                6'd12: begin ic_words <= wr_data[15:0]; slots <= wr_data[31:16]; end
+                6'd13: begin block_words <= wr_data[15:0]; act_beats <= wr_data[31:16]; end
+                6'd14: begin act_base <= wr_data[31:0]; end
+                6'd15: begin act_segments <= wr_data[15:0]; act_repeats <= wr_data[31:16]; end
+                6'd16: begin act_segment_stride <= wr_data[31:0]; end
+                6'd17: begin act_tile_stride <= wr_data[31:0]; end
+                6'd18: begin act_band_stride <= wr_data[31:0]; end
+                6'd19: begin wgt_base <= wr_data[31:0]; end
+                6'd20: begin wgt_pass_words <= wr_data[15:0]; wgt_chunk_words <= wr_data[31:16]; end
+                6'd21: begin wgt_beats <= wr_data[15:0]; end
+                6'd22: begin wgt_chunk_stride <= wr_data[31:0]; end
+                6'd23: begin record_base <= wr_data[31:0]; end
+                6'd24: begin residual_base <= wr_data[31:0]; end
+                6'd25: begin residual_tile_stride <= wr_data[31:0]; end
+                6'd26: begin residual_band_stride <= wr_data[31:0]; end
+                6'd27: begin out_base <= wr_data[31:0]; end
+                6'd28: begin out_tile_stride <= wr_data[31:0]; end
+                6'd29: begin out_band_stride <= wr_data[31:0]; end
+                6'd30: begin out_words <= wr_data[15:0]; last_out_words <= wr_data[31:16]; end
+                6'd31: begin out_beats <= wr_data[15:0]; last_out_beats <= wr_data[31:16]; end
+                6'd32: begin mem_limit <= wr_data[31:0]; end
+                6'd33: begin tap_offset0 <= wr_data[15:0]; tap_rot0 <= wr_data[23:16]; end
+                6'd34: begin tap_offset1 <= wr_data[15:0]; tap_rot1 <= wr_data[23:16]; end
+                6'd35: begin tap_offset2 <= wr_data[15:0]; tap_rot2 <= wr_data[23:16]; end
+                6'd36: begin tap_offset3 <= wr_data[15:0]; tap_rot3 <= wr_data[23:16]; end
+                6'd37: begin tap_offset4 <= wr_data[15:0]; tap_rot4 <= wr_data[23:16]; end
+                6'd38: begin tap_offset5 <= wr_data[15:0]; tap_rot5 <= wr_data[23:16]; end
+                6'd39: begin tap_offset6 <= wr_data[15:0]; tap_rot6 <= wr_data[23:16]; end
+                6'd40: begin tap_offset7 <= wr_data[15:0]; tap_rot7 <= wr_data[23:16]; end
+                6'd41: begin tap_offset8 <= wr_data[15:0]; tap_rot8 <= wr_data[23:16]; end
+                default: ;
+            endcase
+        end
+    end
+
+    wire unused = &{1'b0, s_axil_awaddr[1:0], s_axil_araddr[1:0]};
+endmodule
+
+`default_nettype wire

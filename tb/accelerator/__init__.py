@@ -1,0 +1,1 @@
+"""The accelerator: the core with its sequencer, behind AXI."""

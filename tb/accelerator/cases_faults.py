@@ -1,0 +1,295 @@
+"""cocotb tests of ``system``: reset and writes while a layer runs, descriptors that must be refused or broken off."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
+
+from golden_model.accelerator import registers
+from golden_model.accelerator.golden import system_golden
+from golden_model.configuration import configuration
+from tb.accelerator.axi_rules import broken_rules
+from tb.accelerator.cases_axi import compiled
+from tb.accelerator.command import compile_command
+from tb.accelerator.system_bench import CONTROL, NOWHERE, LayerFailed, SystemBench
+from tb.layers.job import SystemTask
+from tb.layers.small_layers import OS, WS, bus_layers, small_layer
+from tb.parts.clocking import PERIOD_NS
+from tb.parts.stimulus import generator, seed
+
+FAR = 0x4000_0000
+
+
+class Bench(SystemBench):
+    """Fills all memory that a layer could reach, so that what it may not touch can be compared afterwards."""
+
+    def fill(self, command) -> None:
+        super().fill(command)
+        beats = command.mem_bytes // self.beat
+        with Path("memory.hex").open("ab") as file:
+            file.write(f"@{beats:x}\n".encode() + (b"5a" * self.beat + b"\n") * 64)
+
+    async def check_untouched(self, command) -> None:
+        """AssertionError where memory outside the outputs is not what it was."""
+        beats = command.mem_bytes // self.beat
+        data = await self.memory(0, beats + 63)
+        for region in command.regions:
+            there = data[region.address : region.address + len(region.data)]
+            assert np.array_equal(there, region.data), f"the memory at 0x{region.address:x} was overwritten"
+        assert (data[command.mem_bytes :] == 0x5A).all(), "memory beyond mem_limit was overwritten"
+
+    async def expect(self, error: int, command, golden, fields: dict[str, int], what: str) -> None:
+        """The layer with ``fields`` changed must end with ``error``, break no rule and write nothing elsewhere."""
+        changed = dataclasses.replace(command, fields={**command.fields, **fields})
+        before = int(self.dut.bursts.value)
+        try:
+            await self.run_layer(changed, golden, title=what, slack=4)
+        except LayerFailed as failed:
+            named = registers.ERRORS[error]
+            assert failed.error == error and named in str(failed), f"expected error {error}, {named}: {failed}"
+        else:
+            raise AssertionError(f"{what}: ran to its end")
+        for _ in range(2000):
+            if not (await self.status())["busy"]:
+                break
+        else:
+            raise AssertionError(f"{what}: still busy long after it was broken off")
+        broken = broken_rules(int(self.dut.broken.value))
+        assert not broken, f"{what}: {broken}"
+        self.traffic = int(self.dut.bursts.value) - before
+        await self.check_untouched(command)
+
+
+async def bench(dut, stalls: float = 0.0) -> Bench:
+    tb = Bench(dut, configuration(os.environ["COSIM_CONFIGURATION"]))
+    await tb.start(seed(), stalls)
+    return tb
+
+
+def rich_layer(tb, flow, salt):
+    """A layer that reads with every reader: two oc_tiles, residual, bias."""
+    task = small_layer(generator(salt), tb.configuration, flow, "a layer", residual=True, bias=True)
+    return task, *compiled(tb.configuration, task)
+
+
+@cocotb.test()
+async def reset_during_layer(dut):
+    """After a reset at any cycle of a layer, every layer is right and takes the cycles that it takes after power-up."""
+    tb = await bench(dut)
+    rng = generator("reset_during_layer")
+    layers = [(task.title, *compiled(tb.configuration, task)) for task in bus_layers(tb.configuration, seed())]
+    fresh = []
+    for title, command, golden in layers:
+        await tb.reset()
+        fresh.append((await tb.run_layer(command, golden, title=title)).cycles)
+    for index, (title, command, _) in enumerate(layers):
+        for _ in range(3):
+            at = int(rng.integers(1, fresh[index] + 2))
+            await tb.start_layer(command)
+            await ClockCycles(dut.clk, at)
+            await tb.reset()
+            status = await tb.status()
+            assert not any(status.values()), f"{status} after a reset"
+            after = int(rng.integers(len(layers)))
+            name, again, golden = layers[after]
+            what = f"{name}, after a reset in cycle {at} of: {title}"
+            run = await tb.run_layer(again, golden, title=what)
+            assert run.cycles == fresh[after], f"{what}: {run.cycles} cycles, else {fresh[after]}"
+
+
+@cocotb.test()
+async def writes_while_busy(dut):
+    """Starts and writes of every register while a layer runs change nothing."""
+    tb = await bench(dut)
+    rng = generator("writes_while_busy")
+    for flow in (WS, OS):
+        task, command, golden = rich_layer(tb, flow, "writes_while_busy")
+        alone = await tb.run_layer(command, golden, title=task.title)
+
+        async def meddle(command=command):
+            for address in registers.encode(command.fields):
+                if (await tb.status())["busy"]:
+                    await tb.write(address, int(rng.integers(0, 1 << 32)) | 1)
+                    await tb.write(CONTROL, 1)
+
+        run = await tb.run_layer(command, golden, title=f"{task.title}, written to while busy", during=meddle)
+        assert run == alone, f"{run}, undisturbed {alone}"
+
+
+@cocotb.test()
+async def write_right_after_start(dut):
+    """The write that follows start at once is too late already."""
+    tb = await bench(dut)
+    task, command, golden = rich_layer(tb, WS, "write_right_after_start")
+    alone = await tb.run_layer(command, golden, title=task.title)
+
+    async def begin():
+        dut.s_axil_awvalid.value = dut.s_axil_wvalid.value = 1
+        for address, word in [(CONTROL, 1), (registers.address_of("input"), 0), (registers.address_of("output"), 0)]:
+            dut.s_axil_awaddr.value, dut.s_axil_wdata.value = address, word
+            await RisingEdge(dut.clk)
+        dut.s_axil_awvalid.value = dut.s_axil_wvalid.value = 0
+        await ClockCycles(dut.clk, 2)
+
+    tb.begin = begin
+    run = await tb.run_layer(command, golden, title=f"{task.title}, written to right after its start")
+    assert run == alone, f"{run}, undisturbed {alone}"
+
+
+@cocotb.test()
+async def refused_at_start(dut):
+    """A descriptor that breaks a rule is refused with its code before any traffic; the next layer is right."""
+    tb = await bench(dut)
+    c = tb.configuration
+    for flow in (WS, OS):
+        task, command, golden = rich_layer(tb, flow, "refused_at_start")
+        fields, end = command.fields, command.mem_bytes
+        sizes = (
+            "ih", "iw", "ow", "pitch", "bands", "oc_tiles", "band_rows", "last_rows", "positions", "last_positions",
+            "ic_words", "slots", "block_words", "act_beats", "act_segments", "act_repeats", "wgt_pass_words",
+            "wgt_beats", "out_words", "last_out_words", "out_beats", "last_out_beats",
+            *(("o_tiles", "last_o_tiles") if flow is OS else ()),
+        )  # fmt: skip
+        bases = ("act_base", "wgt_base", "record_base", "residual_base", "out_base")
+        strides = (
+            "act_segment_stride", "act_tile_stride", "act_band_stride", "wgt_chunk_stride", "residual_tile_stride",
+            "residual_band_stride", "out_tile_stride", "out_band_stride",
+        )  # fmt: skip
+        cases = [(1, {name: 0}) for name in sizes]
+        cases += [(2, {"kernel": k}) for k in (0, 2, 5, 15)]
+        cases += [(3, {"stride": s}) for s in (0, 3, 15)] + [(4, {"padding": p}) for p in (2, 15)]
+        cases += [(5, {name: fields[name] + 1}) for name in (*bases, *strides)]
+        cases += [(5, {name: value}) for name in bases for value in (end, 0xFFFF_FFFF // tb.beat * tb.beat)]
+        cases += [(5, {"mem_limit": 0})]
+        cases += [(6, {"slots": c.act_depth // fields["block_words"] + 1})]
+        cases += [(6, {"block_words": 0xFFFF, "slots": 0xFFFF})]
+        cases += [(6, {"wgt_chunk_words": fields["wgt_pass_words"] - 1}), (6, {"pool": 1, "requant": 1, "ow": 130})]
+        if flow is WS:
+            cases += [(6, {name: c.psum_depth + 1}) for name in ("positions", "last_positions")]
+            cases += [(6, {"resident": 1, "slots": fields["ic_words"] - 1})] if fields["ic_words"] > 1 else []
+        else:
+            cases += [(6, {"wgt_chunk_words": c.wgt_depth + 1})]
+        cases += [(7, {"pool": 1, "requant": 0})]
+        if not c.simd:
+            cases += [(7, {"simd": 1})]
+        if c.act_bits % 2:
+            cases += [(7, {"half": 1})]
+        for error, changed in cases:
+            await tb.expect(error, command, golden, changed, f"{task.title}, {changed}")
+            assert tb.traffic == 0, f"{task.title}, {changed}: {tb.traffic} bursts before it was refused"
+        await tb.run_layer(command, golden, title=f"{task.title} after all that was refused")
+
+
+@cocotb.test()
+async def overflow_is_told(dut):
+    """A sum beyond PSUM_BITS, wherever it arises, sets the bit; the largest that fits does not; a start clears it."""
+    tb = await bench(dut)
+    c = tb.configuration
+    top = (1 << (c.psum_bits - 1)) - 1
+    largest = ((1 << (c.wgt_bits - 1)) - 1) * ((1 << c.act_bits) - 1)
+    one, wide = np.ones(1, int), c.cols + 1
+
+    def layer(flow, weight, activation, bias, residual):
+        """1x1, weight and activation [ic]: every output is their products' sum, plus bias and residual."""
+        ic = len(activation)
+        task = SystemTask(
+            title="", dataflow=flow, weight=np.broadcast_to(weight[:, None, None], (wide, ic, 1, 1)), padding=0,
+            activation=np.broadcast_to(activation[:, None, None], (ic, 3, 2)), bias=np.full(wide, bias),
+            residual=np.full((wide, 3, 2), residual),
+        )  # fmt: skip
+        return task.plan(c), task.weight, task.activation, {"relu": False, "bias": task.bias, "residual": task.residual}
+
+    async def runs(*values, title):
+        *operands, options = layer(*values)
+        await tb.run_layer(compile_command(*operands, **options), system_golden(*operands, **options), title=title)
+
+    async def overflows(*values, title):
+        """The layer must end, and tell that a sum left PSUM_BITS."""
+        *operands, options = layer(*values)
+        await tb.start_layer(compile_command(*operands, **options))
+        await First(RisingEdge(dut.irq), Timer(20_000 * PERIOD_NS, "ns"))
+        status = await tb.status()
+        assert status["done"] and status["overflow"], f"{title}: {status}"
+
+    fits = [(one, top - 3, 2), (-one, -top + 3, -3)]  # weight, bias, residual; the activation is 1
+    leaves = {
+        "bias + residual": [(0 * one, top, 1), (0 * one, -top, -2)],
+        "the psum on top of them": [(one, top - 3, 3), (-one, -top + 3, -4), (one, top, 0)],
+    }
+    for flow in (WS, OS):
+        for weight, bias, residual in fits:
+            await runs(flow, weight, one, bias, residual, title=f"{flow.name}: the largest sums that fit")
+            for where, cases in leaves.items():
+                for case in cases:
+                    await overflows(flow, case[0], one, *case[1:], title=f"{flow.name}: {where}, {case}")
+    # What a tile sums up by itself, longer than the sums of the rows that WS adds
+    steps = top // largest + 1
+    assert (2 * steps <= c.wgt_depth) == (c.name == "course_8x8")  # odd_3x5's psums are too wide for its memories
+    if 2 * steps <= c.wgt_depth:
+        weight, activation = (1 << (c.wgt_bits - 1)) - 1, (1 << c.act_bits) - 1
+        long = np.full(steps, weight), np.full(steps, activation)
+        await overflows(OS, *long, 0, 0, title=f"OS: {steps} times {largest}")
+    await runs(WS, one, one, 5, 5, title="the layer after an overflow")
+
+
+async def break_off(dut, stalls: float) -> None:
+    tb = await bench(dut, stalls)
+    for flow in (WS, OS):
+        task, command, golden = rich_layer(tb, flow, "break_off")
+        fields, beat = command.fields, tb.beat
+        plane = fields["out_tile_stride"]
+        cases = [(5, {name: FAR}, {}) for name in ("wgt_chunk_stride", "residual_tile_stride", "out_tile_stride")]
+        cases += [(5, {"act_tile_stride": FAR} if flow is WS else {"act_base": command.mem_bytes - beat}, {})]
+        cases += [(5, {"record_base": command.mem_bytes - beat}, {})]
+        cases += [(5, {"mem_limit": fields["out_base"] + plane}, {}), (5, {"mem_limit": fields["out_base"] + beat}, {})]
+        for name in ("act", "wgt", "record", "residual"):
+            cases += [(8, {}, {"fail_read": fields[f"{name}_base"] // beat})]
+        for at in (0, plane - beat, 2 * plane - beat):
+            cases += [(8, {}, {"fail_write": (fields["out_base"] + at) // beat})]
+        for name, change in [("out_beats", 1), ("out_beats", -1), ("wgt_beats", -1), ("act_beats", -1)]:
+            value = fields[name] + change
+            if value > 0:
+                # A beat too much of the last oc_tile would be beyond mem_limit, and that is another error.
+                out = {"last_out_beats": value, "mem_limit": command.mem_bytes + beat} if name == "out_beats" else {}
+                cases += [(9, {name: value, **out}, {})]
+        for error, changed, ports in cases:
+            for name, value in ports.items():
+                getattr(dut, name).value = value
+            what = f"{task.title}, {changed or ports}"
+            await tb.expect(error, command, golden, changed, what)
+            dut.fail_read.value = dut.fail_write.value = NOWHERE
+            await tb.run_layer(command, golden, title=f"the layer after: {what}")
+
+
+@cocotb.test()
+async def broken_off(dut):
+    """A walk beyond mem_limit, SLVERR, and contradictions stop a running layer; the next is right without a reset."""
+    await break_off(dut, 0.0)
+
+
+@cocotb.test()
+async def broken_off_under_stalls(dut):
+    """The same while every channel of the memory holds at random: open bursts end as the protocol wants it."""
+    await break_off(dut, 0.5)
+
+
+@cocotb.test()
+async def broken_off_while_writing(dut):
+    """SLVERR on a read while W beats wait: what is offered stays as it is until it is taken."""
+    tb = Bench(dut, configuration(os.environ["COSIM_CONFIGURATION"]))
+    await tb.start(seed(), 0.9, ("w", "aw"))
+    rng = generator("broken_off_while_writing")
+    for flow in (WS, OS):
+        task = small_layer(rng, tb.configuration, flow, "many outputs", kernel=1, padding=0, residual=True)
+        command, golden = compiled(tb.configuration, task)
+        beats = command.regions[-1].data.size // tb.beat
+        for beat in rng.choice(beats, min(beats, 15), replace=False):
+            dut.fail_read.value = command.fields["residual_base"] // tb.beat + int(beat)
+            await tb.expect(8, command, golden, {}, f"{task.title}, SLVERR at residual {beat}")
+            dut.fail_read.value = NOWHERE
+        await tb.run_layer(command, golden, title=f"{task.title} after SLVERR")

@@ -1,0 +1,283 @@
+"""The bench of ``system``: the accelerator with a memory beside it, filled and read in bulk.
+
+Python's share of a layer does not grow with its cycles: it writes the memory as a file, the descriptor over AXI4-Lite,
+waits for the interrupt, and compares what the recorders and the memory hold as arrays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
+
+from golden_model.accelerator import registers
+from golden_model.accelerator.golden import SystemGolden
+from golden_model.accelerator.plan import Plan, bus_bits
+from golden_model.configuration import Dataflow
+from tb.accelerator.axi_rules import broken_rules
+from tb.accelerator.command import Command, outputs_of
+from tb.parts.clocking import PERIOD_NS
+from tb.parts.scoreboard import Scoreboard
+
+CONTROL = registers.address_of("control")
+INPUTS = ("load", "dump", "dump_first", "dump_last", "record", "seed")
+STALLS = ("ar", "r", "aw", "w", "b")
+BREAK_OFF = 5000  # reads of the status after which an abort is taken to hang
+NOWHERE = 0xFFFFFFFF  # a beat that no memory has
+COUNTERS = ("cycles", "active", "fill", "stall_act", "stall_wgt", "stall_out", "passes")
+
+
+class LayerFailed(AssertionError):
+    """A layer that did not end as it should; the message says how, and where it stood. ``error``: its code, 0: none."""
+
+    def __init__(self, message: str, error: int = 0):
+        super().__init__(message)
+        self.error = error
+
+
+def refusal(title: str, status: dict[str, int], waited: int, counters: dict[str, int]) -> LayerFailed:
+    """What a layer without ``done`` says."""
+    code = status["error"]
+    how = f"stopped with error {code}: {registers.ERRORS.get(code, '?')}" if code else f"not done after {waited} cycles"
+    return LayerFailed(f"{title}: {how}; counters {counters}", code)
+
+
+def miscounted(counters: dict[str, int], plan: Plan) -> list[str]:
+    """What is wrong with the hardware's counters after a layer of that plan."""
+    notes = []
+    parts = sum(counters[name] for name in COUNTERS[1:-1])
+    if parts != counters["cycles"]:
+        notes.append(f"the counters do not add up: {parts} of {counters['cycles']} cycles in {counters}")
+    for name, of_band in (("active", plan.active), ("passes", plan.passes)):
+        expected = sum(of_band(band) for band in range(plan.bands))
+        if counters[name] != expected:
+            notes.append(f"the counter {name} is {counters[name]}, expected {expected}")
+    return notes
+
+
+@dataclasses.dataclass(frozen=True)
+class SystemRun:
+    """What one layer gave: the hardware's counters, values compared, mismatches."""
+
+    cycles: int
+    active: int
+    fill: int
+    stall_act: int
+    stall_wgt: int
+    stall_out: int
+    passes: int
+    utilisation: float
+    compared: int
+    mismatches: int
+
+
+class SystemBench:
+    """Owns clock, reset, register port and memory of one ``system``; files lie in the simulation's directory."""
+
+    def __init__(self, dut, configuration):
+        self.dut, self.configuration = dut, configuration
+        self.beat = bus_bits(configuration) // 8
+
+    async def start(self, seed: int = 1, stalls: float = 0.0, stalled: tuple[str, ...] | None = None) -> None:
+        """Clock and reset; ``stalls`` is the probability that a memory channel holds in a cycle."""
+        dut = self.dut
+        for name in INPUTS:
+            getattr(dut, name).value = 0
+        dut.fail_read.value = dut.fail_write.value = NOWHERE
+        dut.seed.value = (seed * 2654435761 + 12345) % 2**32
+        for channel in STALLS:
+            held = stalls if stalled is None or channel in stalled else 0.0
+            getattr(dut, f"stall_{channel}").value = min(255, round(held * 256))
+        for name in ("awvalid", "wvalid", "arvalid", "awaddr", "araddr", "wdata"):
+            getattr(dut, f"s_axil_{name}").value = 0
+        dut.s_axil_wstrb.value = 15
+        dut.s_axil_bready.value = 1
+        dut.s_axil_rready.value = 1
+        Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
+        await self.reset()
+
+    async def reset(self) -> None:
+        self.dut.reset.value = 1
+        await ClockCycles(self.dut.clk, 3)
+        self.dut.reset.value = 0
+        await RisingEdge(self.dut.clk)
+
+    async def write(self, address: int, word: int) -> None:
+        """One register over AXI4-Lite."""
+        dut = self.dut
+        dut.s_axil_awaddr.value, dut.s_axil_wdata.value = address, word
+        dut.s_axil_awvalid.value = dut.s_axil_wvalid.value = 1
+        await RisingEdge(dut.clk)
+        while not int(dut.s_axil_awready.value):
+            await RisingEdge(dut.clk)
+        dut.s_axil_awvalid.value = dut.s_axil_wvalid.value = 0
+        await RisingEdge(dut.clk)
+        assert int(dut.s_axil_bresp.value) == 0, f"the write of register 0x{address:02x} was answered with an error"
+
+    async def read(self, address: int) -> int:
+        dut = self.dut
+        dut.s_axil_araddr.value = address
+        dut.s_axil_arvalid.value = 1
+        await RisingEdge(dut.clk)
+        while not int(dut.s_axil_arready.value):
+            await RisingEdge(dut.clk)
+        dut.s_axil_arvalid.value = 0
+        while True:
+            await RisingEdge(dut.clk)
+            if int(dut.s_axil_rvalid.value):
+                return int(dut.s_axil_rdata.value)
+
+    async def status(self) -> dict[str, int]:
+        address = registers.address_of("status")
+        return registers.decode({address: await self.read(address)})
+
+    async def start_layer(self, command: Command) -> None:
+        """Memory, descriptor, start."""
+        for _ in range(BREAK_OFF):  # a layer that is being broken off: its descriptor is locked
+            if not (await self.status())["busy"]:
+                break
+        else:
+            raise LayerFailed("the layer before was never broken off: the accelerator stays busy")
+        self.fill(command)
+        await self._pulse(self.dut.load)
+        for address, word in registers.encode(command.fields).items():
+            await self.write(address, word)
+        await self.write(CONTROL, 2)  # the interrupt of the layer before falls
+        await self.begin()
+
+    async def begin(self) -> None:
+        await self.write(CONTROL, 1)
+
+    async def _pulse(self, signal) -> None:
+        signal.value = 1
+        await ClockCycles(self.dut.clk, 3)
+        signal.value = 0
+        await ClockCycles(self.dut.clk, 3)
+
+    def fill(self, command: Command) -> None:
+        """memory.hex: the command's regions, beat by beat, and a pattern where the accelerator is to write."""
+        blank = np.full(command.out_bytes, 0xA5, np.uint8)
+        with Path("memory.hex").open("wb") as file:
+            for address, data in [(r.address, r.data) for r in command.regions] + [(command.out_base, blank)]:
+                beats = np.zeros(-(-len(data) // self.beat) * self.beat, np.uint8)
+                beats[: len(data)] = data
+                file.write(f"@{address // self.beat:x}\n".encode())
+                file.write(to_hex(beats.reshape(-1, self.beat)))
+
+    async def memory(self, first: int, last: int) -> np.ndarray:
+        """Beats first..last of the memory, uint8 [bytes]; what is unknown reads as 0."""
+        self.dut.dump_first.value, self.dut.dump_last.value = first, last
+        await self._pulse(self.dut.dump)
+        return from_hex(Path("dump.hex"), self.beat, 8, signed=False)[0].astype(np.uint8).reshape(-1)
+
+    async def run_layer(
+        self, command: Command, golden: SystemGolden, *, title: str, psums: bool = False, slack: int = 40, during=None
+    ) -> SystemRun:
+        """Run one layer and compare; Mismatch or LayerFailed tell what was wrong.
+
+        psums: also every psum of every pass. during: awaited once the layer has been started. slack: the cycles
+        allowed are ``slack`` times those of full flow, plus 20,000.
+        """
+        plan = command.plan
+        limit = slack * sum(plan.passes(b) for b in range(plan.bands)) * plan.pass_cycles + 20_000
+        self.dut.record.value = 3 if psums else 1
+        await self.start_layer(command)
+        if during is not None:
+            await during()
+        timeout = Timer(limit * PERIOD_NS, "ns")
+        if not int(self.dut.irq.value):
+            await First(RisingEdge(self.dut.irq), timeout)
+        status = await self.status()
+        counters = {name: await self.read(registers.address_of(name)) for name in COUNTERS}
+        self.dut.record.value = 0
+        await ClockCycles(self.dut.clk, 3)
+        if not status["done"]:
+            raise refusal(title, status, limit, counters)
+        first, last = command.out_base // self.beat, (command.out_base + command.out_bytes) // self.beat - 1
+        self.dut.dump_first.value, self.dut.dump_last.value = first, last
+        await self._pulse(self.dut.dump)
+        scoreboard = self._compare(command, golden, title, psums)
+        notes = []
+        if status["overflow"]:
+            notes.append(f"the overflow bit is set: a sum left PSUM_BITS = {self.configuration.psum_bits}")
+        notes += miscounted(counters, plan)
+        if status["saturated"] != golden.saturated:
+            notes.append(f"the saturation bit is {status['saturated']}, expected {int(golden.saturated)}")
+        notes += [f"a rule of the bus was broken: {rule}" for rule in broken_rules(int(self.dut.broken.value))]
+        scoreboard.check(*notes)
+        tiles = self.configuration.rows * self.configuration.cols * plan.ic_group
+        return SystemRun(
+            **counters, utilisation=plan.shape.macs / (counters["cycles"] * tiles),
+            compared=scoreboard.compared, mismatches=scoreboard.mismatches,
+        )  # fmt: skip
+
+    def _compare(self, command: Command, golden: SystemGolden, title: str, psums: bool) -> Scoreboard:
+        c, plan = self.configuration, command.plan
+        scoreboard = Scoreboard(title)
+        if psums:
+            names = ("oc_tile", "ic_tile", "kij", "o_nij") if plan.dataflow is Dataflow.weight_stationary else (
+                "oc_tile", "o_tile", "row", "o_nij")  # fmt: skip
+            actual, unknown = from_hex(Path("psums.hex"), c.cols, c.psum_bits)
+            labels, expected = golden.psums
+            scoreboard.compare("psum", expected, actual, names=names, labels=labels, unknown=unknown)
+        actual, unknown = from_hex(Path("sums.hex"), c.cols, c.psum_bits)
+        labels, expected = golden.sums
+        scoreboard.compare(
+            "accumulated psum", expected, actual, names=("oc_tile", "o_nij"), labels=labels, unknown=unknown
+        )
+        raw, unknown = from_hex(Path("dump.hex"), self.beat, 8, signed=False)
+        outputs = outputs_of(command, raw.astype(np.uint8).reshape(-1))
+        marks = outputs_of(command, np.where(unknown, 255, 0).astype(np.uint8).reshape(-1)) != 0
+        oc, oh, ow = golden.output.shape
+        labels = np.stack([g.ravel() for g in np.meshgrid(np.arange(oc), np.arange(oh), indexing="ij")], axis=1)
+        scoreboard.compare(
+            "output", golden.output.reshape(-1, ow), outputs.reshape(-1, ow), names=("oc", "oi"), labels=labels,
+            lane="oj", unknown=marks.reshape(-1, ow),
+        )  # fmt: skip
+        return scoreboard
+
+
+_DIGITS = np.frombuffer(b"".join(b"%02x" % i for i in range(256)), np.uint8).reshape(256, 2)
+
+
+def to_hex(beats: np.ndarray) -> bytes:
+    """uint8 [beats, bytes], little-endian -> a line of hexadecimal digits for each beat, most significant first."""
+    lines = np.empty((len(beats), 2 * beats.shape[1] + 1), np.uint8)
+    lines[:, :-1] = _DIGITS[beats[:, ::-1]].reshape(len(beats), -1)
+    lines[:, -1] = ord("\n")
+    return lines.tobytes()
+
+
+_VALUE = np.full(256, 255, np.uint8)
+for _i, _c in enumerate(b"0123456789abcdef"):
+    _VALUE[_c] = _i
+
+
+def from_hex(path: Path, lanes: int, bits: int, signed: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Lines of hexadecimal words -> int64 [words, lanes] and bool [words, lanes] of what has unknown bits."""
+    text = path.read_bytes() if path.exists() else b""
+    if b"//" in text[:100]:  # Icarus' $writememh begins with a comment
+        text = b"\n".join(line for line in text.splitlines() if line and not line.startswith((b"//", b"@"))) + b"\n"
+    digits = -(-lanes * bits // 4)
+    if not text:
+        return np.zeros((0, lanes), np.int64), np.zeros((0, lanes), bool)
+    lines = np.frombuffer(text, np.uint8).reshape(-1, digits + 1)[:, :-1]
+    nibbles = _VALUE[lines][:, ::-1]  # least significant first
+    known = nibbles != 255
+    nibbles = np.where(known, nibbles, 0)
+    if bits % 4:
+        spread = ((nibbles[:, :, None] >> np.arange(4, dtype=np.uint8)) & 1).reshape(len(lines), -1)[:, : lanes * bits]
+        holes = np.repeat(~known, 4, axis=1)[:, : lanes * bits].reshape(len(lines), lanes, bits).any(axis=2)
+        weights = np.left_shift(np.int64(1), np.arange(bits, dtype=np.int64))
+        if signed:
+            weights[-1] = -weights[-1]
+        return spread.reshape(len(lines), lanes, bits).astype(np.int64) @ weights, holes
+    per = bits // 4
+    parts = nibbles[:, : lanes * per].reshape(len(lines), lanes, per).astype(np.int64)
+    values = parts @ np.left_shift(np.int64(1), 4 * np.arange(per, dtype=np.int64))
+    if signed:
+        values = np.where(values >> (bits - 1), values - (1 << bits), values)
+    return values, (~known)[:, : lanes * per].reshape(len(lines), lanes, per).any(axis=2)

@@ -1,0 +1,173 @@
+"""``make accelerate``: every layer of a trained network on the accelerator, run by its own sequencer.
+
+One simulation runs a network's layers one after the other: Python writes memory and descriptor, the hardware does the
+rest at full rate, and every accumulated psum and every output is compared with the golden model. Layers are captured
+live.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from golden_model.accelerator.plan import PlanError
+from golden_model.configuration import Configuration, ConfigurationError, Dataflow, configuration
+from tb import options
+from tb.commands.cosim import convolution, flow, network_with
+from tb.layers.captured import RealLayer, real_layers
+from tb.layers.job import LayerJob, SystemTask, read_results
+from tb.layers.requantised import system_task
+from tb.options import UserError
+from tb.simulators import run as simulation
+
+DEFAULT_CONFIGURATION = "net_8x8"
+
+
+def build(sim: str, c: Configuration, waves: bool = False) -> simulation.Build:
+    """``system``: accelerator and memory."""
+    sources = simulation.system_sources()
+    return simulation.build(sim, "system", c.parameters, sources=sources, waves=waves)
+
+
+def run(
+    built: simulation.Build, c: Configuration, tasks: list[SystemTask], *, seed: int = 1, stalls: float = 0.0,
+    keep: Path | None = None,
+) -> tuple[list[dict], str | None]:  # fmt: skip
+    """Results of the layers that ran, and the failure that ended the run, if one did."""
+    with tempfile.TemporaryDirectory(prefix="cosim-") as work:
+        job = Path(work) / "job.npz"
+        environment = LayerJob(c, tasks, seed, stalls).save(job)
+        failure = None
+        try:
+            outcomes = simulation.run(
+                built,
+                "tb.accelerator.cases_system",
+                only="layers",
+                seed=seed,
+                environment=environment,
+                keep=keep,
+                timeout=7200,
+            )
+            failure = outcomes[0].failure
+        except simulation.SimulationError as error:
+            failure = str(error)
+        return read_results(job), failure
+
+
+def table(title: str, layers: list[RealLayer], tasks: list[SystemTask], results: list[dict], c: Configuration) -> Table:
+    """Results of one network, 80 columns wide."""
+    shown = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0),
+        collapse_padding=True,
+    )  # fmt: skip
+    for name in ("layer", "convolution", "flow", "out"):
+        shown.add_column(name, no_wrap=True)
+    for name in ("cycles", "util", "stalls", "compared"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    macs = cycles = compared = 0
+    for layer, task, result in zip(layers, tasks, results, strict=False):
+        stalls = sum(result[name] for name in ("stall_act", "stall_wgt", "stall_out"))
+        out = (f"{task.bits}b" if task.multiplier is not None else "psum") + (" pool" if task.pool else "")
+        shown.add_row(
+            layer.name, convolution(layer), flow(task), out, f"{result['cycles']:,}", f"{result['utilisation']:.1%}",
+            f"{stalls:,}", f"{result['compared']:,}",
+        )  # fmt: skip
+        macs += layer.shape.macs / (2 if task.simd else 1)
+        cycles, compared = cycles + result["cycles"], compared + result["compared"]
+    if len(results) > 1:
+        shown.add_row(
+            "all", "", "", "", f"{cycles:,}", f"{macs / (cycles * c.rows * c.cols):.1%}", "", f"{compared:,}",
+            style="bold",
+        )  # fmt: skip
+    return shown
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tb.commands.accelerate", description=__doc__.split("\n\n")[0])
+    for setting in options.SETTINGS:
+        if setting.variable != "GOLDEN":
+            parser.add_argument(
+                setting.option, dest=setting.variable, default=options.from_environment(setting),
+                help=f"{setting.help} [{setting.variable}]",
+            )  # fmt: skip
+    parser.add_argument(
+        "--stalls", type=float, default=0.0, help="probability of a held cycle on every bus channel [0]"
+    )
+    parsed = parser.parse_args(words)
+    settings = {s.variable: getattr(parsed, s.variable, None) for s in options.SETTINGS}
+    console = Console(highlight=False)
+    try:
+        options.check(settings)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    sim = settings["SIM"] or "verilator"
+    simulation.check_simulator(sim)
+    c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
+
+    from quant.checkpoints import SHIPPED
+    from quant.network import load_network
+
+    dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
+    names = None if settings["LAYER"] in (None, "all") else options.layer_names(settings["LAYER"])
+    failed = 0
+    work = []
+    checkpoints = list(SHIPPED) if names is None else [network_with(names[0])]
+    for checkpoint in [settings["CHECKPOINT"]] if settings["CHECKPOINT"] else checkpoints:
+        network = load_network(checkpoint)
+        layers = real_layers(network, names, int(settings["IMAGE"]), c, dataflow, settings["DATA"])
+        try:
+            tasks = [system_task(layer, network, c, dataflow) for layer in layers]
+        except PlanError as error:
+            raise UserError(f"{checkpoint} cannot run on {c.name}: {error}") from None
+        work.append((checkpoint, layers, tasks))
+    with console.status(f"building system ({c.name}) for {sim}"):
+        built = build(sim, c, bool(settings["WAVES"]))
+    for checkpoint, layers, tasks in work:
+        wave = simulation.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {c.name} {Path(checkpoint).stem}")
+        with console.status(f"{checkpoint}: {len(tasks)} layers on {sim}"):
+            results, failure = run(
+                built, c, tasks, seed=int(settings["SEED"]), stalls=parsed.stalls,
+                keep=wave if settings["WAVES"] else None,
+            )  # fmt: skip
+        console.print()
+        console.print(table(f"{checkpoint}: image {settings['IMAGE']} on {c.name}, {sim}", layers, tasks, results, c))
+        if failure:
+            failed += 1
+            values = settings | {"SIM": sim, "CHECKPOINT": checkpoint, "CONFIG": c.name, "WAVES": None}
+            if len(results) < len(layers):
+                values["LAYER"] = layers[len(results)].name
+            extra = f" ACCELERATE_ARGS='--stalls {parsed.stalls}'" if parsed.stalls else ""
+            console.print(
+                f"\n[bold red]FAIL[/] {escape(failure)}\n"
+                f"replay: {escape(f'make accelerate {options.variables(values)}{extra}')}   (WAVES=1 for waves)",
+                soft_wrap=True,
+            )
+        else:
+            console.print(f"{len(results)} of {len(layers)} layers match, 0 mismatches")
+    return 1 if failed else 0
+
+
+def cli() -> int:
+    """``main`` with what a user does wrong told in one line."""
+    from quant.errors import QuantError
+
+    try:
+        return main()
+    except (UserError, QuantError, ConfigurationError, simulation.SimulationError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        simulation.stop_all()
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(cli())

@@ -1,0 +1,319 @@
+"""The main job: co-simulate real layers of trained networks and print what was measured.
+
+``make SIM=icarus`` runs this; ``python -m tb.commands.cosim --help`` lists the settings. Every layer is captured live
+from its checkpoint, or read from the folder of golden files that GOLDEN names, simulated in a process of its own, and
+compared psum by psum with the golden model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import dataclasses
+import os
+import re
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from golden_model.configuration import (
+    DEFAULT_CONFIGURATION,
+    Configuration,
+    ConfigurationError,
+    Dataflow,
+    Precision,
+    configuration,
+)
+from golden_model.files.golden_set import GoldenSetError
+from golden_model.layer import golden_layer
+from tb import options
+from tb.core.program import compile_layer
+from tb.layers.captured import RealLayer, ideal_cycles, real_layers
+from tb.layers.from_files import golden_configuration, golden_names, golden_task
+from tb.layers.job import LayerJob, LayerTask, read_results
+from tb.options import UserError
+from tb.simulators import run as simulation
+
+# The shipped networks that the main job takes its layers from: the best of each architecture.
+VGG16, _, RESNET20 = MAIN_JOB = "vgg16_w4a4", "vgg16_w4a2", "resnet20_w4a4"
+# Without LAYER, each kind of convolution that a network has runs. LAYER=all runs every quantised layer.
+VGG16_LAYERS = ["features.0", "features.24", "features.27", "features.29"]
+RESNET20_LAYERS = ["layer1.0.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer3.2.conv2"]
+DEFAULT_LAYERS = {
+    "vgg16_w4a4": VGG16_LAYERS,
+    "vgg16_digits": VGG16_LAYERS,
+    "vgg16_w4a2": ["features.24"],
+    "vgg16_w4a2_digits": ["features.24"],
+    "resnet20_w4a4": RESNET20_LAYERS,
+    "resnet20_w2a4": RESNET20_LAYERS,
+    "resnet20_digits": RESNET20_LAYERS,
+}
+ABBREVIATION = {Dataflow.weight_stationary: "WS", Dataflow.output_stationary: "OS"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A layer that ran: what was measured, or why it failed."""
+
+    layer: RealLayer
+    measured: dict | None
+    failure: str | None
+
+
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tb.commands.cosim", description=__doc__.split("\n\n")[0])
+    for setting in options.SETTINGS:
+        parser.add_argument(
+            setting.option,
+            dest=setting.variable,
+            default=options.from_environment(setting),
+            help=f"{setting.help} [{setting.variable}]",
+        )
+    parser.add_argument("--stalls", type=float, default=0.0, help="probability of a held cycle on every stream [0]")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="simulations at a time [all cores]")
+    return parser.parse_args(words)
+
+
+def network_with(layer: str) -> str:
+    """The main job's network that has a layer of that name."""
+    return RESNET20 if re.match(r"layer\d|conv1", layer) else VGG16
+
+
+def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list[RealLayer]]:
+    """Capture the chosen layers, or read them from golden files; by checkpoint or folder."""
+    dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
+    if settings["GOLDEN"]:
+        return {settings["GOLDEN"]: [golden_layer_of(settings, name, dataflow, c) for name in chosen_golden(settings)]}
+    from quant.network import load_network
+
+    image = int(settings["IMAGE"])
+    if settings["CHECKPOINT"]:
+        checkpoints = [settings["CHECKPOINT"]]
+    elif settings["LAYER"] not in (None, "all"):  # the network that has the layer
+        checkpoints = [network_with(options.layer_names(settings["LAYER"])[0])]
+    else:
+        checkpoints = MAIN_JOB
+    result = {}
+    for checkpoint in checkpoints:
+        if settings["LAYER"] == "all":
+            names = None
+        elif settings["LAYER"]:
+            names = options.layer_names(settings["LAYER"])
+        else:
+            names = DEFAULT_LAYERS.get(checkpoint)
+        result[checkpoint] = real_layers(load_network(checkpoint), names, image, c, dataflow, settings["DATA"])
+    return result
+
+
+def chosen_golden(settings: dict[str, str | None]) -> list[str]:
+    """The layers of the GOLDEN folder that are to run."""
+    for name in ("CHECKPOINT", "DATA"):
+        if settings[name]:
+            raise UserError(f"GOLDEN={settings['GOLDEN']} runs without a checkpoint: leave {name} away")
+    return golden_names(settings["GOLDEN"], settings["LAYER"])
+
+
+def golden_layer_of(
+    settings: dict[str, str | None], name: str, dataflow: Dataflow | None, c: Configuration
+) -> RealLayer:
+    """A layer of the GOLDEN folder."""
+    task = golden_task(settings["GOLDEN"], name, dataflow, c)
+    return RealLayer(settings["GOLDEN"], name, task, task.shape)
+
+
+def check(layers: list[RealLayer], c: Configuration) -> None:
+    """Refuse, before anything is built, a layer that the configuration cannot run."""
+    for layer in layers:
+        task = layer.task
+        shared = {
+            "stride": task.stride, "padding": task.padding, "configuration": c, "dataflow": task.dataflow,
+            "residual": task.residual, "precision": task.precision,
+        }  # fmt: skip
+        try:
+            golden_layer(task.weight, task.activation, a_signed=task.a_signed, **shared)
+            compile_layer(task.weight, task.activation, **shared)
+        except ValueError as error:
+            raise UserError(f"{task.title} cannot run on {c.name}: {error}") from None
+
+
+def simulate(layer: RealLayer, c: Configuration, sim: str, seed: int, stalls: float, waves: bool) -> Outcome:
+    """Run one layer in a simulation of its own."""
+    with tempfile.TemporaryDirectory(prefix="cosim-") as work:
+        job = Path(work) / "job.npz"
+        environment = LayerJob(c, [layer.task], seed, stalls).save(job)
+        built = simulation.build(sim, "core", c.parameters, waves=waves)
+        wave = simulation.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {c.name} {layer.task.title}")
+        failure = None
+        try:
+            outcomes = simulation.run(
+                built, "tb.core.cases_core", only="layers", seed=seed, environment=environment, keep=wave
+            )
+            failure = outcomes[0].failure
+        except simulation.SimulationError as error:
+            failure = str(error)
+        if failure and waves:
+            failure += "".join(f"\nwaves: {file}" for file in wave.parent.glob(f"{wave.name}.*"))
+        measured = read_results(job)
+        return Outcome(layer, measured[0] if measured else None, failure)
+
+
+def table(network: str, about: str, outcomes: list[Outcome], c: Configuration) -> Table:
+    """Results of one network, 80 columns wide."""
+    result = Table(
+        title=f"{network}: {about}", title_justify="left", title_style="bold", box=None, pad_edge=False,
+        padding=(0, 1, 0, 0), collapse_padding=True,
+    )  # fmt: skip
+    for name in ("layer", "convolution", "flow"):
+        result.add_column(name, no_wrap=True)
+    for name in ("tiles", "cycles", "util", "compared", "bad", "error"):
+        result.add_column(name, justify="right", no_wrap=True)
+    for outcome in outcomes:
+        layer, run = outcome.layer, outcome.measured
+        if run and not outcome.failure:
+            figures = [
+                f"{run['cycles']:,}",
+                f"{run['utilisation']:.1%}",
+                f"{run['compared']:,}",
+                f"{run['mismatches']}",
+            ]
+        else:
+            figures = ["-", "-", "-", "[bold red]FAIL[/]"]
+        result.add_row(
+            layer.name, convolution(layer), flow(layer.task), f"{tiles(layer, c)}", *figures,
+            "-" if layer.recovery_error is None else f"{layer.recovery_error:.0e}",
+        )  # fmt: skip
+    return result
+
+
+def convolution(layer: RealLayer) -> str:
+    """A layer in short: channels, kernel, /stride, +r with residual, @ the size of the input map."""
+    s = layer.shape
+    stride = f"/{s.stride}" if s.stride > 1 else ""
+    residual = "+r" if layer.task.residual is not None else ""
+    size = f"{s.ih}" if s.ih == s.iw else f"{s.ih}x{s.iw}"
+    return f"{s.ic}>{s.oc} {s.kh}x{s.kw}{stride}{residual} @{size}"
+
+
+def flow(task: LayerTask) -> str:
+    """Dataflow and precision in short: WS, OS a2."""
+    return ABBREVIATION[task.dataflow] + (" a2" if task.precision is Precision.a2w4 else "")
+
+
+def tiles(layer: RealLayer, c: Configuration) -> int:
+    """Tiles of the layer in the array: passes over positions (WS) or over k (OS)."""
+    s = layer.shape
+    oc_tiles = -(-s.oc // c.cols)
+    if layer.task.dataflow is Dataflow.weight_stationary:
+        return oc_tiles * -(-s.ic // (c.rows * layer.task.precision.channels)) * s.n_kij
+    return oc_tiles * -(-s.n_o_nij // c.rows)
+
+
+def replay(layer: RealLayer, checkpoint: str, settings: dict, sim: str, c: Configuration, stalls: float) -> str:
+    """The command that runs one layer again."""
+    values = settings | {
+        "SIM": sim, "CHECKPOINT": None if settings["GOLDEN"] else checkpoint, "LAYER": layer.name, "CONFIG": c.name,
+        "DATAFLOW": layer.task.dataflow.name, "WAVES": None,
+    }  # fmt: skip
+    extra = f" COSIM_ARGS='--stalls {stalls}'" if stalls else ""
+    return f"make {options.variables(values)}{extra}   (WAVES=1 for waves)"
+
+
+def main(words: list[str] | None = None) -> int:
+    parsed = arguments(words)
+    settings = {setting.variable: getattr(parsed, setting.variable) for setting in options.SETTINGS}
+    console = Console(stderr=False, highlight=False)
+    sim = settings["SIM"] or "icarus"
+    try:
+        options.check(settings)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    seed = int(settings["SEED"])
+    simulation.check_simulator(sim)
+    if settings["GOLDEN"] and not settings["CONFIG"]:
+        c = golden_configuration(settings["GOLDEN"], chosen_golden(settings)[0])
+    else:
+        c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
+    by_checkpoint = collect(settings, c)
+    everything = [layer for layers in by_checkpoint.values() for layer in layers]
+    check(everything, c)
+    with console.status(f"building core ({c.name}) for {sim}"):
+        simulation.build(sim, "core", c.parameters, waves=bool(settings["WAVES"]))
+    outcomes: dict[int, Outcome] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        Progress(*columns, console=console, transient=True) as progress,
+        concurrent.futures.ThreadPoolExecutor(max(1, parsed.jobs)) as pool,
+    ):
+        bar = progress.add_task(f"layers on {sim}", total=len(everything))
+        # The longest first, so that no core waits for the last one.
+        order = sorted(
+            everything, key=lambda layer: -ideal_cycles(layer.shape, c, layer.task.dataflow, layer.task.precision)
+        )
+        futures = {
+            pool.submit(simulate, layer, c, sim, seed, parsed.stalls, bool(settings["WAVES"])): layer for layer in order
+        }
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                outcome = future.result()
+                outcomes[id(outcome.layer)] = outcome
+                progress.advance(bar)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            simulation.stop_all()
+            raise
+
+    failed = 0
+    for checkpoint, layers in by_checkpoint.items():
+        rows = [outcomes[id(layer)] for layer in layers]
+        what = "golden files" if settings["GOLDEN"] else f"image {settings['IMAGE']} of {layers[0].data}"
+        about = f"{what} on {c.name}, {sim}"
+        console.print()
+        console.print(table(checkpoint, about, rows, c))
+        for row in rows:
+            if row.failure:
+                failed += 1
+                title = row.layer.task.title
+                told = row.failure.removeprefix(f"{title}: ")
+                again = replay(row.layer, checkpoint, settings, sim, c, parsed.stalls)
+                console.print(f"\n[bold red]FAIL[/] {title}: {escape(told)}\nreplay: {escape(again)}", soft_wrap=True)
+    compared = sum(o.measured["compared"] for o in outcomes.values() if o.measured)
+    errors = [layer.recovery_error for layer in everything if layer.recovery_error is not None]
+    recovery = f", recovery error {max(errors):.1e}" if errors else ""
+    console.print(
+        f"\n{len(everything) - failed} of {len(everything)} layers match: {compared:,} values"
+        f"{'' if failed else ', 0 mismatches'}{recovery}"
+    )
+    if errors and max(errors) >= 1e-3:
+        console.print("[bold red]FAIL[/] the recovered psums do not reproduce the float reference (limit 1e-3)")
+        return 1
+    return 1 if failed else 0
+
+
+def cli() -> int:
+    """``main`` with what a user does wrong told in one line."""
+    from quant.errors import QuantError
+
+    def terminate(*_):
+        raise KeyboardInterrupt  # simulations have process groups of their own and must not outlive this one
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        return main()
+    except (
+        UserError, QuantError, ConfigurationError, GoldenSetError, simulation.SimulationError, OSError,
+    ) as error:  # fmt: skip
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(cli())

@@ -1,0 +1,118 @@
+"""``python -m tb.commands.golden_write``: golden files of layers of a trained network, behind ``make golden``.
+
+This and ``check`` are the only modules here that touch ``quant``, and torch with it, and only once the arguments are
+known to be right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from golden_model.configuration import DEFAULT_CONFIGURATION, Dataflow, configuration
+from golden_model.files.golden_set import (
+    DEFAULT_FORMAT,
+    FORMATS,
+    TILES,
+    GoldenSetError,
+    Operands,
+    Source,
+    file_hash,
+    read_golden_set,
+    set_directories,
+    write_golden_set,
+    write_network_sets,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0, 2 for a wrong argument or a failed write, 130 when interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        _export(options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; {options.out} holds what it held before, or the complete new set", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tb.commands.golden_write", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--checkpoint", required=True, help="path, or the name of a shipped checkpoint")
+    parser.add_argument("--data", help="data set of the image, in place of the checkpoint's own")
+    parser.add_argument(
+        "--layer",
+        required=True,
+        help="quantised layer, e.g. features.27; several with commas, or all: a folder each",
+    )
+    parser.add_argument("--a-bits", type=int, help="activation bits; a course checkpoint does not state them (4)")
+    parser.add_argument("--image", type=int, default=0, help="index into the test images (default 0)")
+    parser.add_argument("--out", required=True, help="directory to write; older sets there are replaced as a whole")
+    parser.add_argument("--format", choices=FORMATS, default=DEFAULT_FORMAT, help=f"default {DEFAULT_FORMAT}")
+    flows = [flow.name for flow in Dataflow]
+    parser.add_argument("--dataflow", choices=flows, default=flows[0], help="for seed002 (default weight_stationary)")
+    kinds = ("input channels", "output channels", "output positions")
+    for name, kind in zip(TILES, kinds, strict=True):
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=int, help=f"tile of {kind}, where the format shows one tile")
+    parser.add_argument("--config", default=DEFAULT_CONFIGURATION, help=f"default {DEFAULT_CONFIGURATION}")
+    return parser
+
+
+def load(checkpoint: str, data: str | None, a_bits: int | None = None) -> tuple[Any, Source]:
+    """The network of a checkpoint, and what a manifest says of it. Raises what ``load_network`` raises."""
+    from quant.network import load_network
+
+    network = load_network(checkpoint, dataset=data, a_bits=a_bits)
+    return network, Source(checkpoint, file_hash(network.path), network.samples, a_bits)
+
+
+def captured(network: Any, layers: Sequence[str], image: int) -> list[Operands]:
+    """Operands of the named layers of a network, from one forward pass. Raises what ``capture`` raises."""
+    from quant.capture import capture
+
+    operands = capture(network, list(layers), image)
+    return [operands[name] for name in layers]
+
+
+def _export(options: argparse.Namespace) -> None:
+    core = configuration(options.config)
+    from quant.capture import quantised_layers
+
+    network, source = load(options.checkpoint, options.data, options.a_bits)
+    several = options.layer == "all" or "," in options.layer
+    names = quantised_layers(network.model) if options.layer == "all" else options.layer.split(",")
+    layers = captured(network, list(dict.fromkeys(names)), options.image)
+    settings = {
+        "format": options.format,
+        "dataflow": Dataflow[options.dataflow],
+        "tiles": {name: getattr(options, name) for name in TILES},
+        "source": source,
+    }
+    try:
+        if several:
+            write_network_sets(options.out, layers, core, **settings)
+        else:
+            write_golden_set(options.out, layers[0], core, **settings)
+    except OSError as error:
+        raise GoldenSetError(f"cannot write {options.out}, which is unchanged: {error.strerror}") from error
+    for directory in set_directories(options.out).values():
+        golden = read_golden_set(directory)
+        if not np.array_equal(golden.recompute(), golden.out):
+            raise GoldenSetError(f"{directory}: convolving the files that were written does not reproduce the outputs")
+        meta = golden.meta
+        print(
+            f"{directory}: {len(meta['files'])} {meta['format']} files of {meta['model']} {meta['layer']}, "
+            f"image {meta['image']}; read back, they reproduce all {golden.out.size} outputs"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

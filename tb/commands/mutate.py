@@ -1,0 +1,211 @@
+"""Bugs planted in the Verilog one by one: the run must turn red for each, and say where.
+
+``make mutate`` runs this and prints what the bench reported of each bug; ``test_mutants.py`` asks the same of all.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from golden_model.configuration import Configuration, Dataflow, Precision, configuration
+from tb.layers.captured import real_layers
+from tb.layers.job import LayerJob, LayerTask, SystemTask
+from tb.layers.random_layers import random_task
+from tb.layers.small_layers import bus_layers
+from tb.simulators import run as simulation
+
+
+class Mutant(NamedTuple):
+    """One bug: in ``module``, ``old`` (which stands there once) becomes ``new``.
+
+    ``bench`` is core, or system for what the sequencer adds, or the module whose own bench has to tell because no layer
+    on the core can.
+    """
+
+    module: str
+    bug: str
+    old: str
+    new: str
+    bench: str = "core"
+
+
+class Bench(NamedTuple):
+    """Cases of a module: top level, parameters, files beside those of ``rtl/``, and for what configuration, if any."""
+
+    toplevel: str
+    parameters: dict[str, int]
+    cases: str
+    only: str | None = None
+    sources: tuple[Path, ...] = ()
+    configuration: str = ""
+
+
+# Beside rtl/, what the top ``system`` is made of
+BESIDE = tuple(set(simulation.system_sources()) - set(simulation.rtl_sources()))
+# A layer that stands still shall not take the 65,536 cycles after which the hardware gives up by itself.
+WATCHDOG = {"WATCHDOG": 2000}
+ODD = configuration("odd_3x5")  # the configuration that is quickest to run
+BENCHES = {
+    "act_fetch": Bench(
+        "act_fetch_with_banks", {"ROWS": 8, "ACT_BITS": 4, "ADDR_BITS": 5, "FLAGS": 2}, "tb.modules.cases_act_fetch",
+        sources=(simulation.HDL / "act_fetch_with_banks.v",),
+    ),
+    "wgt_fetch": Bench("wgt_fetch", {"WIDTH": 32, "ADDR_BITS": 11}, "tb.modules.cases_memory", "fetch_.*"),
+    "sfp": Bench(
+        "sfp_with_memory", {"COLS": 8, "PSUM_BITS": 16, "ADDR_BITS": 4}, "tb.modules.cases_sfp",
+        sources=(simulation.HDL / "sfp_with_memory.v",),
+    ),
+    "faults": Bench(
+        "system", {**ODD.parameters, **WATCHDOG}, "tb.accelerator.cases_faults", "overflow_is_told", BESIDE, ODD.name
+    ),
+    "issue": Bench("issue", {"ROWS": 8, "COLS": 8, "WGT_LANES": 2, "OFIFO_DEPTH": 32}, "tb.modules.cases_issue"),
+}  # fmt: skip
+
+
+MUTANTS = tuple(Mutant(**m) for m in tomllib.loads(Path(__file__).with_name("mutants.toml").read_text())["mutant"])
+
+
+def crop(task: LayerTask, size: int) -> LayerTask:
+    """The upper left corner of a layer's map: the same operands in fewer cycles."""
+    activation = task.activation[:, :size, :size]
+    residual = None
+    if task.residual is not None:  # kernel 3, padding 1, stride 1: the output has the size of the input
+        residual = task.residual[:, :size, :size]
+    return dataclasses.replace(
+        task, title=f"{task.title} cropped to {size}x{size}", activation=activation, residual=residual
+    )
+
+
+def mutation_jobs(c: Configuration, seed: int) -> list[LayerJob]:
+    """Layers that together use all that the core can do: dataflow, precision, signed, residual, tiles, one position.
+
+    Once at full rate, where passes follow closest, once with a slow sfp, where psums pile up and leave back to back;
+    and a few on net_8x8, which loads two columns of weights at once.
+    """
+    from quant.network import load_network
+
+    vgg, resnet = load_network("vgg16_digits"), load_network("resnet20_digits")
+    ws, os_ = Dataflow.weight_stationary, Dataflow.output_stationary
+    tasks = [real_layers(vgg, ["features.27"], 0, c, flow)[0].task for flow in (ws, os_)]
+    tasks.append(crop(real_layers(vgg, ["features.0"], 0, c, os_)[0].task, 8))
+    tasks.append(crop(real_layers(resnet, ["layer1.0.conv2"], 0, c, ws)[0].task, 8))
+    rng = np.random.default_rng(seed)
+    pixel, kernel = rng.integers(0, 16, (40, 1, 1)), rng.integers(-7, 8, (8, 40, 3, 3))
+    tasks.append(LayerTask("one position, 45 passes", ws, kernel, pixel, padding=1))
+    short = rng.integers(0, 16, (3, 8, 8)), kernel[:, :3, :1, :1]
+    tasks.append(LayerTask("three operands a pass", os_, short[1], short[0]))
+    tall = rng.integers(0, 16, (8, 130, 16)), rng.integers(-7, 8, (8, 8, 1, 2))
+    tasks.append(LayerTask("most of the psum memory", ws, tall[1], tall[0][:, :, :15]))
+    ends = np.full((2, 33, 3, 3), 7)  # 33 * 9 * 15 * 7 = 31,185 of 32,767
+    ends[1] = -7
+    tasks.append(LayerTask("sums near both ends of PSUM_BITS", ws, ends, np.full((33, 3, 3), 15)))
+    for flow in (ws, os_):
+        pairs = rng.integers(0, 4, (19, 4, 4)) - 2 * (flow is os_)
+        task = LayerTask("two channels a row", flow, kernel[:, :19], pairs, padding=1, a_signed=flow is os_)
+        tasks.append(dataclasses.replace(task, precision=Precision.a2w4))
+    wide = [task for task in tasks if task.title in ("one position, 45 passes", "two channels a row")]
+    return [
+        LayerJob(c, tasks, seed),
+        LayerJob(configuration("net_8x8"), wide, seed),
+        LayerJob(c, tasks, seed, 0.8, ("sfp_op", "out")),
+    ]
+
+
+@functools.cache
+def system_job(seed: int) -> LayerJob:
+    """Small layers of every kind, and random ones, for the sequencer."""
+    drawn = [random_task(seed + number, ODD, largest=9, channels=12, macs=15_000) for number in range(24)]
+    layers = bus_layers(ODD, seed)
+    far = next(layer for layer in layers if layer.multiplier is not None)
+    # Offsets beyond 32 bits, which no fitted layer of this size has
+    far = dataclasses.replace(
+        far, title="far offsets", shift=31, offset=np.arange(len(far.offset)) << 31, multiplier=far.multiplier // 100
+    )
+    return LayerJob(ODD, [*layers, far, *drawn], seed)
+
+
+def run_mutant(mutant: Mutant, jobs: list[LayerJob], sim: str = "icarus") -> str | None:
+    """What the bench reports of a bug, None when it stays green."""
+    if mutant.bench == "system":
+        return _run(mutant, system_job(jobs[0].seed), jobs[0].seed, sim)
+    if mutant.bench != "core":
+        return _run(mutant, BENCHES[mutant.bench], jobs[0].seed, sim)
+    return next(filter(None, (_run(mutant, job, job.seed, sim) for job in jobs)), None)
+
+
+def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | None:
+    with tempfile.TemporaryDirectory(prefix="mutant-") as work:
+        folder = Path(work)
+        for source in simulation.rtl_sources():
+            shutil.copyfile(source, folder / source.name)
+        target = folder / f"{mutant.module}.v"
+        text = target.read_text()
+        if text.count(mutant.old) != 1:
+            raise ValueError(
+                f"{mutant.module}.v has {text.count(mutant.old)} times {mutant.old!r}, a mutant needs it once"
+            )
+        target.write_text(text.replace(mutant.old, mutant.new))
+        if isinstance(run, LayerJob):
+            top = "system" if isinstance(run.layers[0], SystemTask) else "core"
+            extra, beside = (WATCHDOG, BESIDE) if top == "system" else ({}, ())
+            bench = Bench(
+                top,
+                {**run.configuration.parameters, **extra},
+                {"core": "tb.core.cases_core", "system": "tb.accelerator.cases_system"}[top],
+                "layers",
+                sources=beside,
+            )
+            environment = run.save(folder / "job.npz")
+        else:
+            bench = run
+            environment = {
+                "COSIM_SEED": str(seed), "COSIM_PARAMETERS": json.dumps(bench.parameters),
+                "COSIM_CONFIGURATION": bench.configuration,
+            }  # fmt: skip
+        sources = [*sorted(folder.glob("*.v")), *bench.sources]
+        built = None
+        try:
+            built = simulation.build(sim, bench.toplevel, bench.parameters, sources=sources)
+            outcomes = simulation.run(built, bench.cases, only=bench.only, seed=seed, environment=environment)
+        except simulation.SimulationError as error:
+            return str(error)
+        finally:
+            if built is not None:
+                simulation.discard(built)
+        return next((outcome.failure for outcome in outcomes if outcome.failure), None)
+
+
+def main() -> int:
+    console = Console(highlight=False)
+    c = configuration("course_8x8")
+    jobs = mutation_jobs(c, int(os.environ.get("SEED") or 1))
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = pool.map(lambda mutant: run_mutant(mutant, jobs), MUTANTS)
+        reports = list(track(runs, "planting bugs", total=len(MUTANTS), console=console, transient=True))
+    survivors = 0
+    for mutant, report in zip(MUTANTS, reports, strict=True):
+        survivors += report is None
+        console.print(f"{'[bold red]GREEN[/]' if report is None else 'red  '} {mutant.module}: {mutant.bug}")
+        if report:
+            for line in report.splitlines()[:2]:
+                console.print(f"        {line.strip()}", markup=False, soft_wrap=True)
+    console.print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} bugs were found")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

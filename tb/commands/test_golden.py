@@ -1,0 +1,189 @@
+"""The core on golden files: every format that holds operands, and files that are wrong."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden_model.configuration import Dataflow, configuration
+from golden_model.files.golden_set import GoldenSetError, write_golden_set, write_network_sets
+from quant.checkpoints import SHIPPED
+from quant.network import load_network
+from tb.commands import cosim
+from tb.commands import golden_write as export
+from tb.layers.captured import real_layers
+from tb.layers.from_files import golden_configuration, golden_names, golden_task
+from tb.layers.job import LayerJob
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = configuration("course_8x8")
+OS = {"dataflow": Dataflow.output_stationary}
+
+
+@dataclasses.dataclass
+class Operands:
+    """What ``quant.capture`` would give."""
+
+    weight: np.ndarray
+    activation: np.ndarray
+    a_bits: int = 4
+    a_signed: bool = False
+    residual: np.ndarray | None = None
+    stride: int = 1
+    padding: int = 1
+    model: str = "random"
+    layer: str = "conv"
+    image: int = 0
+    w_bits: int = 4
+    w_delta: float = 1.0
+    x_delta: float = 1.0
+    out_scale: tuple = ()
+    negated: tuple = ()
+    relu: bool = True
+
+
+def operands(seed, ic=8, oc=8, a_bits=4, signed=False, residual=True, layer="conv") -> Operands:
+    rng = np.random.default_rng(seed)
+    activation = rng.integers(0, 1 << a_bits, (ic, 5, 11)) - (1 << (a_bits - 1)) * signed
+    added = rng.integers(-500, 500, (oc, 5, 11)) if residual else None
+    return Operands(rng.integers(-7, 8, (oc, ic, 3, 3)), activation, a_bits, signed, added, layer=layer)
+
+
+FOLDERS = {
+    "seed000": ({}, {"format": "seed000", "tiles": {"o_tile": 3}}),
+    "seed002": ({"ic": 11, "signed": True}, {"format": "seed002", "tiles": {"ic_tile": 1}}),
+    "seed002_os": ({"ic": 3, "oc": 13, "signed": True}, {"format": "seed002", "tiles": {"oc_tile": 1}, **OS}),
+    "seed003": ({"ic": 9, "oc": 9}, {"format": "seed003"}),
+    "seed003_2a4w": ({"ic": 16, "oc": 16, "a_bits": 2}, {"format": "seed003"}),
+    "seed004": ({"ic": 9, "oc": 9}, {"format": "seed004"}),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_golden_folder(simulate, name, seed, tmp_path):
+    layer, how = FOLDERS[name]
+    write_golden_set(tmp_path / "g", operands(seed, **layer), CORE, **how)
+    [conv] = golden_names(tmp_path / "g")
+    own = golden_task(tmp_path / "g", conv)
+    other = golden_task(tmp_path / "g", conv, Dataflow(1 - own.dataflow))
+    assert own.dataflow is how.get("dataflow", Dataflow.weight_stationary)
+    core = golden_configuration(tmp_path / "g", conv)
+    simulate.layers(LayerJob(core, [own, other], seed))
+
+
+@pytest.mark.parametrize("checkpoint", SHIPPED)
+def test_every_shipped_network_live_and_from_its_files(simulate, checkpoint, seed, tmp_path):
+    """The smallest layer of each: live and as read back from golden files, in both dataflows; same operands."""
+    network = load_network(checkpoint)
+    layer = min(real_layers(network, None, 0, CORE), key=lambda layer: layer.shape.macs)
+    live = [dataclasses.replace(layer.task, dataflow=flow) for flow in Dataflow]
+    options = ["--checkpoint", checkpoint, "--layer", layer.name, "--format", "seed004"]
+    assert export.main([*options, "--out", str(tmp_path / "g")]) == 0
+    files = [golden_task(tmp_path / "g", layer.name, flow) for flow in Dataflow]
+    for one, other in zip(live, files, strict=True):
+        assert np.array_equal(one.weight, other.weight) and np.array_equal(one.activation, other.activation)
+    results = simulate.layers(LayerJob(CORE, live + files, seed))
+    assert [r["cycles"] for r in results[:2]] == [r["cycles"] for r in results[2:]]
+
+
+def turn(path, line, column):
+    lines = path.read_text().split("\n")
+    digits = lines[line - 1]
+    lines[line - 1] = digits[: column - 1] + ("1" if digits[column - 1] == "0" else "0") + digits[column:]
+    path.write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("format", "file", "line", "column"),
+    [
+        ("seed000", "answer.txt", 5, 128),
+        ("seed002", "psum_kij3.txt", 9, 16),
+        ("seed003", "psum_8.txt", 30, 17),
+        ("seed004", "out.txt", 12, 33),
+    ],
+)
+def test_a_wrong_output_is_the_folders_error(tmp_path, format, file, line, column):
+    write_golden_set(tmp_path / "g", operands(1), CORE, format)
+    turn(tmp_path / "g" / file, line, column)
+    message = rf"the golden files are wrong, the core was not run: .*{file}:{line}:{column}: '.' where '.' is expected"
+    with pytest.raises(GoldenSetError, match=message):
+        golden_task(tmp_path / "g", "conv")
+
+
+def test_files_of_somebody_elses_making_may_differ_in_what_is_no_data(tmp_path):
+    """Other headers, Windows line ends, no decimal twins, no psum.txt."""
+    write_golden_set(tmp_path / "g", operands(1), CORE)
+    for path in (tmp_path / "g/viz").iterdir():
+        path.unlink()
+    (tmp_path / "g/psum.txt").unlink()
+    for name in ("out.txt", "activation_tile0.txt"):
+        data = (tmp_path / "g" / name).read_text().split("\n")[3:]
+        (tmp_path / "g" / name).write_bytes("\r\n".join(["# mine", "#", "#", *data]).encode())
+    assert golden_task(tmp_path / "g", "conv").weight.shape == (8, 8, 3, 3)
+
+
+def test_several_wrong_files_are_counted(tmp_path):
+    write_golden_set(tmp_path / "g", operands(1, residual=False), CORE)
+    for path in (tmp_path / "g").glob("out*.txt"):
+        turn(path, 4, 1)
+    with pytest.raises(GoldenSetError, match=r"out(_raw)?\.txt:4:1: .*; and in other files: 1$"):
+        golden_task(tmp_path / "g", "conv")
+
+
+@pytest.fixture
+def two_layers(tmp_path):
+    layers = [operands(1, layer="a", residual=False), operands(2, layer="b")]
+    write_network_sets(tmp_path / "g", layers, CORE, "seed004")
+    return tmp_path / "g"
+
+
+def test_layers_are_chosen_by_name(two_layers):
+    assert golden_names(two_layers) == golden_names(two_layers, "all") == ["a", "b"]
+    assert golden_names(two_layers, "b") == ["b"]
+    with pytest.raises(GoldenSetError, match="g has no golden files of 'c'; it has a, b"):
+        golden_names(two_layers, "a,c")
+
+
+def run_cosim(monkeypatch, capfd, **settings):
+    for name in ("CHECKPOINT", "DATA", "LAYER", "CONFIG", "DATAFLOW"):
+        monkeypatch.delenv(name, raising=False)
+    words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    monkeypatch.setattr(sys, "argv", ["cosim", "--jobs", "1", *words])
+    return cosim.cli(), capfd.readouterr()
+
+
+def test_the_main_job_runs_a_folder(two_layers, sim, monkeypatch, capfd):
+    code, told = run_cosim(monkeypatch, capfd, sim=sim, golden=two_layers)
+    assert code == 0, told
+    assert f"golden files on course_8x8, {sim}" in told.out
+    assert "2 of 2 layers match: 9,680 values, 0 mismatches\n" in told.out
+
+
+def test_the_main_job_names_the_files_that_are_wrong(two_layers, sim, monkeypatch, capfd):
+    turn(two_layers / "b/out_raw.txt", 20, 7)
+    code, told = run_cosim(monkeypatch, capfd, sim=sim, golden=two_layers)
+    assert code == 2
+    assert f"error: the golden files are wrong, the core was not run: {two_layers}/b/out_raw.txt:20:7: '" in told.err
+    code, told = run_cosim(monkeypatch, capfd, sim=sim, golden=two_layers, layer="a", checkpoint="vgg16_digits")
+    assert code == 2 and "runs without a checkpoint: leave CHECKPOINT away" in told.err
+    code, told = run_cosim(monkeypatch, capfd, sim=sim, golden=two_layers / "nowhere")
+    assert code == 2 and "nowhere is not a golden set: it has no manifest.json" in told.err
+
+
+def test_pytest_runs_a_folder(two_layers, sim):
+    words = [sys.executable, "-m", "pytest", "tb/core/test_core.py", "-k", "test_layer", "--sim", sim]
+    result = subprocess.run([*words, "--golden", str(two_layers)], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0 and "4 passed" in result.stdout + result.stderr, result.stdout + result.stderr
+
+
+def test_operands_that_overflow_are_the_folders_error(tmp_path):
+    layer = operands(1, ic=64, residual=False)
+    layer.weight[:], layer.activation[:] = 3, 15
+    write_golden_set(tmp_path / "g", layer, configuration("course_8x8"))
+    for path in (tmp_path / "g").glob("weight_*.txt"):
+        path.write_text(path.read_text().replace("0011", "0111"))
+    with pytest.raises(GoldenSetError, match=r"the core was not run: .*/g: the psum of oc 0.*PSUM_BITS = 17 would"):
+        golden_task(tmp_path / "g", "conv")

@@ -1,0 +1,1 @@
+"""The core, every cycle driven by cocotb."""

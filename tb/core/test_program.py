@@ -1,0 +1,189 @@
+"""The compiled micro-operations, run by a model of the core's memories in Python; no simulator.
+
+The interpreter follows the gates in both extreme orders: every write as early as its gate allows, and as late as the
+operation that needs it allows. What the operations read must be the layer's operands in either case.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from golden_model.configuration import ConfigurationError, Dataflow, Precision, configuration
+from golden_model.layer import golden_layer
+from tb.core.core_bench import expected_outputs, expected_psums
+from tb.core.program import OS_PSUM, ProgramError, Ring, compile_layer
+from tb.parts.lanes import pack_lanes, unpack_lanes
+
+WIDE = dataclasses.replace(configuration("odd_3x5"), psum_bits=32)  # shallow memories, no overflow
+CORES = {Precision.a4w4: WIDE, Precision.a2w4: dataclasses.replace(WIDE, act_bits=4, simd=1)}
+
+
+def run_memory(writes, operations, eager: bool) -> list[int]:
+    """Words that the operations read; None for one that was never written. Fails where both streams wait."""
+    memory, words, written = {}, [], 0
+    for index, operation in enumerate(operations.items):
+        while written < len(writes) and (
+            (eager and writes.after[written] <= index) or operations.after[index] > written
+        ):
+            assert writes.after[written] <= index, f"write {written} waits for an operation that waits for it"
+            address, data = writes.items[written]
+            memory[address] = data
+            written += 1
+        words.append(memory.get(operation[0]))
+    assert written == len(writes) or eager, "writes that nothing reads"
+    return words
+
+
+def interpret(program, c, eager: bool, signed: bool):
+    """psums, sums and outputs [words, cols] that a core would give for the program, in the order of its streams."""
+    s = program.streams
+    act = run_memory(s["act_wr"], s["act_op"], eager)
+    wgt = run_memory(s["wgt_wr"], s["wgt_op"], eager)
+    for (_, _, _, pad, _, _), word in zip(s["act_op"].items, act, strict=True):
+        assert pad or word is not None, "an activation is read that was never written"
+    act = [0 if op[3] else word for op, word in zip(s["act_op"].items, act, strict=True)]
+    halves = program.precision.channels
+    acts = unpack_lanes(act, c.rows * halves, c.act_bits // halves, signed).reshape(-1, c.rows, halves)
+    if program.psum_names == OS_PSUM:
+        wgts = unpack_lanes(wgt, c.cols * halves, c.wgt_field // halves).reshape(-1, c.cols, halves)
+    else:  # [words, row, lane, half] -> [columns of all passes, row, half]
+        wgts = unpack_lanes(wgt, c.rows * c.wgt_lanes * halves, c.wgt_field // halves)
+        wgts = wgts.reshape(-1, c.rows, c.wgt_lanes, halves).swapaxes(1, 2).reshape(-1, c.rows, halves)
+    psums = []
+    starts = [i for i, op in enumerate(s["act_op"].items) if op[4]] + [len(act)]
+    for index, (begin, end) in enumerate(itertools.pairwise(starts)):
+        assert s["act_op"].items[end - 1][5], "a pass that does not end with last"
+        if program.psum_names == OS_PSUM:
+            psums.append(np.einsum("krh,kch->rc", acts[begin:end], wgts[begin:end]))
+        else:
+            psums.append(np.einsum("trh,crh->tc", acts[begin:end], wgts[index * c.cols : (index + 1) * c.cols]))
+    psums = np.concatenate(psums)
+    memory, sums, outputs = {}, [], []
+    residuals = iter(unpack_lanes([item[0] for item in s["res"].items], c.cols, c.psum_bits))
+    for psum, (acc, res, store, emit, relu, raddr, waddr) in zip(psums, s["sfp_op"].items, strict=True):
+        assert raddr < c.psum_depth and waddr < c.psum_depth
+        total = psum + (next(residuals) if res else memory[raddr] if acc else 0)
+        if store:
+            memory[waddr] = total
+        if emit:
+            sums.append(total)
+            outputs.append(np.maximum(total, 0) if relu else total)
+    assert next(residuals, None) is None, "residuals are left over"
+    return psums, np.array(sums), np.array(outputs)
+
+
+@st.composite
+def layers(draw, precision):
+    kernel, padding, stride = draw(st.sampled_from([1, 2, 3])), draw(st.integers(0, 2)), draw(st.integers(1, 3))
+    ic, oc = draw(st.integers(1, 11)), draw(st.integers(1, 11))
+    least = max(1, kernel - 2 * padding)
+    h, w = draw(st.integers(least, 15)), draw(st.integers(least, 13))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    signed = draw(st.booleans())
+    low, high = CORES[precision].act_range(signed, precision)
+    activation = rng.integers(low, high, endpoint=True, size=(ic, h, w))
+    weight = rng.integers(-4, 3, endpoint=True, size=(oc, ic, kernel, kernel))
+    oh, ow = (h + 2 * padding - kernel) // stride + 1, (w + 2 * padding - kernel) // stride + 1
+    residual = rng.integers(-500, 500, size=(oc, oh, ow)) if draw(st.booleans()) else None
+    return weight, activation, stride, padding, residual, signed
+
+
+@pytest.mark.parametrize("eager", [True, False], ids=["early_writes", "late_writes"])
+@pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
+@pytest.mark.parametrize("precision", Precision, ids=["a4w4", "a2w4_simd"])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_program_computes_the_layer(precision, dataflow, eager, data):
+    weight, activation, stride, padding, residual, signed = data.draw(layers(precision))
+    c = CORES[precision]
+    shared = {
+        "stride": stride,
+        "padding": padding,
+        "configuration": c,
+        "dataflow": dataflow,
+        "residual": residual,
+        "precision": precision,
+    }
+    golden = golden_layer(weight, activation, a_signed=signed, **shared)
+    program = compile_layer(weight, activation, **shared)
+    psums, sums, outputs = interpret(program, c, eager, signed)
+    assert np.array_equal(psums, expected_psums(program, golden))
+    assert np.array_equal(sums, expected_outputs(program, golden.accumulated))
+    assert np.array_equal(outputs, expected_outputs(program, golden.output))
+
+
+def test_operands_that_fit_are_written_once():
+    c = configuration("course_8x8")
+    program = compile_layer(
+        np.ones((16, 16, 3, 3), int), np.ones((16, 8, 8), int), stride=1, padding=1, configuration=c,
+        dataflow=Dataflow.weight_stationary,
+    )  # fmt: skip
+    assert len(program.streams["act_wr"]) == 2 * 64
+    assert len(program.streams["wgt_wr"]) == 2 * 2 * 9 * 8
+    assert program.passes == 2 * 2 * 9 and program.operations == 2 * 2 * 9 * 64
+
+
+def test_simd_words_by_hand():
+    """a2w4, one tap on one position, 3 channels, 2 rows: channel 2r is the low half of row r, and channel 3 is zero."""
+    c = dataclasses.replace(configuration("course_8x8"), rows=2, cols=2, wgt_lanes=2)
+    weight, activation = np.array([[1, -2, 3], [4, -5, 6]]).reshape(2, 3, 1, 1), np.array([3, 1, 2]).reshape(3, 1, 1)
+    shared = {"stride": 1, "padding": 0, "configuration": c, "precision": Precision.a2w4}
+    ws = compile_layer(weight, activation, dataflow=Dataflow.weight_stationary, **shared).streams
+    assert [data for _, data in ws["act_wr"].items] == [0b00_10_01_11]
+    assert [data for _, data in ws["wgt_wr"].items] == [0x06_03_B4_E1]  # row 1 col 1, row 1 col 0, row 0 col 1, ...
+    os_ = compile_layer(weight, activation, dataflow=Dataflow.output_stationary, **shared).streams
+    assert [data for _, data in os_["act_wr"].items] == [0b0000_01_11, 0b0000_00_10]
+    assert [data for _, data in os_["wgt_wr"].items] == [0xB4_E1, 0x06_03]
+
+
+@pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
+def test_simd_is_refused_where_it_is_not_built_in(dataflow):
+    operands = np.ones((2, 3, 1, 1), int), np.ones((3, 4, 4), int)
+    shared = {"stride": 1, "padding": 0, "configuration": WIDE, "dataflow": dataflow, "precision": Precision.a2w4}
+    for function in (compile_layer, golden_layer):
+        with pytest.raises(ConfigurationError, match=r"\[odd_3x5\] has SIMD = 0: its tiles cannot work in a2w4"):
+            function(*operands, **shared)
+
+
+def test_strided_out_positions_are_not_written():
+    program = compile_layer(
+        np.ones((8, 8, 1, 1), int), np.ones((8, 8, 8), int), stride=2, padding=0,
+        configuration=configuration("course_8x8"), dataflow=Dataflow.weight_stationary,
+    )  # fmt: skip
+    assert len(program.streams["act_wr"]) == 16
+
+
+def test_memory_too_small_is_named():
+    small = dataclasses.replace(configuration("course_8x8"), act_depth=20)
+    with pytest.raises(ProgramError, match=r"ACT_DEPTH = 20 of course_8x8 .* needs 24"):
+        compile_layer(
+            np.ones((8, 8, 3, 3), int), np.ones((8, 8, 8), int), stride=1, padding=1, configuration=small,
+            dataflow=Dataflow.weight_stationary,
+        )  # fmt: skip
+
+
+def test_ring_frees_the_oldest_and_says_when():
+    ring = Ring(10)
+    assert ring.place("a", 4) == (0, 0)
+    assert ring.place("b", 4) == (4, 0)
+    ring.last_use |= {"a": 7, "b": 9}
+    assert ring.place("c", 3) == (0, 7) and ring.find("a") is None and ring.find("b") == 4
+    assert ring.place("d", 4) == (3, 9) and ring.find("b") is None and ring.find("c") == 0
+
+
+@given(st.integers(2, 24), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_lanes_round_trip(bits, lanes, seed):
+    values = np.random.default_rng(seed).integers(-(1 << (bits - 1)), 1 << (bits - 1), (5, lanes))
+    assert np.array_equal(unpack_lanes(pack_lanes(values, bits), lanes, bits), values)
+    assert np.array_equal(unpack_lanes(pack_lanes(values, bits), lanes, bits, False), values & ((1 << bits) - 1))
+
+
+def test_lanes_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"lanes of 4 bits cannot hold 0\.\.16"):
+        pack_lanes(np.array([[0, 16]]), 4)

@@ -1,0 +1,1 @@
+"""What is run: layers captured, from files, random, of whole networks."""

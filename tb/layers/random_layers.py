@@ -1,0 +1,95 @@
+"""Random layers for the accelerator: every option of the descriptor, odd sizes, extreme values; the same for a seed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from golden_model.accelerator.plan import PlanError, plan, plans
+from golden_model.configuration import Configuration, Dataflow, Precision
+from golden_model.convolution import convolve
+from golden_model.requantise import fit
+from golden_model.sfp import PsumOverflow, check_psum_range
+from golden_model.tiling import ConvShape
+from tb.layers.job import SystemTask
+
+
+def random_task(
+    seed: int, c: Configuration, *, largest: int = 40, channels: int = 70, macs: int = 4_000_000
+) -> SystemTask:
+    """The layer of a seed: maps of 1..largest, 1..channels channels, at most ``macs`` multiplications."""
+    rng = np.random.default_rng([seed, c.rows, c.cols])
+    while True:
+        task = _draw(rng, c, largest, channels, f"random layer {seed}")
+        if task is None:
+            continue
+        shape = task.shape
+        if shape.macs <= macs:
+            return task
+
+
+def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: int, title: str) -> SystemTask | None:
+    kernel, stride, padding = int(rng.choice([1, 3, 3])), int(rng.choice([1, 1, 2])), int(rng.integers(0, 2))
+    least = max(1, kernel - 2 * padding)
+
+    def size(top: int) -> int:
+        return int(rng.integers(1, top + 1) if rng.random() < 0.6 else rng.integers(1, min(top, 9) + 1))
+
+    ih, iw = max(least, size(largest)), max(least, size(largest))
+    ic, oc = size(channels), size(channels)
+    if ic * kernel * kernel * oc < 2:
+        return None
+    simd = bool(c.simd and rng.random() < 0.4)
+    signed = bool(rng.random() < 0.2)
+    bits = c.act_bits // 2 if simd else c.act_bits
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    limit = (1 << (c.wgt_bits - 1)) - 1
+    kind = rng.random()
+    if kind < 0.1:  # the largest products
+        weight = np.full((oc, ic, kernel, kernel), -limit - 1)
+        activation = np.full((ic, ih, iw), low if signed else high)
+    elif kind < 0.15:
+        weight, activation = np.zeros((oc, ic, kernel, kernel), int), np.zeros((ic, ih, iw), int)
+    else:
+        weight = rng.integers(-limit - 1, limit + 1, (oc, ic, kernel, kernel))
+        activation = rng.integers(low, high + 1, (ic, ih, iw))
+    shape = ConvShape.of(weight, activation, stride, padding)
+    psum = convolve(weight, activation, stride, padding)
+    bias = rng.integers(-1000, 1000, oc) if rng.random() < 0.4 else None
+    residual = rng.integers(-3000, 3000, psum.shape) if rng.random() < 0.3 else None
+    requant = None
+    pool = False
+    if rng.random() < 0.6:
+        out_bits = int(rng.choice([c.act_bits, c.act_bits // 2])) if c.act_bits % 2 == 0 else c.act_bits
+        spread = max(1.0, float(np.abs(psum).max()))
+        scale = rng.uniform(0.2, 3, oc) * (1 << out_bits) / spread * rng.choice([1, 1, 1, -1], oc)
+        requant = fit(scale, rng.uniform(-2, 2, oc), 1.0, out_bits)
+        pool = bool(shape.oh >= 2 and shape.ow >= 2 and rng.random() < 0.5)
+    dataflow = Dataflow(int(rng.integers(0, 2)))
+    relu = bool(rng.random() < 0.5)
+    task = SystemTask(
+        title=title, dataflow=dataflow, weight=weight, activation=activation, stride=stride, padding=padding,
+        a_signed=signed, residual=residual, precision=Precision(simd), relu=relu, pool=pool, bias=bias,
+        multiplier=None if requant is None else requant.multiplier, offset=None if requant is None else requant.offset,
+        shift=0 if requant is None else requant.shift, bits=0 if requant is None else requant.bits,
+    )  # fmt: skip
+    options = {"simd": simd, "pool": pool, "requant": requant is not None}
+    try:
+        check_psum_range(psum + (0 if bias is None else bias[:, None, None]) + (0 if residual is None else residual),
+                         c.psum_bits - 1, "psum")  # fmt: skip
+        choices = plans(shape, c, dataflow, **options) if rng.random() < 0.5 else [plan(shape, c, dataflow, **options)]
+    except PlanError:
+        return None
+    except PsumOverflow:
+        return None
+    chosen = choices[int(rng.integers(len(choices)))]
+    task = dataclasses.replace(task, band_rows=chosen.band_rows)
+    describe = (
+        f"{title}: {ic}->{oc} on {ih}x{iw}, kernel {kernel}, stride {stride}, padding {padding}, {dataflow.name}"
+        f"{', a2w4' if simd else ''}{', signed' if signed else ''}, bands {chosen.bands}"
+        f"{', bias' if bias is not None else ''}{', residual' if residual is not None else ''}"
+        f"{f', {task.bits} bits' if requant else ''}{', pool' if pool else ''}{', relu' if relu else ''}"
+    )
+    words = chosen.passes(0) * (chosen.positions(0) if dataflow is Dataflow.weight_stationary else c.rows)
+    return dataclasses.replace(task, title=describe, psums=bool(words * chosen.bands < 20_000))

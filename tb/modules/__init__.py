@@ -1,0 +1,1 @@
+"""A bench for each module of the core, and its pytest entry file."""

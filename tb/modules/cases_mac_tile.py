@@ -1,0 +1,439 @@
+"""cocotb tests of ``mac_tile``: every product, both dataflows with gaps, weight loading, drain, overflow, reset.
+
+With SIMD an operand is an int in a4w4, and in a2w4 a pair of ints: the low and the high half.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+
+import cocotb
+from cocotb.triggers import RisingEdge
+
+from tb.parts.clocking import reset, start_clock
+from tb.parts.scoreboard import Scoreboard
+from tb.parts.stimulus import decode, encode, generator, limits, parameters
+from tb.parts.streams import read_bit, read_word
+
+WS, OS = 0, 1
+NONE = -(10**9)  # no psum where one was expected
+LATENCY = 3  # cycles from an operand to its sum on psum_s, or in the hold register
+
+
+def product(act, wgt) -> int:
+    """What a tile adds for one operand, by the definition of either precision."""
+    return sum(a * w for a, w in zip(act, wgt, strict=True)) if isinstance(act, tuple) else act * wgt
+
+
+class TileBench:
+    """Drives one tile's west and north side, a value for each cycle, and reads what leaves it."""
+
+    def __init__(self, dut):
+        self.dut, self.p, self.running = dut, parameters(), False
+        self.simd = getattr(self.p, "SIMD", 0)
+        self.lanes, self.lane = getattr(self.p, "LANES", 1), getattr(self.p, "LANE", 0)
+        self.field_bits = self.p.WGT_BITS * (1 + self.simd)
+        self.wgt_range = limits(self.p.WGT_BITS)
+        self.psum_range = limits(self.p.PSUM_BITS)
+        self.norths = deque()
+
+    def act_range(self, signed: bool) -> tuple[int, int]:
+        return limits(self.p.ACT_BITS, signed)
+
+    def half_range(self, signed: bool) -> tuple[int, int]:
+        return limits(self.p.ACT_BITS // 2, signed)
+
+    def act_bits(self, act) -> int:
+        """Bits of an activation, or of a pair of them."""
+        if isinstance(act, tuple):
+            half = self.p.ACT_BITS // 2
+            return encode(act[0], half) | encode(act[1], half) << half
+        return encode(act, self.p.ACT_BITS)
+
+    def field(self, wgt) -> int:
+        """Bits of a tile's weights. In a4w4 the upper one is the lower turned over: it must not count."""
+        low, high = wgt if isinstance(wgt, tuple) else (wgt, ~wgt)
+        return encode(encode(low, self.p.WGT_BITS) | encode(high, self.p.WGT_BITS) << self.p.WGT_BITS, self.field_bits)
+
+    def word(self, wgt) -> int:
+        """Bits of a word of the weight line with these weights in the tile's lane, turned over in the others."""
+        own = self.field(wgt)
+        fields = [own if lane == self.lane else ~own for lane in range(self.lanes)]
+        return sum(encode(field, self.field_bits) << (lane * self.field_bits) for lane, field in enumerate(fields))
+
+    async def start(self, dataflow: int, signed: bool = False, simd: bool = False) -> None:
+        self.norths.clear()
+        self.dut.dataflow.value, self.dut.act_signed.value, self.dut.simd.value = dataflow, int(signed), int(simd)
+        self.drive()
+        if not self.running:
+            start_clock(self.dut)
+            self.running = True
+        await reset(self.dut)
+
+    def drive(self, act=None, start=0, last=0, wgt_w=None, wgt_n=0, north=None, psum_n=None, drain=0) -> None:
+        """Inputs of the coming cycle; None stands for not valid.
+
+        ``north`` is the psum for this cycle's operand, which it meets later; ``psum_n`` one that comes in this cycle.
+        """
+        p, dut = self.p, self.dut
+        self.norths.append(north)
+        due = self.norths.popleft() if len(self.norths) == LATENCY else None
+        psum_n = due if psum_n is None else psum_n
+        dut.act_valid_w.value, dut.act_w.value = int(act is not None), self.act_bits(act or 0)
+        dut.act_start_w.value, dut.act_last_w.value = start, last
+        dut.wgt_valid_w.value, dut.wgt_w.value = int(wgt_w is not None), self.word(wgt_w or 0)
+        dut.wgt_n.value, dut.drain_n.value = self.field(wgt_n), drain
+        dut.psum_valid_n.value, dut.psum_n.value = int(psum_n is not None), encode(psum_n or 0, p.PSUM_BITS)
+
+    async def cycle(self, **inputs) -> None:
+        self.drive(**inputs)
+        await RisingEdge(self.dut.clk)
+
+    async def result(self, after: int = 1) -> int | None:
+        """The psum that leaves to the south ``after`` cycles after the last one driven, None where there is none."""
+        for _ in range(after):
+            await self.cycle()
+        return self.psum_s()
+
+    def line(self) -> int | None:
+        """The tile's weight in the word that moves on to the east, None where there is none."""
+        if not read_bit(self.dut.wgt_valid_e):
+            return None
+        return decode(
+            encode(read_word(self.dut.wgt_e) >> (self.lane * self.field_bits), self.p.WGT_BITS), self.p.WGT_BITS
+        )
+
+    def psum_s(self) -> int | None:
+        if not read_bit(self.dut.psum_valid_s):
+            return None
+        return decode(read_word(self.dut.psum_s), self.p.PSUM_BITS)
+
+
+@cocotb.test()
+async def weight_stationary_products(dut):
+    """Every activation times every weight, unsigned and signed, on psums from the north at both ends of their range."""
+    tb, expected, actual = TileBench(dut), [], []
+    await tb.start(WS)
+    rng = generator("products")
+    for signed in (False, True):
+        dut.act_signed.value = int(signed)
+        low, high = tb.act_range(signed)
+        for wgt in range(tb.wgt_range[0], tb.wgt_range[1] + 1):
+            await tb.cycle(wgt_w=wgt)
+            first = True
+            for act in range(low, high + 1):
+                # The psum from the north leaves room for the product: in the array the sum of all rows fits.
+                lo, hi = tb.psum_range[0] - min(act * wgt, 0), tb.psum_range[1] - max(act * wgt, 0)
+                north = int(rng.choice([lo, hi, rng.integers(lo, hi, endpoint=True)]))
+                await tb.cycle(act=act, start=int(first), north=north)
+                first = False
+                expected.append(north + act * wgt)
+                actual.append(await tb.result(LATENCY))
+    scoreboard = Scoreboard("mac_tile products")
+    scoreboard.compare("psum", expected, [NONE if a is None else a for a in actual])
+    scoreboard.check()
+    assert not read_bit(dut.overflow)
+
+
+@cocotb.test()
+async def output_stationary_products(dut):
+    """Every activation times every weight, unsigned and signed, each a pass of its own, a pass a cycle.
+
+    Of wide operands some: weight_stationary_products has them all.
+    """
+    tb = TileBench(dut)
+    await tb.start(OS)
+    scoreboard = Scoreboard("mac_tile products")
+    for signed in (False, True):
+        dut.act_signed.value = int(signed)
+        acts, wgts = (range(low, high + 1) for low, high in (tb.act_range(signed), tb.wgt_range))
+        operands = list(itertools.product(acts, wgts))
+        await products_of_passes(tb, operands[:: max(1, len(operands) // 1000)], scoreboard)
+    scoreboard.check()
+
+
+def simd_operands(tb: TileBench, signed: bool, most: int = 4096) -> list[tuple]:
+    """Pairs of activations with pairs of weights: all there are, or ``most`` of them and every pair of ends."""
+    low, high = tb.half_range(signed)
+    halves = range(low, high + 1), range(tb.wgt_range[0], tb.wgt_range[1] + 1)
+    if (len(halves[0]) * len(halves[1])) ** 2 <= most:
+        acts, wgts = (list(itertools.product(half, repeat=2)) for half in halves)
+        return [(act, wgt) for wgt in wgts for act in acts]
+    rng = generator("simd", signed)
+    ends = (list(itertools.product((half[0], half[-1]), repeat=2)) for half in halves)
+    draws = (rng.integers(half[0], half[-1], endpoint=True, size=(most, 2)).tolist() for half in halves)
+    return [*itertools.product(*ends), *((tuple(act), tuple(wgt)) for act, wgt in zip(*draws, strict=True))]
+
+
+async def products_of_passes(tb: TileBench, operands: list[tuple], scoreboard: Scoreboard) -> None:
+    """OS: passes of a single operand, a cycle each, with the drain token right behind."""
+    actual = []
+    for index in range(len(operands) + LATENCY + 1):
+        drain = int(LATENCY <= index < len(operands) + LATENCY)
+        if index < len(operands):
+            act, wgt = operands[index]
+            await tb.cycle(act=act, wgt_n=wgt, start=1, last=1, drain=drain)
+        else:
+            await tb.cycle(drain=drain)
+        if index > LATENCY:  # held after LATENCY cycles, on the psum path in the next
+            actual.append(tb.psum_s())
+    expected = [product(act, wgt) for act, wgt in operands]
+    scoreboard.compare("psum", expected, [NONE if a is None else a for a in actual])
+
+
+@cocotb.test()
+async def output_stationary_simd_products(dut):
+    """a2w4: all pairs of half activations with pairs of weights, unsigned and signed."""
+    tb = TileBench(dut)
+    await tb.start(OS, simd=True)
+    scoreboard = Scoreboard("mac_tile a2w4 products")
+    for signed in (False, True):
+        dut.act_signed.value = int(signed)
+        await products_of_passes(tb, simd_operands(tb, signed), scoreboard)
+    scoreboard.check()
+
+
+@cocotb.test()
+async def weight_stationary_simd_products(dut):
+    """a2w4: the same operands, a pass for each pair of weights; the next pair loads with the swap."""
+    tb, rng = TileBench(dut), generator("simd north")
+    scoreboard = Scoreboard("mac_tile a2w4 products")
+    for signed in (False, True):
+        await tb.start(WS, signed, simd=True)
+        operands = simd_operands(tb, signed)
+        norths = rng.integers(-1000, 1000, len(operands)) % (tb.psum_range[1] // 2)
+        actual, loaded = [], None
+        for index, (act, wgt) in enumerate(operands):
+            start = index == 0 or wgt != operands[index - 1][1]
+            if index == 0:
+                await tb.cycle(wgt_w=wgt)
+            if start:
+                loaded = next((w for _, w in operands[index:] if w != wgt), None)
+            await tb.cycle(act=act, start=int(start), north=int(norths[index]), wgt_w=loaded if start else None)
+            if index >= LATENCY:
+                actual.append(tb.psum_s())
+        for _ in range(min(LATENCY, len(operands))):
+            actual.append(await tb.result())
+        expected = [int(n) + product(act, wgt) for n, (act, wgt) in zip(norths, operands, strict=True)]
+        scoreboard.compare("psum", expected, [NONE if a is None else a for a in actual])
+    scoreboard.check()
+
+
+@cocotb.test()
+async def weight_stationary_line(dut):
+    """Random words and swaps, also in one cycle: which word stays, which moves on, and what the tile works with."""
+    tb, rng = TileBench(dut), generator("line", parameters())
+    await tb.start(WS)
+    bits, low = tb.field_bits, tb.act_range(False)[1]
+    shadow, moved = None, None  # the model: the field in the shadow, and the word that leaves after the cycle
+    psums = deque([None] * LATENCY)  # and the psums that leave in the coming cycles
+    expected, actual = [], []
+    for _ in range(600):
+        word = [int(rng.integers(0, 1 << bits)) for _ in range(tb.parts.lanes)] if rng.random() < 0.7 else None
+        swap = shadow is not None and rng.random() < 0.35
+        tb.drive(act=low if swap else None, start=int(swap), north=0)
+        dut.wgt_valid_w.value = int(word is not None)
+        dut.wgt_w.value = sum(f << (i * bits) for i, f in enumerate(word)) if word else int(rng.integers(0, 1 << bits))
+        await RisingEdge(dut.clk)
+        line = read_word(dut.wgt_e) if read_bit(dut.wgt_valid_e) else None
+        expected += [NONE if v is None else v for v in (moved, psums.popleft())]
+        actual += [NONE if v is None else v for v in (line, tb.psum_s())]
+        psums.append(low * decode(encode(shadow, tb.p.WGT_BITS), tb.p.WGT_BITS) if swap else None)
+        shadow = None if swap else shadow
+        taken = word is not None and shadow is None
+        if taken:
+            shadow = word[tb.lane]
+        kept = taken and tb.lane == tb.lanes - 1
+        moved = None if word is None or kept else sum(f << (i * bits) for i, f in enumerate(word))
+    scoreboard = Scoreboard("mac_tile weight line")
+    scoreboard.compare("word/psum", expected, actual, names=("word, psum in turn",))
+    scoreboard.check()
+
+
+@cocotb.test()
+async def weight_stationary_passes(dut):
+    """Passes back to back with gaps: the shadow weight loads while the active one works, and swaps on start."""
+    await passes_of(dut, simd=False)
+
+
+@cocotb.test()
+async def weight_stationary_simd_passes(dut):
+    """The same in a2w4."""
+    await passes_of(dut, simd=True)
+
+
+async def passes_of(dut, simd: bool) -> None:
+    tb, rng = TileBench(dut), generator("passes")
+    await tb.start(WS, simd=simd)
+    expected, actual, pending = [], [], deque([None] * LATENCY)
+    act_range, wgt_range = tb.half_range(False) if simd else tb.act_range(False), tb.wgt_range
+
+    def draw(limits):
+        values = tuple(rng.integers(*limits, endpoint=True, size=1 + simd).tolist())
+        return values if simd else values[0]
+
+    async def cycle(psum=None, **inputs):
+        """``psum``: the sum that this cycle's operand must give."""
+        await tb.cycle(**inputs)
+        due = pending.popleft()
+        pending.append(psum)
+        if due is not None or tb.psum_s() is not None:
+            expected.append(NONE if due is None else due)
+            actual.append(10**9 if tb.psum_s() is None else tb.psum_s())
+
+    active = shadow = draw(wgt_range)
+    await cycle(wgt_w=shadow)
+    for _ in range(60):
+        length = int(rng.integers(1, 6))
+        load_at = int(rng.integers(0, length))  # 0: in the very cycle of the swap
+        upcoming = draw(wgt_range)
+        for i in range(length):
+            while rng.random() < 0.3:
+                await cycle()
+            act, north = draw(act_range), int(rng.integers(-100, 100))
+            if i == 0:
+                active = shadow
+            load = upcoming if i == load_at else None
+            await cycle(north + product(act, active), act=act, start=int(i == 0), north=north, wgt_w=load)
+        shadow = upcoming
+    for _ in range(LATENCY):
+        await cycle()
+    scoreboard = Scoreboard("mac_tile weight-stationary")
+    scoreboard.compare("psum", expected, actual)
+    scoreboard.check()
+
+
+@cocotb.test()
+async def weight_passes_on_when_full(dut):
+    """The first weight stays, later ones leave to the east; after a swap the next one stays again.
+
+    In a group of LANES tiles only the last one takes the word off the line.
+    """
+    tb = TileBench(dut)
+    await tb.start(WS)
+    seen, last = [], tb.lane == tb.lanes - 1
+    for inputs in (
+        {"wgt_w": 1},
+        {"wgt_w": -1},
+        {"wgt_w": -2},
+        {"act": 1, "start": 1},
+        {"wgt_w": -1},
+        {"wgt_w": 1},
+        {},
+        {},
+    ):
+        await tb.cycle(**inputs)
+        seen.append(tb.line())
+    # one cycle after each input
+    assert seen == [None, None if last else 1, -1, -2, None, None if last else -1, 1, None], seen
+    await tb.cycle(act=1, start=1, north=0)
+    assert await tb.result(LATENCY) == -1
+
+
+@cocotb.test()
+async def output_stationary_passes(dut):
+    """Sums over passes of random length with gaps, drained while the next pass runs, psums from the north between.
+
+    With SIMD every other pair of passes is in a2w4.
+    """
+    tb, rng = TileBench(dut), generator("os")
+    await tb.start(OS)
+    expected, actual = [], []
+    for index in range(40):
+        signed = bool(index % 2)
+        simd = bool(tb.simd and index // 2 % 2)
+        dut.act_signed.value, dut.simd.value = int(signed), int(simd)
+        low, high = tb.half_range(signed) if simd else tb.act_range(signed)
+        total, length = 0, int(rng.integers(1, 12))
+        for k in range(length):
+            while rng.random() < 0.3:
+                await tb.cycle(wgt_n=int(rng.integers(*tb.wgt_range)))  # a weight without activation counts nothing
+            acts = tuple(rng.integers(low, high, endpoint=True, size=1 + simd).tolist())
+            wgts = tuple(rng.integers(*tb.wgt_range, endpoint=True, size=1 + simd).tolist())
+            act, wgt = (acts, wgts) if simd else (acts[0], wgts[0])
+            total += product(act, wgt)
+            await tb.cycle(act=act, wgt_n=wgt, start=int(k == 0), last=int(k == length - 1))
+        through = int(rng.integers(*tb.psum_range, endpoint=True))
+        if rng.random() < 0.5:  # the next pass begins before the drain
+            await tb.cycle(act=high, wgt_n=tb.wgt_range[0], start=1)
+        else:
+            await tb.cycle()
+        for _ in range(LATENCY - 2):
+            await tb.cycle()
+        await tb.cycle(drain=1)
+        await tb.cycle(psum_n=through)
+        expected += [total, through]
+        actual += [tb.psum_s(), await tb.result()]
+    scoreboard = Scoreboard("mac_tile output-stationary")
+    scoreboard.compare("psum", expected, [NONE if a is None else a for a in actual])
+    scoreboard.check()
+    assert not read_bit(dut.overflow)
+
+
+@cocotb.test()
+async def output_stationary_drain_takes_two_cycles(dut):
+    """The token leaves two cycles after it came, so that psums of a column never meet."""
+    tb = TileBench(dut)
+    await tb.start(OS)
+    seen = []
+    for drain in (1, 0, 0, 0):
+        await tb.cycle(drain=drain)
+        seen.append(read_bit(dut.drain_s))
+    assert seen == [False, False, True, False], seen
+
+
+@cocotb.test()
+async def output_stationary_overflow(dut):
+    """The sticky bit rises with the first sum beyond PSUM_BITS, at either end, not one operand earlier."""
+    tb = TileBench(dut)
+    operands = [(tb.act_range(False)[1], wgt) for wgt in reversed(tb.wgt_range)]
+    if tb.simd:
+        operands += [((tb.half_range(False)[1],) * 2, (wgt, wgt)) for wgt in reversed(tb.wgt_range)]
+    for act, wgt in operands:
+        await tb.start(OS, simd=isinstance(act, tuple))
+        limit = tb.psum_range[1] if product(act, wgt) > 0 else tb.psum_range[0]
+        fits = limit // product(act, wgt)
+        for k in range(fits):
+            await tb.cycle(act=act, wgt_n=wgt, start=int(k == 0))
+        for _ in range(LATENCY + 2):
+            await tb.cycle()
+        assert not read_bit(dut.overflow), f"overflow after {fits} operands of {product(act, wgt)}, which fit"
+        await tb.cycle(act=act, wgt_n=wgt)
+        await tb.cycle()
+        await tb.cycle(act=0, wgt_n=0, start=1)
+        for _ in range(LATENCY):
+            await tb.cycle()
+        assert read_bit(dut.overflow), "a sum beyond PSUM_BITS went unseen"
+        await reset(dut)
+        await tb.cycle()
+        assert not read_bit(dut.overflow)
+
+
+@cocotb.test()
+async def reset_during_pass(dut):
+    """After a reset nothing of the old pass is valid, and a fresh pass gives the right sum."""
+    tb = TileBench(dut)
+    for dataflow in (WS, OS):
+        await tb.start(dataflow)
+        await tb.cycle(wgt_w=tb.wgt_range[0])
+        await tb.cycle(act=1, wgt_n=1, start=1, psum_n=5)
+        await tb.cycle(act=1, wgt_n=1, psum_n=5)
+        dut.reset.value = 1  # while everything is valid
+        await tb.cycle(act=1, wgt_n=1, wgt_w=1, psum_n=5, drain=1)
+        tb.norths.clear()
+        tb.drive()
+        await reset(dut)
+        for _ in range(LATENCY + 3):
+            await tb.cycle()
+            assert tb.psum_s() is None and not read_bit(dut.act_valid_e) and not read_bit(dut.wgt_valid_e)
+        if dataflow == WS:
+            await tb.cycle(wgt_w=1)
+            await tb.cycle(act=1, start=1, north=7)
+            assert await tb.result(LATENCY) == 8
+        else:
+            await tb.cycle(act=1, wgt_n=1, start=1, last=1)
+            for _ in range(LATENCY - 1):
+                await tb.cycle()
+            await tb.cycle(drain=1)
+            assert await tb.result() == 1

@@ -1,0 +1,57 @@
+"""mac_row and mac_array on their own."""
+
+import pytest
+
+WIDTHS = {"ACT_BITS": 4, "WGT_BITS": 4, "PSUM_BITS": 16}
+SIZES = [(8, 8), (3, 5), (1, 1), (5, 2)]
+CASES = ("weight_stationary", "output_stationary", "reset_in_pass")
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("rows,cols", SIZES, ids=[f"{r}x{c}" for r, c in SIZES])
+def test_mac_array(simulate, rows, cols, case):
+    simulate("mac_array", {"ROWS": rows, "COLS": cols, **WIDTHS}, "tb.modules.cases_mac_array", case)
+
+
+def test_mac_array_output_stationary_overflow(simulate):
+    parameters = {"ROWS": 3, "COLS": 5, **WIDTHS, "PSUM_BITS": 10}
+    simulate("mac_array", parameters, "tb.modules.cases_mac_array", "output_stationary_overflow")
+
+
+@pytest.mark.parametrize("case", ["weight_stationary", "reset_in_pass"])
+def test_mac_row(simulate, case):
+    simulate("mac_row", {"COLS": 6, **WIDTHS}, "tb.modules.cases_mac_array", case)
+
+
+LANES = [(8, 8, 2), (8, 8, 8), (3, 6, 2), (2, 5, 5)]
+
+
+@pytest.mark.parametrize("case", [*CASES, "weight_stationary_simd", "output_stationary_simd"])
+@pytest.mark.parametrize("rows,cols,lanes", [(8, 8, 1), *LANES], ids=lambda n: str(n))
+def test_mac_array_simd(simulate, rows, cols, lanes, case):
+    parameters = {"ROWS": rows, "COLS": cols, **WIDTHS, "SIMD": 1, "WGT_LANES": lanes}
+    simulate("mac_array", parameters, "tb.modules.cases_mac_array", case)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("rows,cols,lanes", LANES, ids=lambda n: str(n))
+def test_mac_array_lanes(simulate, rows, cols, lanes, case):
+    parameters = {"ROWS": rows, "COLS": cols, **WIDTHS, "WGT_LANES": lanes}
+    simulate("mac_array", parameters, "tb.modules.cases_mac_array", case)
+
+
+@pytest.mark.parametrize("lanes", [2, 6])
+@pytest.mark.parametrize("case", ["weight_stationary", "weight_stationary_simd", "reset_in_pass"])
+def test_mac_row_simd_lanes(simulate, lanes, case):
+    simulate("mac_row", {"COLS": 6, **WIDTHS, "SIMD": 1, "WGT_LANES": lanes}, "tb.modules.cases_mac_array", case)
+
+
+@pytest.mark.parametrize("toplevel", ["mac_row", "mac_array"])
+def test_lanes_that_do_not_divide_the_columns_are_refused(refuses, toplevel):
+    message = "WGT_LANES must divide COLS = 8, is 3"
+    refuses(toplevel, {"COLS": 8, **WIDTHS, "WGT_LANES": 3}, message)
+
+
+def test_mac_array_refuses(refuses):
+    message = "PSUM_BITS must be at least ACT_BITS + WGT_BITS + clog2(ROWS) = 14, is 13"
+    refuses("mac_array", {"ROWS": 64, "COLS": 1, **WIDTHS, "PSUM_BITS": 13}, message)

@@ -1,0 +1,1 @@
+"""What every bench is built of."""

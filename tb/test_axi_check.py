@@ -1,8 +1,0 @@
-"""The checker of the bus rules on its own."""
-
-from tb import simulation
-
-
-def test_rules(simulate):
-    sources = [simulation.HDL / "axi_check.v"]
-    simulate("axi_check", {"BUS_BITS": 32}, "tb.cases_axi_check", "rules", sources=sources)
