@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from golden_model.configuration import Configuration, ConfigurationError
-from tb import options
+from tb import options, simulators
 from tb.layers.job import LayerJob, read_results
-from tb.simulators import run as simulation
 
-WAVES = simulation.BUILD.parent / "waves"
+WAVES = simulators.BUILD.parent / "waves"
 
 
 def pytest_addoption(parser):
@@ -34,9 +33,9 @@ def pytest_configure(config):
     config.option_values = {s.variable: setting(config, s.variable) for s in options.SETTINGS}
     try:
         for name in (config.option_values["SIM"] or "icarus").split(","):
-            simulation.check_simulator(name.strip())
+            simulators.check_simulator(name.strip())
         options.check(config.option_values)
-    except (simulation.SimulationError, ConfigurationError, ValueError) as error:
+    except (simulators.SimulationError, ConfigurationError, ValueError) as error:
         raise pytest.UsageError(str(error)) from None
 
 
@@ -65,21 +64,21 @@ class Simulate:
 
     def __call__(
         self, toplevel, parameters, cases, only=None, *, environment=None, sources=None, failing=lambda: None
-    ) -> list[simulation.TestOutcome]:
+    ) -> list[simulators.TestOutcome]:
         """Run the tests of module ``cases`` named like ``only``; a failure ends with the replay command.
 
         failing: after a failure, the --layer with which the test runs only what failed, if it takes one.
         """
         name = re.sub(r"\W+", "_", self.request.node.name).strip("_")
         try:
-            built = simulation.build(self.sim, toplevel, parameters, sources=sources, waves=self.waves)
-            outcomes = simulation.run(
+            built = simulators.build(self.sim, toplevel, parameters, sources=sources, waves=self.waves)
+            outcomes = simulators.run(
                 built, cases, only=only, seed=self.seed, keep=WAVES / name,
                 environment={
                     "COSIM_SEED": str(self.seed), "COSIM_PARAMETERS": json.dumps(parameters), **(environment or {}),
                 },
             )  # fmt: skip
-        except simulation.SimulationError as error:
+        except simulators.SimulationError as error:
             pytest.fail(f"{error}\n{self.replay()}", pytrace=False)
         failures = [f"{outcome.name}: {outcome.failure}" for outcome in outcomes if outcome.failure]
         if failures:
@@ -104,7 +103,7 @@ class Simulate:
             environment |= job.save(self.tmp_path / "job.npz")
         return self(
             toplevel, {**c.parameters, **extra}, cases, only, environment=environment,
-            sources=simulation.system_sources(),
+            sources=simulators.system_sources(),
         )  # fmt: skip
 
     def replay(self) -> str:
@@ -143,7 +142,7 @@ def run_system(simulate, tmp_path, seed):
         assert tasks, "no layer to run"
         path = tmp_path / "job.npz"
         environment = LayerJob(c, tasks, seed, stalls, stalled).save(path)
-        sources = simulation.system_sources()
+        sources = simulators.system_sources()
         simulate(
             "system", c.parameters, "tb.accelerator.cases_system", "layers", environment=environment, sources=sources,
             failing=lambda: next(iter(layers[len(read_results(path)) :]), None),
@@ -167,9 +166,9 @@ def refuses(simulate):
     """Checks that a module with illegal parameters stops the build or the simulation with the given words."""
 
     def check(toplevel: str, parameters: dict[str, int], message: str) -> None:
-        with pytest.raises(simulation.SimulationError) as refused:
-            built = simulation.build(simulate.sim, toplevel, parameters)
-            simulation.run(built, "tb.modules.cases_refuse", seed=1)
+        with pytest.raises(simulators.SimulationError) as refused:
+            built = simulators.build(simulate.sim, toplevel, parameters)
+            simulators.run(built, "tb.modules.cases_refuse", seed=1)
         assert message in str(refused.value)
 
     return check

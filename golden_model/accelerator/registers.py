@@ -153,7 +153,7 @@ def verilog() -> str:
     pulse_reset = [f"            {line.split()[0]} <= 1'b0;" for line in pulses]
     state = "\n".join(pulse_reset)
     newline = "\n"
-    return f"""// registers: the accelerator's registers behind an AXI4-Lite port. Written from registers.toml beside it by
+    return f"""// registers: the accelerator's registers behind an AXI4-Lite port. Written from registers.toml by
 // golden_model/accelerator/registers.py; do not edit.
 //
 // Place     : AXI4-Lite -> registers -> accelerator.

@@ -1,4 +1,4 @@
-// registers: the accelerator's registers behind an AXI4-Lite port. Written from registers.toml beside it by
+// registers: the accelerator's registers behind an AXI4-Lite port. Written from registers.toml by
 // golden_model/accelerator/registers.py; do not edit.
 //
 // Place     : AXI4-Lite -> registers -> accelerator.

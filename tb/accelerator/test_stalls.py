@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from golden_model.configuration import Dataflow, configuration
+from tb import simulators
 from tb.accelerator.system_bench import COUNTERS, STALLS
 from tb.layers.job import LayerJob, SystemTask, read_results
 from tb.layers.random_layers import random_task
-from tb.simulators import run as simulation
 
 WS = Dataflow.weight_stationary
 SMALL = {"largest": 10, "channels": 18, "macs": 60_000}
@@ -48,7 +48,7 @@ def causes(simulate, c, cause, sources=None) -> str:
     )  # fmt: skip
     path = simulate.tmp_path / "job.npz"
     environment = LayerJob(c, [task], 1, 0.95, (channel,)).save(path)
-    sources = sources or simulation.system_sources()
+    sources = sources or simulators.system_sources()
     simulate("system", c.parameters, "tb.accelerator.cases_system", "layers", environment=environment, sources=sources)
     (result,) = read_results(path)
     stalls = {name: result[name] for name in CAUSES}
@@ -70,12 +70,12 @@ def planted(simulate, tmp_path):
         pytest.skip("planted once, where building is quick")
 
     def sources(change):
-        text = (simulation.rtl_source("counters")).read_text()
+        text = (simulators.rtl_source("counters")).read_text()
         changed = change(text)
         assert changed != text
         file = tmp_path / "counters.v"
         file.write_text(changed)
-        return [file if source.name == file.name else source for source in simulation.system_sources()]
+        return [file if source.name == file.name else source for source in simulators.system_sources()]
 
     return sources
 
@@ -95,7 +95,7 @@ def test_counters_that_do_not_add_up_are_told(simulate, planted, seed, tmp_path,
     sources = planted(lambda text: re.sub(rf"\b{counter}( +<= ){counter} \+ [^;]*;", rf"{counter}\1{counter};", text))
     c = configuration("odd_3x5")
     job = LayerJob(c, [random_task(seed + i, c, **SMALL) for i in range(6)], seed, 0.5)
-    built = simulation.build(simulate.sim, "system", c.parameters, sources=sources)
+    built = simulators.build(simulate.sim, "system", c.parameters, sources=sources)
     environment = job.save(tmp_path / "job.npz")
-    (outcome,) = simulation.run(built, "tb.accelerator.cases_system", only="layers", seed=seed, environment=environment)
+    (outcome,) = simulators.run(built, "tb.accelerator.cases_system", only="layers", seed=seed, environment=environment)
     assert outcome.failure and "the counters do not add up" in outcome.failure

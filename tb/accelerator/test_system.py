@@ -15,12 +15,12 @@ from quant.data import load_data
 from quant.models import ModelSpec
 from quant.network import load_network
 from quant.storage.checkpoint import write_checkpoint
+from tb import simulators
 from tb.layers.captured import real_layers
 from tb.layers.job import LayerJob
 from tb.layers.random_layers import random_task
 from tb.layers.requantised import FULL_SIZE, chosen, network_layers, random_operands, system_task
 from tb.layers.small_layers import bus_layers
-from tb.simulators import run as simulation
 
 CHUNK = 50
 FLOWS = list(Dataflow)
@@ -131,11 +131,11 @@ def test_a_failing_layer_is_replayed_alone(run_system, monkeypatch, sim, tmp_pat
     """Beside the whole test, the layer that failed, not those that ran before it."""
     if sim != "icarus":
         pytest.skip("planted once, where building is quick")
-    text = (simulation.rtl_source("segment_count")).read_text()
+    text = (simulators.rtl_source("segment_count")).read_text()
     planted = tmp_path / "segment_count.v"
     planted.write_text(text.replace("(last_band ? last_words : words) - 16'd1", "words - 16'd1"))
-    sources = [planted if source.name == planted.name else source for source in simulation.system_sources()]
-    monkeypatch.setattr(simulation, "system_sources", lambda: sources)
+    sources = [planted if source.name == planted.name else source for source in simulators.system_sources()]
+    monkeypatch.setattr(simulators, "system_sources", lambda: sources)
     c = configuration("odd_3x5")
     whole, banded = (
         task for task in bus_layers(c, 1) if task.title in ("weight_stationary, plain", "weight_stationary, bands")

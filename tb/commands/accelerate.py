@@ -19,25 +19,24 @@ from rich.table import Table
 
 from golden_model.accelerator.plan import PlanError
 from golden_model.configuration import Configuration, ConfigurationError, Dataflow, configuration
-from tb import options
+from tb import options, simulators
 from tb.commands.cosim import convolution, flow, network_with
 from tb.layers.captured import RealLayer, real_layers
 from tb.layers.job import LayerJob, SystemTask, read_results
 from tb.layers.requantised import system_task
 from tb.options import UserError
-from tb.simulators import run as simulation
 
 DEFAULT_CONFIGURATION = "net_8x8"
 
 
-def build(sim: str, c: Configuration, waves: bool = False) -> simulation.Build:
+def build(sim: str, c: Configuration, waves: bool = False) -> simulators.Build:
     """``system``: accelerator and memory."""
-    sources = simulation.system_sources()
-    return simulation.build(sim, "system", c.parameters, sources=sources, waves=waves)
+    sources = simulators.system_sources()
+    return simulators.build(sim, "system", c.parameters, sources=sources, waves=waves)
 
 
 def run(
-    built: simulation.Build, c: Configuration, tasks: list[SystemTask], *, seed: int = 1, stalls: float = 0.0,
+    built: simulators.Build, c: Configuration, tasks: list[SystemTask], *, seed: int = 1, stalls: float = 0.0,
     keep: Path | None = None,
 ) -> tuple[list[dict], str | None]:  # fmt: skip
     """Results of the layers that ran, and the failure that ended the run, if one did."""
@@ -46,7 +45,7 @@ def run(
         environment = LayerJob(c, tasks, seed, stalls).save(job)
         failure = None
         try:
-            outcomes = simulation.run(
+            outcomes = simulators.run(
                 built,
                 "tb.accelerator.cases_system",
                 only="layers",
@@ -56,7 +55,7 @@ def run(
                 timeout=7200,
             )
             failure = outcomes[0].failure
-        except simulation.SimulationError as error:
+        except simulators.SimulationError as error:
             failure = str(error)
         return read_results(job), failure
 
@@ -108,7 +107,7 @@ def main(words: list[str] | None = None) -> int:
     except ValueError as error:
         raise UserError(str(error)) from None
     sim = settings["SIM"] or "verilator"
-    simulation.check_simulator(sim)
+    simulators.check_simulator(sim)
     c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
 
     from quant.checkpoints import SHIPPED
@@ -130,7 +129,7 @@ def main(words: list[str] | None = None) -> int:
     with console.status(f"building system ({c.name}) for {sim}"):
         built = build(sim, c, bool(settings["WAVES"]))
     for checkpoint, layers, tasks in work:
-        wave = simulation.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {c.name} {Path(checkpoint).stem}")
+        wave = simulators.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {c.name} {Path(checkpoint).stem}")
         with console.status(f"{checkpoint}: {len(tasks)} layers on {sim}"):
             results, failure = run(
                 built, c, tasks, seed=int(settings["SEED"]), stalls=parsed.stalls,
@@ -160,11 +159,11 @@ def cli() -> int:
 
     try:
         return main()
-    except (UserError, QuantError, ConfigurationError, simulation.SimulationError, OSError) as error:
+    except (UserError, QuantError, ConfigurationError, simulators.SimulationError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        simulation.stop_all()
+        simulators.stop_all()
         print("interrupted", file=sys.stderr)
         return 130
 

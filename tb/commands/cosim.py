@@ -32,13 +32,12 @@ from golden_model.configuration import (
 )
 from golden_model.files.golden_set import GoldenSetError
 from golden_model.layer import golden_layer
-from tb import options
+from tb import options, simulators
 from tb.core.program import compile_layer
 from tb.layers.captured import RealLayer, ideal_cycles, real_layers
 from tb.layers.from_files import golden_configuration, golden_names, golden_task
 from tb.layers.job import LayerJob, LayerTask, read_results
 from tb.options import UserError
-from tb.simulators import run as simulation
 
 # The shipped networks that the main job takes its layers from: the best of each architecture.
 VGG16, _, RESNET20 = MAIN_JOB = "vgg16_w4a4", "vgg16_w4a2", "resnet20_w4a4"
@@ -147,15 +146,15 @@ def simulate(layer: RealLayer, c: Configuration, sim: str, seed: int, stalls: fl
     with tempfile.TemporaryDirectory(prefix="cosim-") as work:
         job = Path(work) / "job.npz"
         environment = LayerJob(c, [layer.task], seed, stalls).save(job)
-        built = simulation.build(sim, "core", c.parameters, waves=waves)
-        wave = simulation.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {c.name} {layer.task.title}")
+        built = simulators.build(sim, "core", c.parameters, waves=waves)
+        wave = simulators.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {c.name} {layer.task.title}")
         failure = None
         try:
-            outcomes = simulation.run(
+            outcomes = simulators.run(
                 built, "tb.core.cases_core", only="layers", seed=seed, environment=environment, keep=wave
             )
             failure = outcomes[0].failure
-        except simulation.SimulationError as error:
+        except simulators.SimulationError as error:
             failure = str(error)
         if failure and waves:
             failure += "".join(f"\nwaves: {file}" for file in wave.parent.glob(f"{wave.name}.*"))
@@ -234,7 +233,7 @@ def main(words: list[str] | None = None) -> int:
     except ValueError as error:
         raise UserError(str(error)) from None
     seed = int(settings["SEED"])
-    simulation.check_simulator(sim)
+    simulators.check_simulator(sim)
     if settings["GOLDEN"] and not settings["CONFIG"]:
         c = golden_configuration(settings["GOLDEN"], chosen_golden(settings)[0])
     else:
@@ -243,7 +242,7 @@ def main(words: list[str] | None = None) -> int:
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
     check(everything, c)
     with console.status(f"building core ({c.name}) for {sim}"):
-        simulation.build(sim, "core", c.parameters, waves=bool(settings["WAVES"]))
+        simulators.build(sim, "core", c.parameters, waves=bool(settings["WAVES"]))
     outcomes: dict[int, Outcome] = {}
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
     with (
@@ -265,7 +264,7 @@ def main(words: list[str] | None = None) -> int:
                 progress.advance(bar)
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
-            simulation.stop_all()
+            simulators.stop_all()
             raise
 
     failed = 0
@@ -306,7 +305,7 @@ def cli() -> int:
     try:
         return main()
     except (
-        UserError, QuantError, ConfigurationError, GoldenSetError, simulation.SimulationError, OSError,
+        UserError, QuantError, ConfigurationError, GoldenSetError, simulators.SimulationError, OSError,
     ) as error:  # fmt: skip
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from golden_model.configuration import Configuration, ConfigurationError, configuration, configurations
-from tb.simulators import run as simulation
+from tb import simulators
 
 TOP = "accelerator"
 """The module of rtl/ that is linted; every other is inside, and it takes every parameter of a configuration."""
@@ -23,9 +23,9 @@ class HardwareError(RuntimeError):
 
 def lint(c: Configuration) -> None:
     """Verilator's checks, every warning an error, nothing waived."""
-    environment = {**os.environ, **simulation.verilator_environment()}
+    environment = {**os.environ, **simulators.verilator_environment()}
     words = ["verilator", "--lint-only", "-Wall", "--top-module", TOP]
-    words += [f"-G{name}={value}" for name, value in c.parameters.items()] + [str(s) for s in simulation.rtl_sources()]
+    words += [f"-G{name}={value}" for name, value in c.parameters.items()] + [str(s) for s in simulators.rtl_sources()]
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
     complaints = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("%")]
     if done.returncode or complaints:
@@ -41,7 +41,7 @@ def main(words: list[str] | None = None) -> int:
             lint(c)
             print(f"lint {c.name}: no warnings", flush=True)
         return 0
-    except (HardwareError, ConfigurationError, simulation.SimulationError) as error:
+    except (HardwareError, ConfigurationError, simulators.SimulationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -36,12 +36,12 @@ from quant.models import ModelSpec
 from quant.network import load_network
 from quant.training.recipe import Recipe
 from quant.training.trainer import Trainer
+from tb import simulators
 from tb.commands import accelerate
 from tb.commands.cosim import MAIN_JOB, convolution, flow, simulate, tiles
 from tb.layers.captured import RealLayer, ideal_cycles, real_layers
 from tb.layers.job import LayerJob, SystemTask, read_results
 from tb.layers.requantised import FULL_SIZE, NetworkLayer, chosen, network_layers, random_operands
-from tb.simulators import run as simulation
 
 CONFIGURATION = "course_8x8"
 
@@ -126,10 +126,10 @@ def speed_table(layers: list[RealLayer]) -> Table:
     table = Table(title=f"Simulation of core ({c.name}), every value compared", title_justify="left", box=None)
     for name in ("simulator", "cycles", "seconds", "cycles/s", "start-up s", "cycles/s without"):
         table.add_column(name, justify="left" if name == "simulator" else "right")
-    for sim in simulation.SIMULATORS:
+    for sim in simulators.SIMULATORS:
         try:
-            built = simulation.build(sim, "core", c.parameters)
-        except simulation.SimulationError as error:
+            built = simulators.build(sim, "core", c.parameters)
+        except simulators.SimulationError as error:
             table.add_row(sim, str(error).splitlines()[0])
             continue
         taken, cycles = [], []
@@ -138,7 +138,7 @@ def speed_table(layers: list[RealLayer]) -> Table:
                 job = Path(work) / "job.npz"
                 environment = LayerJob(c, [layer.task for layer in layers] * repeat).save(job)
                 start = time.perf_counter()
-                simulation.run(built, "tb.core.cases_core", only="layers", environment=environment)
+                simulators.run(built, "tb.core.cases_core", only="layers", environment=environment)
                 taken.append(time.perf_counter() - start)
                 cycles.append(sum(result["cycles"] for result in read_results(job)))
         net = (cycles[1] - cycles[0]) / (taken[1] - taken[0])
@@ -311,15 +311,15 @@ def build_table() -> Table:
     for name in ARRAYS:
         with tempfile.TemporaryDirectory() as work:
             # Another text of one source: another build.
-            sources = simulation.system_sources()
+            sources = simulators.system_sources()
             changed = Path(work) / sources[0].name
             changed.write_text(f"{sources[0].read_text()}// {time.time_ns()}\n")
             start = time.perf_counter()
-            built = simulation.build(
+            built = simulators.build(
                 "verilator", "system", configuration(name).parameters, sources=[changed, *sources[1:]]
             )
             table.add_row(name, f"{time.perf_counter() - start:.0f}")
-            simulation.discard(built)
+            simulators.discard(built)
     return table
 
 
@@ -429,7 +429,7 @@ def main() -> int:
     console.print()
     console.print(lost_table(runs))
     console.print("model, worst layer: predicted cycles against those measured")
-    picture = simulation.BUILD.parent / "utilisation.png"
+    picture = simulators.BUILD.parent / "utilisation.png"
     plot_utilisation(runs, picture)
     console.print(f"utilisation of each layer: {picture}")
     console.print()

@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.progress import track
 
 from golden_model.configuration import Configuration, Dataflow, Precision, configuration
+from tb import simulators
 from tb.layers.captured import real_layers
 from tb.layers.job import LayerJob, LayerTask, SystemTask
 from tb.layers.random_layers import random_task
 from tb.layers.small_layers import bus_layers
-from tb.simulators import run as simulation
 
 
 class Mutant(NamedTuple):
@@ -55,19 +55,19 @@ class Bench(NamedTuple):
 
 
 # Beside rtl/, what the top ``system`` is made of
-BESIDE = tuple(set(simulation.system_sources()) - set(simulation.rtl_sources()))
+BESIDE = tuple(set(simulators.system_sources()) - set(simulators.rtl_sources()))
 # A layer that stands still shall not take the 65,536 cycles after which the hardware gives up by itself.
 WATCHDOG = {"WATCHDOG": 2000}
 ODD = configuration("odd_3x5")  # the configuration that is quickest to run
 BENCHES = {
     "act_fetch": Bench(
         "act_fetch_with_banks", {"ROWS": 8, "ACT_BITS": 4, "ADDR_BITS": 5, "FLAGS": 2}, "tb.modules.cases_act_fetch",
-        sources=(simulation.HDL / "act_fetch_with_banks.v",),
+        sources=(simulators.HDL / "act_fetch_with_banks.v",),
     ),
     "wgt_fetch": Bench("wgt_fetch", {"WIDTH": 32, "ADDR_BITS": 11}, "tb.modules.cases_memory", "fetch_.*"),
     "sfp": Bench(
         "sfp_with_memory", {"COLS": 8, "PSUM_BITS": 16, "ADDR_BITS": 4}, "tb.modules.cases_sfp",
-        sources=(simulation.HDL / "sfp_with_memory.v",),
+        sources=(simulators.HDL / "sfp_with_memory.v",),
     ),
     "faults": Bench(
         "system", {**ODD.parameters, **WATCHDOG}, "tb.accelerator.cases_faults", "overflow_is_told", BESIDE, ODD.name
@@ -150,7 +150,7 @@ def run_mutant(mutant: Mutant, jobs: list[LayerJob], sim: str = "icarus") -> str
 def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | None:
     with tempfile.TemporaryDirectory(prefix="mutant-") as work:
         folder = Path(work)
-        for source in simulation.rtl_sources():
+        for source in simulators.rtl_sources():
             shutil.copyfile(source, folder / source.name)
         target = folder / f"{mutant.module}.v"
         text = target.read_text()
@@ -179,13 +179,13 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | No
         sources = [*sorted(folder.glob("*.v")), *bench.sources]
         built = None
         try:
-            built = simulation.build(sim, bench.toplevel, bench.parameters, sources=sources)
-            outcomes = simulation.run(built, bench.cases, only=bench.only, seed=seed, environment=environment)
-        except simulation.SimulationError as error:
+            built = simulators.build(sim, bench.toplevel, bench.parameters, sources=sources)
+            outcomes = simulators.run(built, bench.cases, only=bench.only, seed=seed, environment=environment)
+        except simulators.SimulationError as error:
             return str(error)
         finally:
             if built is not None:
-                simulation.discard(built)
+                simulators.discard(built)
         return next((outcome.failure for outcome in outcomes if outcome.failure), None)
 
 

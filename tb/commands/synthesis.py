@@ -28,10 +28,10 @@ from golden_model.configuration import (
     configuration,
     configurations,
 )
+from tb import simulators
 from tb.commands import lint as hardware
 from tb.commands import place
 from tb.commands.lint import HardwareError
-from tb.simulators import run as simulation
 
 FIGURES = {
     "LUT4": ("LUT4",), "carry": ("CCU2C",), "FF": ("TRELLIS_FF",), "DSP": ("MULT18X18D",),
@@ -118,7 +118,7 @@ def synthesise(c: Configuration, top: str = TOP) -> Synthesis:
     """Synthesise ``top`` for an ECP5 with Yosys and check the netlist. HardwareError has Yosys's complaint."""
     if shutil.which("yosys") is None:
         raise HardwareError("Yosys is not installed; on Debian or Ubuntu: sudo apt-get install -y yosys")
-    sources = {source.stem: source for source in simulation.rtl_sources()}
+    sources = {source.stem: source for source in simulators.rtl_sources()}
     if top not in sources:
         raise HardwareError(f"rtl/ has no module {top}; there are: {', '.join(sources)}")
     # TOP must take all of them; a module below it has those it needs, and its own defaults for the rest.
@@ -178,7 +178,7 @@ def main(words: list[str] | None = None) -> int:
                 console.print(f"{routed}: {parsed.top} on {place.DEVICE}, registers at all ports", style="bold")
                 console.print("\n".join(place.report(placing.result())))
         return 0
-    except (HardwareError, ConfigurationError, simulation.SimulationError) as error:
+    except (HardwareError, ConfigurationError, simulators.SimulationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

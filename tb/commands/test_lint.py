@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 
 from golden_model.configuration import configuration, configurations
+from tb import simulators
 from tb.commands import lint as hardware
 from tb.commands import place, synthesis
-from tb.simulators import run as simulation
 
 needs_yosys = pytest.mark.skipif(
     shutil.which("yosys") is None, reason="Yosys is not installed (make synth installs it)"
@@ -29,7 +29,7 @@ def test_lint_finds_something(tmp_path, monkeypatch):
     broken.write_text(
         f"module {hardware.TOP} #({parameters}) (input wire [3:0] a, output wire [7:0] b);\nassign b = a;\nendmodule\n"
     )
-    monkeypatch.setattr(simulation, "rtl_sources", lambda: [broken])
+    monkeypatch.setattr(simulators, "rtl_sources", lambda: [broken])
     with pytest.raises(hardware.HardwareError, match="WIDTH"):
         hardware.lint(configuration("course_8x8"))
 
@@ -72,7 +72,7 @@ def test_unknown_module_is_told():
 def test_yosys_complaint_is_told(tmp_path, monkeypatch):
     broken = tmp_path / "fifo.v"
     broken.write_text("module fifo (input wire clk);\nwire [DEPTH-1:0] a;\nendmodule\n")
-    monkeypatch.setattr(simulation, "rtl_sources", lambda: [broken])
+    monkeypatch.setattr(simulators, "rtl_sources", lambda: [broken])
     with pytest.raises(hardware.HardwareError, match=r"yosys, fifo of odd_3x5:\n.*fifo.v:2: ERROR"):
         synthesis.synthesise(configuration("odd_3x5"), "fifo")
 
@@ -240,13 +240,13 @@ def test_verilator_builds_without_a_command_python(monkeypatch, tmp_path):
     broken.chmod(0o755)
     source = tmp_path / "sram.v"
     source.write_text(
-        f"{(simulation.rtl_source('sram')).read_text()}// {time.time_ns()}\n"
+        f"{(simulators.rtl_source('sram')).read_text()}// {time.time_ns()}\n"
     )  # what was never built before
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    simulation.verilator_environment.cache_clear()
+    simulators.verilator_environment.cache_clear()
     try:
-        built = simulation.build("verilator", "sram", {"WIDTH": 8, "DEPTH": 4}, sources=[source])
+        built = simulators.build("verilator", "sram", {"WIDTH": 8, "DEPTH": 4}, sources=[source])
     finally:
         monkeypatch.undo()
-        simulation.verilator_environment.cache_clear()
-    simulation.discard(built)
+        simulators.verilator_environment.cache_clear()
+    simulators.discard(built)

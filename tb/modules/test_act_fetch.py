@@ -2,7 +2,7 @@
 
 import pytest
 
-from tb.simulators import run as simulation
+from tb import simulators
 
 CASES = (
     "fetch_order",
@@ -11,7 +11,7 @@ CASES = (
     "fetch_reads_no_padding",
     "fetch_reset_during_burst",
 )
-SOURCES = [simulation.rtl_source("act_fetch"), simulation.rtl_source("sram"), simulation.HDL / "act_fetch_with_banks.v"]
+SOURCES = [simulators.rtl_source("act_fetch"), simulators.rtl_source("sram"), simulators.HDL / "act_fetch_with_banks.v"]
 
 
 @pytest.mark.parametrize("case", CASES)

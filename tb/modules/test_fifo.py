@@ -2,7 +2,7 @@
 
 import pytest
 
-from tb.simulators import run as simulation
+from tb import simulators
 
 SKEWED = ("skew_order", "skew_full", "skew_throughput", "skew_reset_during_burst")
 SHAPES = {   # lanes, depth
@@ -37,10 +37,10 @@ def test_ofifo(simulate, cols, depth):
     ],
 )
 def test_ofifo_stops_the_simulation(simulate, case, message):
-    built = simulation.build(simulate.sim, "ofifo", {"COLS": 2, "WIDTH": 4, "DEPTH": 4})
+    built = simulators.build(simulate.sim, "ofifo", {"COLS": 2, "WIDTH": 4, "DEPTH": 4})
     environment = {"COSIM_SEED": "1", "COSIM_PARAMETERS": '{"COLS": 2, "WIDTH": 4, "DEPTH": 4}'}
-    with pytest.raises(simulation.SimulationError, match=message):
-        simulation.run(built, "tb.modules.cases_fifo", only=f"ofifo_{case}.*", environment=environment)
+    with pytest.raises(simulators.SimulationError, match=message):
+        simulators.run(built, "tb.modules.cases_fifo", only=f"ofifo_{case}.*", environment=environment)
 
 
 @pytest.mark.parametrize(

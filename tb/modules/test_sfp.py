@@ -2,13 +2,13 @@
 
 import pytest
 
-from tb.simulators import run as simulation
+from tb import simulators
 
 CASES = (
     "sfp_accumulation", "sfp_throughput", "sfp_random_operations", "sfp_relu_extremes", "sfp_overflow",
     "sfp_reset_with_output_waiting",
 )  # fmt: skip
-SOURCES = [simulation.rtl_source("sfp"), simulation.rtl_source("sram"), simulation.HDL / "sfp_with_memory.v"]
+SOURCES = [simulators.rtl_source("sfp"), simulators.rtl_source("sram"), simulators.HDL / "sfp_with_memory.v"]
 
 
 @pytest.mark.parametrize("case", CASES)

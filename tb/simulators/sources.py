@@ -1,0 +1,35 @@
+"""Where sources and builds lie."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RTL = ROOT / "rtl"
+HDL = ROOT / "tb" / "hdl"
+BUILD = Path(os.environ.get("COSIM_BUILD", ROOT / "build")) / "sim"
+
+
+def rtl_sources() -> list[Path]:
+    return sorted(RTL.glob("*/*.v"), key=lambda path: path.name)
+
+
+def rtl_source(module: str) -> Path:
+    """The file of a module of ``rtl/``."""
+    return next(path for path in rtl_sources() if path.stem == module)
+
+
+def system_sources() -> list[Path]:
+    """Of the tops ``system`` and ``bus``: the accelerator with what is beside it in simulation."""
+    return [*rtl_sources(), *(HDL / f"{name}.v" for name in ("axi_check", "bus", "dram", "system"))]
+
+
+def visible_ports(toplevel: str, sources: Sequence[Path]) -> str:
+    """Verilator configuration that makes the ports of the top level, and nothing else, readable and writable."""
+    text = next(source.read_text() for source in sources if source.stem == toplevel)
+    header = re.sub(r"//[^\n]*", "", text[text.index(f"module {toplevel}") :].split(");", 1)[0])
+    ports = re.findall(r"\b(?:input|output)\b[^,]*?(\w+)\s*(?:,|$)", header)
+    return "`verilator_config\n" + "".join(f'public_flat_rw -module "{toplevel}" -var "{port}"\n' for port in ports)

