@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from golden_model import throughput
 from golden_model.accelerator import schedule
 from golden_model.accelerator.plan import PlanError, plan
 from golden_model.configuration import Dataflow, configuration
@@ -18,7 +19,7 @@ NET = configuration("net_8x8")
 def test_scale_sim_law_of_single_layers():
     first, last = ConvShape(3, 32, 32, 64, 3, 3, 1, 1), ConvShape(512, 2, 2, 512, 3, 3, 1, 1)
     for shape, flow, share in ((first, WS, 82.6), (first, OS, 65.9), (last, OS, 49.8)):
-        assert 100 * shape.macs / (schedule.scale_sim(shape, 8, 8, flow) * 64) == pytest.approx(share, abs=0.05)
+        assert 100 * shape.macs / (throughput.scale_sim(shape, 8, 8, flow) * 64) == pytest.approx(share, abs=0.05)
 
 
 def test_active_cycles_are_the_operands():

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from golden_model.configuration import Dataflow, configuration, configurations
 from golden_model.convolution import convolve
-from golden_model.files.golden_set import GoldenSetError, Source, read_golden_set, write_golden_set, write_network_sets
+from golden_model.files.golden_set import read_golden_set, write_golden_set, write_network_sets
+from golden_model.files.operands import GoldenSetError, Source
 from golden_model.files.vectors import VectorFileError, read_vectors
 from golden_model.sfp import PsumOverflow
 

@@ -181,15 +181,3 @@ def choose(
     if best is None:
         raise reason
     return best[1]
-
-
-def scale_sim(shape: ConvShape, rows: int, cols: int, dataflow: Dataflow) -> int:
-    """Cycles of the layer by SCALE-Sim's law, K = IC * n_kij, M = outputs of a channel.
-
-    OS, the drain left out: ceil(M / rows) * ceil(OC / cols) * (K + rows + cols - 2) - 1.
-    WS: ceil(K / rows) * ceil(OC / cols) * (M + 2 * rows + cols - 2) - 1.
-    """
-    k, m = shape.ic * shape.n_kij, shape.n_o_nij
-    if dataflow is Dataflow.output_stationary:
-        return tile_count(m, rows) * tile_count(shape.oc, cols) * (k + rows + cols - 2) - 1
-    return tile_count(k, rows) * tile_count(shape.oc, cols) * (m + 2 * rows + cols - 2) - 1

@@ -6,17 +6,14 @@ Every excerpt is a convolution layer by itself, so that whatever reads a set can
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from golden_model import tiling
 from golden_model.configuration import Configuration, Dataflow
+from golden_model.files.operands import Operands
 from golden_model.layer import GoldenLayer, golden_layer
 from golden_model.tiling import ConvShape, tile_count
-
-if TYPE_CHECKING:
-    from golden_model.files.golden_set import Operands
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,72 +14,24 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from golden_model import sfp
 from golden_model.configuration import Configuration, ConfigurationError, Dataflow, configuration
 from golden_model.convolution import convolve
-from golden_model.files import seed000, seed002_os, seed002_ws, seed003, seed004
 from golden_model.files.atomic import replaced_directory
 from golden_model.files.excerpt import Excerpt
+from golden_model.files.formats import DEFAULT_FORMAT, TILES, layout_of
+from golden_model.files.operands import GoldenSetError, Operands, Source
 from golden_model.files.vectors import VectorFile, VectorFileError, rendered
 from golden_model.tiling import ConvShape
 
 MANIFEST = "manifest.json"
-TILES = ("ic_tile", "oc_tile", "o_tile")
-_LAYOUTS = {
-    ("seed000", Dataflow.weight_stationary): seed000,
-    ("seed002", Dataflow.weight_stationary): seed002_ws,
-    ("seed002", Dataflow.output_stationary): seed002_os,
-    ("seed003", Dataflow.weight_stationary): seed003,
-    ("seed004", Dataflow.weight_stationary): seed004,
-}
-FORMATS = tuple(dict.fromkeys(format for format, _ in _LAYOUTS))
-DEFAULT_FORMAT = "seed004"
 # Fields of a manifest by which the tables of rtl/configurations.toml can be told from those the set was written for.
 _WIDTHS = ("rows", "cols", "act_bits", "wgt_bits", "psum_bits")
 _OWN_HASH = "manifest_sha256"
-
-
-class GoldenSetError(ValueError):
-    """A set that cannot be written or read as asked; the message says why and what to do."""
-
-
-class Operands(Protocol):
-    """What a set is made from; ``quant.capture.LayerOperands`` has these fields, and so may anything else."""
-
-    model: str
-    layer: str
-    image: int
-    weight: np.ndarray  # int32 [OC, IC, KH, KW]
-    activation: np.ndarray  # int32 [IC, H, W]
-    stride: int
-    padding: int
-    w_bits: int
-    a_bits: int
-    a_signed: bool
-    w_delta: float
-    x_delta: float
-    residual: np.ndarray | None  # int32 [OC, OH, OW]
-    out_scale: np.ndarray  # [OC]
-    negated: np.ndarray  # bool [OC]
-    relu: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Where operands come from: the checkpoint as it was named, the SHA-256 of its file, the data set of the image.
-
-    ``a_bits``: activation bits where they were given in place of the checkpoint's.
-    """
-
-    name: str
-    sha256: str
-    data: str
-    a_bits: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +73,7 @@ class GoldenSet:
     def files(self) -> list[VectorFile]:
         """All files that the set must have, from the operands that were read. Raises what ``configuration_of`` and
         ``golden_layer`` raise."""
-        layout = _layout(self.meta["format"], self.meta["dataflow"])
+        layout = layout_of(self.meta["format"], self.meta["dataflow"])
         return layout.files(self.excerpt, configuration_of(self.meta), self.meta)
 
 
@@ -140,7 +92,7 @@ def plan_golden_set(
     exist or has no such dataflow; ValueError for a layer or tile that the format cannot hold, naming one that can; what
     ``golden_layer`` raises for operands that the configuration cannot take.
     """
-    layout = _layout(format, dataflow.name)
+    layout = layout_of(format, dataflow.name)
     wanted = dict.fromkeys(TILES) | (tiles or {})
     shown, chosen = layout.excerpt(operands, configuration, wanted)
     meta = {
@@ -247,7 +199,7 @@ def read_golden_set(directory: Path | str) -> GoldenSet:
     if "layers" in meta:
         raise GoldenSetError(f"{directory} holds the sets of {len(meta['layers'])} layers; name one of its folders")
     try:
-        layout = _layout(meta["format"], meta["dataflow"])
+        layout = layout_of(meta["format"], meta["dataflow"])
         shape, _ = ConvShape(**meta["shape"]), ConvShape(**meta["layer_shape"])
         arrays = layout.read(directory, shape, meta)
     except FileNotFoundError as error:
@@ -333,16 +285,6 @@ def write_content(path: Path, content: bytes) -> None:
     """Write one file of a set, in the folder of decimal twins where it is one."""
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-
-
-def _layout(format: str, dataflow: str) -> ModuleType:
-    """The module that knows the files of one format and dataflow."""
-    if format not in FORMATS:
-        raise GoldenSetError(f"no format {format!r}; there are: {', '.join(FORMATS)}")
-    for (name, flow), layout in _LAYOUTS.items():
-        if name == format and flow.name == dataflow:
-            return layout
-    raise GoldenSetError(f"format {format} has no {dataflow} files; choose another FORMAT or DATAFLOW")
 
 
 def _check_is_ours(directory: Path) -> None:

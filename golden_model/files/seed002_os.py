@@ -13,17 +13,15 @@ can be shown (``excerpt.os_tile``). Rows and columns beyond the layer are zero. 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from golden_model.configuration import Configuration, Dataflow
 from golden_model.files.excerpt import Excerpt, chosen_tiles, os_tile, whole
+from golden_model.files.operands import Operands
 from golden_model.files.vectors import VectorFile, read_vectors, vector_header
 from golden_model.tiling import ConvShape, tile_count
-
-if TYPE_CHECKING:
-    from golden_model.files.golden_set import Operands
 
 OUT_RELU = False
 

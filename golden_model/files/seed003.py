@@ -22,18 +22,16 @@ no files of it; this packing is the array's a2w4.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from golden_model import sfp, tiling
 from golden_model.configuration import Configuration, Dataflow
 from golden_model.files.excerpt import Excerpt, chosen_tiles, whole
+from golden_model.files.operands import Operands
 from golden_model.files.vectors import VectorFile, read_vectors
 from golden_model.tiling import ConvShape, nij_index, tile_count
-
-if TYPE_CHECKING:
-    from golden_model.files.golden_set import Operands
 
 OUT_RELU = True
 

@@ -15,18 +15,16 @@ A layer of several oc tiles has ``out_raw_otile{o}.txt``, ``residual_otile{o}.tx
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from golden_model import sfp, tiling
 from golden_model.configuration import Configuration, Dataflow
 from golden_model.files.excerpt import Excerpt, chosen_tiles, whole
+from golden_model.files.operands import Operands
 from golden_model.files.vectors import OPERAND_WIDTH, PSUM_WIDTH, VectorFile, read_vectors, vector_header
 from golden_model.tiling import ConvShape, tile_count
-
-if TYPE_CHECKING:
-    from golden_model.files.golden_set import Operands
 
 OUT_RELU = True
 

@@ -14,13 +14,13 @@ import numpy as np
 from golden_model.files.golden_set import (
     MANIFEST,
     GoldenSet,
-    GoldenSetError,
     content_hash,
     file_hash,
     foreign_files,
     manifest_text,
     read_manifest,
 )
+from golden_model.files.operands import GoldenSetError
 from golden_model.files.vectors import VectorFile, rendered
 
 

@@ -18,8 +18,8 @@ from golden_model.accelerator import registers
 from golden_model.accelerator.golden import SystemGolden
 from golden_model.configuration import Configuration
 from tb.accelerator.axi_rules import broken_rules
+from tb.accelerator.checks import CONTROL, COUNTERS, miscounted, refusal
 from tb.accelerator.command import Command, outputs_of
-from tb.accelerator.system_bench import CONTROL, COUNTERS, miscounted, refusal
 from tb.parts.clocking import PERIOD_NS
 from tb.parts.scoreboard import Scoreboard
 

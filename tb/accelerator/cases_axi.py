@@ -9,23 +9,14 @@ import cocotb
 from cocotb.triggers import ClockCycles
 
 from golden_model.accelerator import registers
-from golden_model.accelerator.golden import system_golden
 from golden_model.configuration import configuration
 from tb.accelerator.axi_bench import CHANNELS, AxiBench
-from tb.accelerator.command import compile_command
-from tb.accelerator.system_bench import CONTROL, LayerFailed
+from tb.accelerator.checks import CONTROL, LayerFailed
+from tb.accelerator.prepared import prepare
 from tb.layers.small_layers import OS, WS, bus_layers, small_layer
 from tb.parts.stimulus import generator, seed
 
 SLVERR = 2
-
-
-def compiled(c, task):
-    """The layer's command and golden values."""
-    plan = task.plan(c)
-    operands = {"relu": task.relu, "bias": task.bias, "residual": task.residual, "requant": task.requant}
-    command = compile_command(plan, task.weight, task.activation, a_signed=task.a_signed, **operands)
-    return command, system_golden(plan, task.weight, task.activation, **operands)
 
 
 async def bench(dut) -> AxiBench:
@@ -37,7 +28,7 @@ async def without_stalls(dut):
     """Every small layer."""
     tb = await bench(dut)
     for task in bus_layers(tb.configuration, seed()):
-        await tb.run_layer(*compiled(tb.configuration, task), title=task.title)
+        await tb.run_layer(*prepare(tb.configuration, task), title=task.title)
 
 
 @cocotb.test()
@@ -48,7 +39,7 @@ async def each_channel_stalled(dut):
     for channel in CHANNELS:
         tb.stall(0.5, (channel,), seed())
         task = next(layers)
-        await tb.run_layer(*compiled(tb.configuration, task), title=f"{task.title}, {channel} stalled")
+        await tb.run_layer(*prepare(tb.configuration, task), title=f"{task.title}, {channel} stalled")
 
 
 @cocotb.test()
@@ -57,7 +48,7 @@ async def all_channels_stalled(dut):
     tb = await bench(dut)
     for task, probability in zip(bus_layers(tb.configuration, seed()), itertools.cycle((0.2, 0.6)), strict=False):
         tb.stall(probability, CHANNELS, seed())
-        await tb.run_layer(*compiled(tb.configuration, task), title=f"{task.title}, all stalled {probability}")
+        await tb.run_layer(*prepare(tb.configuration, task), title=f"{task.title}, all stalled {probability}")
 
 
 @cocotb.test()
@@ -65,7 +56,7 @@ async def reset_during_layer(dut):
     """Reset in the middle of a layer whose channels are held: the next layer is right."""
     tb = await bench(dut)
     rng = generator("reset_during_layer")
-    layers = [compiled(tb.configuration, task) for task in bus_layers(tb.configuration, seed())[:4]]
+    layers = [prepare(tb.configuration, task) for task in bus_layers(tb.configuration, seed())[:4]]
     tb.stall(0.3, CHANNELS[:5], seed())
     for index, (command, golden) in enumerate(layers):
         await tb.start_layer(command)
@@ -80,7 +71,7 @@ async def bus_errors(dut):
     tb = await bench(dut)
     for flow in (WS, OS):
         task = small_layer(generator("bus_errors"), tb.configuration, flow, "a layer", residual=True, bias=True)
-        command, golden = compiled(tb.configuration, task)
+        command, golden = prepare(tb.configuration, task)
         tb.stall(0.3, CHANNELS[:5], seed())
         for kind, name in [*(("bad_reads", n) for n in ("act", "wgt", "record", "residual")), ("bad_writes", "out")]:
             address = command.fields[f"{name}_base"]

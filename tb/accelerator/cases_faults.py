@@ -14,11 +14,12 @@ from golden_model.accelerator import registers
 from golden_model.accelerator.golden import system_golden
 from golden_model.configuration import configuration
 from tb.accelerator.axi_rules import broken_rules
-from tb.accelerator.cases_axi import compiled
+from tb.accelerator.checks import CONTROL, LayerFailed
 from tb.accelerator.command import compile_command
-from tb.accelerator.system_bench import CONTROL, NOWHERE, LayerFailed, SystemBench
-from tb.layers.job import SystemTask
+from tb.accelerator.prepared import prepare
+from tb.accelerator.system_bench import NOWHERE, SystemBench
 from tb.layers.small_layers import OS, WS, bus_layers, small_layer
+from tb.layers.task import SystemTask
 from tb.parts.clocking import PERIOD_NS
 from tb.parts.stimulus import generator, seed
 
@@ -74,7 +75,7 @@ async def bench(dut, stalls: float = 0.0) -> Bench:
 def rich_layer(tb, flow, salt):
     """A layer that reads with every reader: two oc_tiles, residual, bias."""
     task = small_layer(generator(salt), tb.configuration, flow, "a layer", residual=True, bias=True)
-    return task, *compiled(tb.configuration, task)
+    return task, *prepare(tb.configuration, task)
 
 
 @cocotb.test()
@@ -82,7 +83,7 @@ async def reset_during_layer(dut):
     """After a reset at any cycle of a layer, every layer is right and takes the cycles that it takes after power-up."""
     tb = await bench(dut)
     rng = generator("reset_during_layer")
-    layers = [(task.title, *compiled(tb.configuration, task)) for task in bus_layers(tb.configuration, seed())]
+    layers = [(task.title, *prepare(tb.configuration, task)) for task in bus_layers(tb.configuration, seed())]
     fresh = []
     for title, command, golden in layers:
         await tb.reset()
@@ -286,7 +287,7 @@ async def broken_off_while_writing(dut):
     rng = generator("broken_off_while_writing")
     for flow in (WS, OS):
         task = small_layer(rng, tb.configuration, flow, "many outputs", kernel=1, padding=0, residual=True)
-        command, golden = compiled(tb.configuration, task)
+        command, golden = prepare(tb.configuration, task)
         beats = command.regions[-1].data.size // tb.beat
         for beat in rng.choice(beats, min(beats, 15), replace=False):
             dut.fail_read.value = command.fields["residual_base"] // tb.beat + int(beat)

@@ -12,6 +12,7 @@ import numpy as np
 from golden_model import tiling
 from golden_model.accelerator.plan import Plan, PlanError, bus_bits, slot_bits
 from golden_model.configuration import Dataflow
+from tb.accelerator.memory import activation_memory, band_bytes, pack_words, record_memory, unpack_words, weight_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,33 +33,6 @@ class Command:
     out_base: int
     out_bytes: int
     mem_bytes: int
-
-
-def pack_words(values: np.ndarray, bits: int, slot: int) -> np.ndarray:
-    """Integers [words, lanes] -> uint8 [words * slot / 8]: ``bits`` a lane, two's complement, zeros up to the slot."""
-    words, lanes = values.shape
-    if bits == 4 and slot % 8 == 0:
-        even = np.zeros((words, slot // 4), np.uint8)
-        even[:, :lanes] = values & 15
-        return (even[:, 0::2] | even[:, 1::2] << 4).reshape(-1)
-    if bits == 32:
-        wide = np.zeros((words, slot // 32), np.int32)
-        wide[:, :lanes] = values
-        return wide.astype("<i4").view(np.uint8).reshape(-1)
-    spread = np.zeros((words, slot), np.uint8)
-    spread[:, : lanes * bits] = ((values[:, :, None] >> np.arange(bits)) & 1).reshape(words, lanes * bits)
-    return np.packbits(spread.reshape(-1), bitorder="little")
-
-
-def unpack_words(data: np.ndarray, lanes: int, bits: int, slot: int, signed: bool) -> np.ndarray:
-    """The inverse: uint8 [n] -> int64 [words, lanes]."""
-    if bits == 32:
-        return data.view("<i4").reshape(-1, slot // 32)[:, :lanes].astype(np.int64)
-    spread = np.unpackbits(data, bitorder="little").reshape(-1, slot)[:, : lanes * bits]
-    weights = np.left_shift(np.int64(1), np.arange(bits, dtype=np.int64))
-    if signed:
-        weights[-1] = -weights[-1]
-    return spread.reshape(-1, lanes, bits).astype(np.int64) @ weights
 
 
 def compile_command(
@@ -92,9 +66,9 @@ def compile_command(
         regions.append(Region(address, data))
         return address
 
-    act = _activation_memory(plan, activation)  # [tiles, segments, bytes]
+    act = activation_memory(plan, activation)  # [tiles, segments, bytes]
     act_base = place(act.reshape(-1))
-    chunks = _weight_memory(plan, weight)  # [oc_tiles, bytes]
+    chunks = weight_memory(plan, weight)  # [oc_tiles, bytes]
     wgt_base = place(chunks.reshape(-1))
     fields = {
         "dataflow": int(plan.dataflow), "simd": plan.simd, "act_signed": a_signed, "relu": relu,
@@ -107,7 +81,7 @@ def compile_command(
         "slots": plan.slots, "block_words": plan.block_words, "act_beats": plan.segment_words // plan.words_per_beat,
         "act_base": act_base, "act_segments": len(plan.phases), "act_repeats": plan.act_repeats,
         "act_segment_stride": act.shape[2], "act_tile_stride": act.shape[1] * act.shape[2],
-        "act_band_stride": _band_bytes(plan), "wgt_base": wgt_base, "wgt_pass_words": plan.pass_words,
+        "act_band_stride": band_bytes(plan), "wgt_base": wgt_base, "wgt_pass_words": plan.pass_words,
         "wgt_chunk_words": plan.chunk_words, "wgt_beats": chunks.shape[1] // beat, "wgt_chunk_stride": chunks.shape[1],
     }  # fmt: skip
     for index, tap in enumerate(plan.taps):
@@ -120,7 +94,7 @@ def compile_command(
         fields[f"tap_offset{index}"] = fields[f"tap_rot{index}"] = 0
 
     if bias is not None or requant is not None:
-        fields["record_base"] = place(_record_memory(plan, bias, requant))
+        fields["record_base"] = place(record_memory(plan, bias, requant))
     if requant is not None:
         fields["shift"] = requant.shift
         fields["half"] = requant.bits != c.act_bits
@@ -187,103 +161,3 @@ def outputs_of(command: Command, data: np.ndarray) -> np.ndarray:
     oh, ow = (shape.oh // 2, shape.ow // 2) if plan.pool else (shape.oh, shape.ow)
     words = words.reshape(plan.oc_tiles, -1, c.cols)[:, : oh * ow]
     return words.swapaxes(1, 2).reshape(-1, oh, ow)[: shape.oc]
-
-
-def _pairs(values: np.ndarray, bits: int) -> np.ndarray:
-    """[channels, ...] -> [pairs, ...]: channels 2i and 2i+1 in the low and high ``bits`` of one value (a2w4)."""
-    if len(values) % 2:
-        values = np.concatenate([values, np.zeros_like(values[:1])])
-    mask = (1 << bits) - 1
-    return (values[0::2] & mask) | (values[1::2] & mask) << bits
-
-
-def _band_bytes(plan: Plan) -> int:
-    """Bytes between the blocks of two bands."""
-    if plan.bands == 1:
-        return 0
-    group, per_group = (
-        (1, 1) if plan.dataflow is Dataflow.weight_stationary else (plan.configuration.rows, plan.ic_words)
-    )
-    words = plan.band_rows * plan.pitch // group * per_group
-    return words // plan.words_per_beat * bus_bits(plan.configuration) // 8
-
-
-def _activation_memory(plan: Plan, activation: np.ndarray) -> np.ndarray:
-    """uint8 [tiles, segments, bytes]: the map in the order in which the plan's walk reads it."""
-    c, shape = plan.configuration, plan.shape
-    values = activation.astype(np.int64)
-    if plan.simd:
-        values = _pairs(values, c.act_bits // 2)
-    s = shape.stride
-    planes = []
-    for y, x in plan.phases:
-        phase = values[:, y::s, x::s]
-        grid = np.zeros(
-            (len(values), max(-(-plan.plane_values // plan.pitch) + 1, phase.shape[1]), plan.pitch), np.int64
-        )
-        grid[:, : phase.shape[1], : phase.shape[2]] = phase
-        flat = grid.reshape(len(values), -1)
-        flat = np.concatenate([np.zeros((len(values), plan.lead), np.int64), flat], axis=1)
-        planes.append(flat[:, : plan.plane_values])
-    planes = np.stack(planes)  # [segment, channel, value]
-    slot = slot_bits(c.rows, c.act_bits)
-    if plan.dataflow is Dataflow.weight_stationary:
-        words = np.stack([tiling.by_tile(plane, plan.ic_tiles, c.rows) for plane in planes], axis=1)
-        tiles = plan.ic_tiles  # words [tile, segment, value, row]
-    else:
-        n = planes.shape[2]
-        groups = -(-n // c.rows)
-        padded = np.zeros((*planes.shape[:2], groups * c.rows), np.int64)
-        padded[:, :, :n] = planes
-        words = padded.reshape(*planes.shape[:2], groups, c.rows).swapaxes(1, 2)  # [segment, group, channel, row]
-        words = words.reshape(1, len(planes), -1, c.rows)
-        tiles = 1
-    n_words = -(-words.shape[2] // plan.words_per_beat) * plan.words_per_beat
-    whole = np.zeros((tiles, len(planes), n_words, c.rows), np.int64)
-    whole[:, :, : words.shape[2]] = words
-    return pack_words(whole.reshape(-1, c.rows), c.act_bits, slot).reshape(tiles, len(planes), -1)
-
-
-def _weight_memory(plan: Plan, weight: np.ndarray) -> np.ndarray:
-    """uint8 [oc_tiles, bytes]: each oc_tile's chunk, whole beats."""
-    c, shape = plan.configuration, plan.shape
-    group = plan.ic_group
-    channels = plan.ic_words * group * (c.rows if plan.dataflow is Dataflow.weight_stationary else 1)
-    padded = np.zeros((plan.oc_tiles * c.cols, channels, shape.n_kij), np.int64)
-    padded[: shape.oc, : shape.ic] = weight.reshape(shape.oc, shape.ic, -1)
-    if plan.dataflow is Dataflow.weight_stationary:
-        # [oc_tile, word, lane, ic_tile, row, field, kij] -> [oc_tile, ic_tile, kij, word, row, lane, field]
-        split = padded.reshape(
-            plan.oc_tiles, c.cols // c.wgt_lanes, c.wgt_lanes, plan.ic_tiles, c.rows, group, shape.n_kij
-        )
-        words = split.transpose(0, 3, 6, 1, 4, 2, 5).reshape(plan.oc_tiles, plan.pass_words, -1)
-    else:
-        # [oc_tile, col, word, field, kij] -> [oc_tile, word, kij, col, field]
-        split = padded.reshape(plan.oc_tiles, c.cols, plan.ic_words, group, shape.n_kij)
-        words = split.transpose(0, 2, 4, 1, 3).reshape(plan.oc_tiles, plan.pass_words, -1)
-    whole = np.zeros((plan.oc_tiles, plan.chunk_words, words.shape[2]), np.int64)
-    whole[:, : plan.pass_words] = words
-    data = pack_words(whole.reshape(-1, words.shape[2]), c.wgt_bits, plan.weight_slot_bits)
-    return data.reshape(plan.oc_tiles, -1)
-
-
-def _record_memory(plan: Plan, bias: np.ndarray | None, requant) -> np.ndarray:
-    """uint8: four beats for each oc_tile, see rtl/accelerator/coefficients.v."""
-    c = plan.configuration
-    lanes = bus_bits(c) // 32
-    records = np.zeros((plan.oc_tiles, 4, lanes), np.int64)
-
-    def put(beat: int, values: np.ndarray) -> None:
-        padded = np.zeros(plan.oc_tiles * c.cols, np.int64)
-        padded[: len(values)] = values
-        records[:, beat, : c.cols] = padded.reshape(plan.oc_tiles, c.cols)
-
-    if bias is not None:
-        put(0, np.asarray(bias))
-    if requant is not None:
-        rounding = 1 << (requant.shift - 1) if requant.shift else 0
-        offset = np.asarray(requant.offset, np.int64) + rounding
-        put(1, np.asarray(requant.multiplier))
-        put(2, offset & 0xFFFFFFFF)
-        put(3, (offset >> 32) & 0xFFFF)
-    return (records & 0xFFFFFFFF).astype("<u4").view(np.uint8).reshape(-1)

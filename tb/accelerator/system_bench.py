@@ -15,47 +15,19 @@ from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 
 from golden_model.accelerator import registers
 from golden_model.accelerator.golden import SystemGolden
-from golden_model.accelerator.plan import Plan, bus_bits
+from golden_model.accelerator.plan import bus_bits
 from golden_model.configuration import Dataflow
 from tb.accelerator.axi_rules import broken_rules
+from tb.accelerator.checks import CONTROL, COUNTERS, LayerFailed, miscounted, refusal
 from tb.accelerator.command import Command, outputs_of
+from tb.accelerator.hexfile import from_hex, to_hex
 from tb.parts.clocking import PERIOD_NS
 from tb.parts.scoreboard import Scoreboard
 
-CONTROL = registers.address_of("control")
 INPUTS = ("load", "dump", "dump_first", "dump_last", "record", "seed")
 STALLS = ("ar", "r", "aw", "w", "b")
 BREAK_OFF = 5000  # reads of the status after which an abort is taken to hang
 NOWHERE = 0xFFFFFFFF  # a beat that no memory has
-COUNTERS = ("cycles", "active", "fill", "stall_act", "stall_wgt", "stall_out", "passes")
-
-
-class LayerFailed(AssertionError):
-    """A layer that did not end as it should; the message says how, and where it stood. ``error``: its code, 0: none."""
-
-    def __init__(self, message: str, error: int = 0):
-        super().__init__(message)
-        self.error = error
-
-
-def refusal(title: str, status: dict[str, int], waited: int, counters: dict[str, int]) -> LayerFailed:
-    """What a layer without ``done`` says."""
-    code = status["error"]
-    how = f"stopped with error {code}: {registers.ERRORS.get(code, '?')}" if code else f"not done after {waited} cycles"
-    return LayerFailed(f"{title}: {how}; counters {counters}", code)
-
-
-def miscounted(counters: dict[str, int], plan: Plan) -> list[str]:
-    """What is wrong with the hardware's counters after a layer of that plan."""
-    notes = []
-    parts = sum(counters[name] for name in COUNTERS[1:-1])
-    if parts != counters["cycles"]:
-        notes.append(f"the counters do not add up: {parts} of {counters['cycles']} cycles in {counters}")
-    for name, of_band in (("active", plan.active), ("passes", plan.passes)):
-        expected = sum(of_band(band) for band in range(plan.bands))
-        if counters[name] != expected:
-            notes.append(f"the counter {name} is {counters[name]}, expected {expected}")
-    return notes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,46 +210,3 @@ class SystemBench:
             lane="oj", unknown=marks.reshape(-1, ow),
         )  # fmt: skip
         return scoreboard
-
-
-_DIGITS = np.frombuffer(b"".join(b"%02x" % i for i in range(256)), np.uint8).reshape(256, 2)
-
-
-def to_hex(beats: np.ndarray) -> bytes:
-    """uint8 [beats, bytes], little-endian -> a line of hexadecimal digits for each beat, most significant first."""
-    lines = np.empty((len(beats), 2 * beats.shape[1] + 1), np.uint8)
-    lines[:, :-1] = _DIGITS[beats[:, ::-1]].reshape(len(beats), -1)
-    lines[:, -1] = ord("\n")
-    return lines.tobytes()
-
-
-_VALUE = np.full(256, 255, np.uint8)
-for _i, _c in enumerate(b"0123456789abcdef"):
-    _VALUE[_c] = _i
-
-
-def from_hex(path: Path, lanes: int, bits: int, signed: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Lines of hexadecimal words -> int64 [words, lanes] and bool [words, lanes] of what has unknown bits."""
-    text = path.read_bytes() if path.exists() else b""
-    if b"//" in text[:100]:  # Icarus' $writememh begins with a comment
-        text = b"\n".join(line for line in text.splitlines() if line and not line.startswith((b"//", b"@"))) + b"\n"
-    digits = -(-lanes * bits // 4)
-    if not text:
-        return np.zeros((0, lanes), np.int64), np.zeros((0, lanes), bool)
-    lines = np.frombuffer(text, np.uint8).reshape(-1, digits + 1)[:, :-1]
-    nibbles = _VALUE[lines][:, ::-1]  # least significant first
-    known = nibbles != 255
-    nibbles = np.where(known, nibbles, 0)
-    if bits % 4:
-        spread = ((nibbles[:, :, None] >> np.arange(4, dtype=np.uint8)) & 1).reshape(len(lines), -1)[:, : lanes * bits]
-        holes = np.repeat(~known, 4, axis=1)[:, : lanes * bits].reshape(len(lines), lanes, bits).any(axis=2)
-        weights = np.left_shift(np.int64(1), np.arange(bits, dtype=np.int64))
-        if signed:
-            weights[-1] = -weights[-1]
-        return spread.reshape(len(lines), lanes, bits).astype(np.int64) @ weights, holes
-    per = bits // 4
-    parts = nibbles[:, : lanes * per].reshape(len(lines), lanes, per).astype(np.int64)
-    values = parts @ np.left_shift(np.int64(1), 4 * np.arange(per, dtype=np.int64))
-    if signed:
-        values = np.where(values >> (bits - 1), values - (1 << bits), values)
-    return values, (~known)[:, : lanes * per].reshape(len(lines), lanes, per).any(axis=2)

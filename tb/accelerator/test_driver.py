@@ -8,7 +8,7 @@ import pytest
 from golden_model.accelerator.plan import PlanError
 from golden_model.configuration import Dataflow, Precision, configuration
 from tb.accelerator.command import compile_command
-from tb.layers.job import SystemTask
+from tb.layers.task import SystemTask
 
 C = configuration("course_8x8")
 RNG = np.random.default_rng(0)

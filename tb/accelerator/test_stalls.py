@@ -7,9 +7,11 @@ import pytest
 
 from golden_model.configuration import Dataflow, configuration
 from tb import simulators
-from tb.accelerator.system_bench import COUNTERS, STALLS
-from tb.layers.job import LayerJob, SystemTask, read_results
+from tb.accelerator.checks import COUNTERS
+from tb.accelerator.system_bench import STALLS
+from tb.layers.job import LayerJob, read_results
 from tb.layers.random_layers import random_task
+from tb.layers.task import SystemTask
 
 WS = Dataflow.weight_stationary
 SMALL = {"largest": 10, "channels": 18, "macs": 60_000}

@@ -18,8 +18,9 @@ from quant.storage.checkpoint import write_checkpoint
 from tb import simulators
 from tb.layers.captured import real_layers
 from tb.layers.job import LayerJob
-from tb.layers.random_layers import random_task
-from tb.layers.requantised import FULL_SIZE, chosen, network_layers, random_operands, system_task
+from tb.layers.networks import FULL_SIZE, network_layers
+from tb.layers.random_layers import random_operands, random_task
+from tb.layers.requantised import chosen, system_task
 from tb.layers.small_layers import bus_layers
 
 CHUNK = 50

@@ -20,10 +20,12 @@ from rich.table import Table
 from golden_model.accelerator.plan import PlanError
 from golden_model.configuration import Configuration, ConfigurationError, Dataflow, configuration
 from tb import options, simulators
-from tb.commands.cosim import convolution, flow, network_with
+from tb.commands.report import convolution, flow
 from tb.layers.captured import RealLayer, real_layers
-from tb.layers.job import LayerJob, SystemTask, read_results
+from tb.layers.job import LayerJob, read_results
+from tb.layers.networks import network_with
 from tb.layers.requantised import system_task
+from tb.layers.task import SystemTask
 from tb.options import UserError
 
 DEFAULT_CONFIGURATION = "net_8x8"

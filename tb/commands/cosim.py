@@ -27,33 +27,19 @@ from golden_model.configuration import (
     Configuration,
     ConfigurationError,
     Dataflow,
-    Precision,
     configuration,
 )
-from golden_model.files.golden_set import GoldenSetError
+from golden_model.files.operands import GoldenSetError
 from golden_model.layer import golden_layer
+from golden_model.throughput import ideal_cycles
 from tb import options, simulators
+from tb.commands.report import convolution, flow, tiles
 from tb.core.program import compile_layer
-from tb.layers.captured import RealLayer, ideal_cycles, real_layers
+from tb.layers.captured import RealLayer, real_layers
 from tb.layers.from_files import golden_configuration, golden_names, golden_task
-from tb.layers.job import LayerJob, LayerTask, read_results
+from tb.layers.job import LayerJob, read_results
+from tb.layers.networks import DEFAULT_LAYERS, MAIN_JOB, network_with
 from tb.options import UserError
-
-# The shipped networks that the main job takes its layers from: the best of each architecture.
-VGG16, _, RESNET20 = MAIN_JOB = "vgg16_w4a4", "vgg16_w4a2", "resnet20_w4a4"
-# Without LAYER, each kind of convolution that a network has runs. LAYER=all runs every quantised layer.
-VGG16_LAYERS = ["features.0", "features.24", "features.27", "features.29"]
-RESNET20_LAYERS = ["layer1.0.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer3.2.conv2"]
-DEFAULT_LAYERS = {
-    "vgg16_w4a4": VGG16_LAYERS,
-    "vgg16_digits": VGG16_LAYERS,
-    "vgg16_w4a2": ["features.24"],
-    "vgg16_w4a2_digits": ["features.24"],
-    "resnet20_w4a4": RESNET20_LAYERS,
-    "resnet20_w2a4": RESNET20_LAYERS,
-    "resnet20_digits": RESNET20_LAYERS,
-}
-ABBREVIATION = {Dataflow.weight_stationary: "WS", Dataflow.output_stationary: "OS"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +63,6 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--stalls", type=float, default=0.0, help="probability of a held cycle on every stream [0]")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="simulations at a time [all cores]")
     return parser.parse_args(words)
-
-
-def network_with(layer: str) -> str:
-    """The main job's network that has a layer of that name."""
-    return RESNET20 if re.match(r"layer\d|conv1", layer) else VGG16
 
 
 def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list[RealLayer]]:
@@ -188,29 +169,6 @@ def table(network: str, about: str, outcomes: list[Outcome], c: Configuration) -
             "-" if layer.recovery_error is None else f"{layer.recovery_error:.0e}",
         )  # fmt: skip
     return result
-
-
-def convolution(layer: RealLayer) -> str:
-    """A layer in short: channels, kernel, /stride, +r with residual, @ the size of the input map."""
-    s = layer.shape
-    stride = f"/{s.stride}" if s.stride > 1 else ""
-    residual = "+r" if layer.task.residual is not None else ""
-    size = f"{s.ih}" if s.ih == s.iw else f"{s.ih}x{s.iw}"
-    return f"{s.ic}>{s.oc} {s.kh}x{s.kw}{stride}{residual} @{size}"
-
-
-def flow(task: LayerTask) -> str:
-    """Dataflow and precision in short: WS, OS a2."""
-    return ABBREVIATION[task.dataflow] + (" a2" if task.precision is Precision.a2w4 else "")
-
-
-def tiles(layer: RealLayer, c: Configuration) -> int:
-    """Tiles of the layer in the array: passes over positions (WS) or over k (OS)."""
-    s = layer.shape
-    oc_tiles = -(-s.oc // c.cols)
-    if layer.task.dataflow is Dataflow.weight_stationary:
-        return oc_tiles * -(-s.ic // (c.rows * layer.task.precision.channels)) * s.n_kij
-    return oc_tiles * -(-s.n_o_nij // c.rows)
 
 
 def replay(layer: RealLayer, checkpoint: str, settings: dict, sim: str, c: Configuration, stalls: float) -> str:

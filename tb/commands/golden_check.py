@@ -16,8 +16,6 @@ from typing import Any
 from golden_model.configuration import Dataflow
 from golden_model.files.golden_set import (
     MANIFEST,
-    GoldenSetError,
-    Source,
     configuration_of,
     file_hash,
     plan_golden_set,
@@ -25,6 +23,7 @@ from golden_model.files.golden_set import (
     read_manifest,
     set_directories,
 )
+from golden_model.files.operands import GoldenSetError, Source
 from golden_model.files.vectors import VectorFile
 from golden_model.files.verify import against_fresh, against_hashes, against_operands
 from tb.commands.golden_write import captured, load

@@ -14,19 +14,15 @@ from typing import Any
 import numpy as np
 
 from golden_model.configuration import DEFAULT_CONFIGURATION, Dataflow, configuration
+from golden_model.files.formats import DEFAULT_FORMAT, FORMATS, TILES
 from golden_model.files.golden_set import (
-    DEFAULT_FORMAT,
-    FORMATS,
-    TILES,
-    GoldenSetError,
-    Operands,
-    Source,
     file_hash,
     read_golden_set,
     set_directories,
     write_golden_set,
     write_network_sets,
 )
+from golden_model.files.operands import GoldenSetError, Operands, Source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,10 +26,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from golden_model import psum, sfp, tiling
-from golden_model.accelerator import schedule
+from golden_model import psum, sfp, throughput, tiling
 from golden_model.configuration import Configuration, Dataflow, configuration
 from golden_model.convolution import convolve
+from golden_model.throughput import ideal_cycles
 from golden_model.tiling import ConvShape
 from quant.data import load_data
 from quant.models import ModelSpec
@@ -38,10 +38,14 @@ from quant.training.recipe import Recipe
 from quant.training.trainer import Trainer
 from tb import simulators
 from tb.commands import accelerate
-from tb.commands.cosim import MAIN_JOB, convolution, flow, simulate, tiles
-from tb.layers.captured import RealLayer, ideal_cycles, real_layers
-from tb.layers.job import LayerJob, SystemTask, read_results
-from tb.layers.requantised import FULL_SIZE, NetworkLayer, chosen, network_layers, random_operands
+from tb.commands.cosim import simulate
+from tb.commands.report import convolution, flow, tiles
+from tb.layers.captured import RealLayer, real_layers
+from tb.layers.job import LayerJob, read_results
+from tb.layers.networks import FULL_SIZE, MAIN_JOB, NetworkLayer, network_layers
+from tb.layers.random_layers import random_operands
+from tb.layers.requantised import chosen
+from tb.layers.task import SystemTask
 
 CONFIGURATION = "course_8x8"
 
@@ -213,7 +217,7 @@ class NetworkRun:
 
 def law(shape: ConvShape, c: Configuration, dataflow: Dataflow) -> float:
     """Utilisation by SCALE-Sim's law."""
-    return shape.macs / (schedule.scale_sim(shape, c.rows, c.cols, dataflow) * c.rows * c.cols)
+    return shape.macs / (throughput.scale_sim(shape, c.rows, c.cols, dataflow) * c.rows * c.cols)
 
 
 def run_network(name: str, c: Configuration) -> NetworkRun:
@@ -246,7 +250,7 @@ def array_table(runs: list[NetworkRun]) -> Table:
     )  # fmt: skip
     for run in runs:
         c = run.configuration
-        os_law = sum(schedule.scale_sim(layer.shape, c.rows, c.cols, OS) for layer in run.layers)
+        os_law = sum(throughput.scale_sim(layer.shape, c.rows, c.cols, OS) for layer in run.layers)
         model = sum(run.predicted) / run.total("cycles") - 1
         worst = max(
             (p / r["cycles"] - 1 for p, r in zip(run.predicted, run.results, strict=True)), key=abs

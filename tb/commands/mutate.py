@@ -24,9 +24,10 @@ from rich.progress import track
 from golden_model.configuration import Configuration, Dataflow, Precision, configuration
 from tb import simulators
 from tb.layers.captured import real_layers
-from tb.layers.job import LayerJob, LayerTask, SystemTask
+from tb.layers.job import LayerJob
 from tb.layers.random_layers import random_task
 from tb.layers.small_layers import bus_layers
+from tb.layers.task import LayerTask, SystemTask
 
 
 class Mutant(NamedTuple):

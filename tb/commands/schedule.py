@@ -14,10 +14,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from golden_model import throughput
 from golden_model.accelerator import schedule
 from golden_model.accelerator.plan import PlanError
 from golden_model.configuration import Configuration, ConfigurationError, Dataflow, Precision, configuration
-from tb.layers.requantised import FULL_SIZE, NetworkLayer, network_layers
+from tb.layers.networks import FULL_SIZE, NetworkLayer, network_layers
 from tb.options import UserError
 
 
@@ -70,7 +71,7 @@ def table(title: str, rows: list[Row], c: Configuration) -> Table:
     for row in rows:
         s = row.layer.shape
         flow = "WS" if row.plan.dataflow is Dataflow.weight_stationary else "OS"
-        scale_sim = schedule.scale_sim(s, c.rows, c.cols, Dataflow.output_stationary)
+        scale_sim = throughput.scale_sim(s, c.rows, c.cols, Dataflow.output_stationary)
         kernel = f"{s.kh}x{s.kw}" + (f"/{s.stride}" if s.stride > 1 else "") + ("+r" if row.layer.residual else "")
         shown.add_row(
             row.layer.name, f"{s.ic}>{s.oc} {kernel} @{s.ih}", flow + (" a2" if row.plan.simd else ""),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from golden_model.configuration import Dataflow, configuration
-from golden_model.files.golden_set import GoldenSetError, write_golden_set, write_network_sets
+from golden_model.files.golden_set import write_golden_set, write_network_sets
+from golden_model.files.operands import GoldenSetError
 from quant.checkpoints import SHIPPED
 from quant.network import load_network
 from tb.commands import cosim

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from golden_model.accelerator.schedule import scale_sim
 from golden_model.configuration import ConfigurationError, Dataflow, configuration
+from golden_model.throughput import scale_sim
 from tb.commands import schedule
-from tb.layers.requantised import FULL_SIZE, network_layers
+from tb.layers.networks import FULL_SIZE, network_layers
 
 
 def test_table_and_picture(capsys, tmp_path):

@@ -12,7 +12,8 @@ from golden_model.convolution import convolve
 from golden_model.layer import GoldenLayer, golden_layer
 from tb.core.core_bench import CoreBench
 from tb.core.program import Program, compile_layer
-from tb.layers.job import LayerJob, LayerTask, report
+from tb.layers.job import LayerJob, report
+from tb.layers.task import LayerTask
 from tb.parts.scoreboard import Mismatch
 from tb.parts.streams import read_bit
 

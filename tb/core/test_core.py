@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from golden_model.configuration import Dataflow, Precision, configuration
-from golden_model.files.golden_set import GoldenSetError
+from golden_model.files.operands import GoldenSetError
 from tb.conftest import setting
 from tb.layers.from_files import golden_configuration, golden_names, golden_task
-from tb.layers.job import LayerJob, LayerTask
+from tb.layers.job import LayerJob
+from tb.layers.task import LayerTask
 
 WS, OS = Dataflow.weight_stationary, Dataflow.output_stationary
 REAL = [   # configuration, dataflow, checkpoint, layer
@@ -89,7 +90,8 @@ def test_layer(simulate, network, real, request, seed):
     if isinstance(checkpoint, Path):
         run_golden(simulate, checkpoint, layer, c, dataflow, seed)
         return
-    from tb.layers.captured import ideal_cycles, real_layers
+    from golden_model.throughput import ideal_cycles
+    from tb.layers.captured import real_layers
 
     image = int(setting(request.config, "IMAGE"))
     captured = real_layers(network(checkpoint), [layer], image, c, dataflow, setting(request.config, "DATA"))[0]
@@ -234,7 +236,7 @@ SIMD_SHAPES = [   # ic, oc, map, kernel, stride, padding, signed: as in the netw
 @pytest.mark.parametrize("name", ["course_8x8", "net_8x8", "net_16x16"])
 def test_simd_layers(simulate, name, dataflow, seed):
     """a2w4: two input channels a row; the throughput contract holds with half the passes, or half of each."""
-    from tb.layers.captured import ideal_cycles
+    from golden_model.throughput import ideal_cycles
 
     c, precision = configuration(name), Precision.a2w4
     rng = np.random.default_rng([seed, 9, dataflow])

@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from golden_model.configuration import Configuration, Dataflow, Precision
+from golden_model.configuration import Configuration, Dataflow
 from golden_model.convolution import convolve
-from golden_model.tiling import ConvShape, tile_count
+from golden_model.throughput import faster_dataflow
+from golden_model.tiling import ConvShape
 from quant.capture import LayerOperands, capture, quantised_layers, recovery_error
 from quant.data import load_data
 from quant.network import Network
-from tb.layers.job import LayerTask
-
-
-def ideal_cycles(
-    shape: ConvShape, configuration: Configuration, dataflow: Dataflow, precision: Precision = Precision.a4w4
-) -> int:
-    """Cycles of the throughput contract without fill and drain: WS max(T, COLS/WGT_LANES), OS max(K, ROWS) a pass.
-
-    In a2w4 a row takes two input channels at once: half as many ic_tiles (WS), or half the K (OS).
-    """
-    oc_tiles = tile_count(shape.oc, configuration.cols)
-    if dataflow is Dataflow.weight_stationary:
-        ic_tiles = tile_count(shape.ic, configuration.rows * precision.channels)
-        return oc_tiles * ic_tiles * shape.n_kij * max(shape.n_o_nij, configuration.cols // configuration.wgt_lanes)
-    o_tiles = tile_count(shape.n_o_nij, configuration.rows)
-    return oc_tiles * o_tiles * max(tile_count(shape.ic, precision.channels) * shape.n_kij, configuration.rows)
-
-
-def faster_dataflow(shape: ConvShape, configuration: Configuration, precision: Precision = Precision.a4w4) -> Dataflow:
-    """The dataflow with fewer ideal cycles, weight-stationary where both need the same."""
-    return min(Dataflow, key=lambda dataflow: ideal_cycles(shape, configuration, dataflow, precision))
+from tb.layers.task import LayerTask
 
 
 @dataclasses.dataclass(frozen=True)

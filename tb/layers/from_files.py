@@ -5,15 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from golden_model.configuration import Configuration, Dataflow
-from golden_model.files.golden_set import (
-    GoldenSetError,
-    configuration_of,
-    read_golden_set,
-    read_manifest,
-    set_directories,
-)
+from golden_model.files.golden_set import configuration_of, read_golden_set, read_manifest, set_directories
+from golden_model.files.operands import GoldenSetError
 from golden_model.files.verify import check_outputs
-from tb.layers.job import LayerTask
+from tb.layers.task import LayerTask
 
 
 def golden_names(directory: Path | str, layers: str | None = None) -> list[str]:

@@ -12,7 +12,7 @@ from golden_model.convolution import convolve
 from golden_model.requantise import fit
 from golden_model.sfp import PsumOverflow, check_psum_range
 from golden_model.tiling import ConvShape
-from tb.layers.job import SystemTask
+from tb.layers.task import SystemTask
 
 
 def random_task(
@@ -93,3 +93,24 @@ def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: in
     )
     words = chosen.passes(0) * (chosen.positions(0) if dataflow is Dataflow.weight_stationary else c.rows)
     return dataclasses.replace(task, title=describe, psums=bool(words * chosen.bands < 20_000))
+
+
+def random_operands(
+    shape: ConvShape, c: Configuration, seed: int, *, simd: bool = False, residual: bool = False
+) -> SystemTask:
+    """A layer of that shape with random operands over the whole range, requantised to ACT_BITS."""
+    rng = np.random.default_rng(seed)
+    limit = 1 << (c.wgt_bits - 1)
+    weight = rng.integers(1 - limit, limit, (shape.oc, shape.ic, shape.kh, shape.kw))
+    bits = c.act_bits // 2 if simd else c.act_bits
+    activation = rng.integers(0, 1 << bits, (shape.ic, shape.ih, shape.iw))
+    spread = limit * (1 << bits) * np.sqrt(shape.ic * shape.n_kij) / 4  # near the sums' deviation
+    requant = fit(rng.uniform(2, 6, shape.oc) / spread, rng.uniform(-1, 3, shape.oc), 1.0, c.act_bits)
+    kernel = f"{shape.kh}x{shape.kw}" + (f"/{shape.stride}" if shape.stride > 1 else "")
+    return SystemTask(
+        title=f"{shape.ic}>{shape.oc} {kernel} @{shape.ih}x{shape.iw}{' a2w4' if simd else ''}",
+        dataflow=Dataflow.weight_stationary, weight=weight, activation=activation, stride=shape.stride,
+        padding=shape.padding, precision=Precision(simd), relu=False,
+        residual=rng.integers(-500, 500, (shape.oc, shape.oh, shape.ow)) if residual else None,
+        multiplier=requant.multiplier, offset=requant.offset, shift=requant.shift, bits=requant.bits,
+    )  # fmt: skip

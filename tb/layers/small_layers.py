@@ -12,7 +12,7 @@ from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.convolution import convolve
 from golden_model.requantise import fit
 from golden_model.tiling import ConvShape
-from tb.layers.job import SystemTask
+from tb.layers.task import SystemTask
 
 WS, OS = Dataflow.weight_stationary, Dataflow.output_stationary
 

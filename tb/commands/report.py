@@ -1,0 +1,36 @@
+"""A layer in short, for tables."""
+
+from __future__ import annotations
+
+from golden_model.configuration import (
+    Configuration,
+    Dataflow,
+    Precision,
+)
+from tb.layers.captured import RealLayer
+from tb.layers.task import LayerTask
+
+ABBREVIATION = {Dataflow.weight_stationary: "WS", Dataflow.output_stationary: "OS"}
+
+
+def convolution(layer: RealLayer) -> str:
+    """A layer in short: channels, kernel, /stride, +r with residual, @ the size of the input map."""
+    s = layer.shape
+    stride = f"/{s.stride}" if s.stride > 1 else ""
+    residual = "+r" if layer.task.residual is not None else ""
+    size = f"{s.ih}" if s.ih == s.iw else f"{s.ih}x{s.iw}"
+    return f"{s.ic}>{s.oc} {s.kh}x{s.kw}{stride}{residual} @{size}"
+
+
+def flow(task: LayerTask) -> str:
+    """Dataflow and precision in short: WS, OS a2."""
+    return ABBREVIATION[task.dataflow] + (" a2" if task.precision is Precision.a2w4 else "")
+
+
+def tiles(layer: RealLayer, c: Configuration) -> int:
+    """Tiles of the layer in the array: passes over positions (WS) or over k (OS)."""
+    s = layer.shape
+    oc_tiles = -(-s.oc // c.cols)
+    if layer.task.dataflow is Dataflow.weight_stationary:
+        return oc_tiles * -(-s.ic // (c.rows * layer.task.precision.channels)) * s.n_kij
+    return oc_tiles * -(-s.n_o_nij // c.rows)

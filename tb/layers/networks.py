@@ -1,0 +1,76 @@
+"""The networks that are run, and which of their layers where none is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from golden_model.tiling import ConvShape
+from quant.models import ModelSpec, shortcut_of
+from quant.training.recipes import named_recipe
+
+# The shipped networks that the main job takes its layers from: the best of each architecture.
+VGG16, _, RESNET20 = MAIN_JOB = "vgg16_w4a4", "vgg16_w4a2", "resnet20_w4a4"
+# Without LAYER, each kind of convolution that a network has runs. LAYER=all runs every quantised layer.
+VGG16_LAYERS = ["features.0", "features.24", "features.27", "features.29"]
+RESNET20_LAYERS = ["layer1.0.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer3.2.conv2"]
+DEFAULT_LAYERS = {
+    "vgg16_w4a4": VGG16_LAYERS,
+    "vgg16_digits": VGG16_LAYERS,
+    "vgg16_w4a2": ["features.24"],
+    "vgg16_w4a2_digits": ["features.24"],
+    "resnet20_w4a4": RESNET20_LAYERS,
+    "resnet20_w2a4": RESNET20_LAYERS,
+    "resnet20_digits": RESNET20_LAYERS,
+}
+
+
+def network_with(layer: str) -> str:
+    """The main job's network that has a layer of that name."""
+    return RESNET20 if re.match(r"layer\d|conv1", layer) else VGG16
+
+
+# The geometries of the seeds, by the names that benches and tests have for them
+FULL_SIZE = {
+    name: ModelSpec(**named_recipe(recipe)[1])
+    for name, recipe in {"vgg16": "vgg16_w4a4", "vgg16_w4a2": "vgg16_w4a2", "resnet20": "resnet20_w4a4"}.items()
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkLayer:
+    """One convolution of a full-size network."""
+
+    name: str
+    shape: ConvShape
+    residual: bool = False
+
+
+def network_layers(spec: ModelSpec, size: int = 32) -> list[NetworkLayer]:
+    """All convolutions of a model, the unquantised ones too, for an image of size x size.
+
+    Read off one pass of an image through the model.
+    """
+    import torch
+
+    model = spec.build().eval()
+    modules = dict(model.named_modules())
+    names = [name for name, module in modules.items() if isinstance(module, torch.nn.Conv2d)]
+    sizes: dict[str, tuple[int, int]] = {}
+    hooks = [
+        modules[name].register_forward_pre_hook(lambda _, inputs, name=name: sizes.update({name: inputs[0].shape[2:]}))
+        for name in names
+    ]
+    with torch.no_grad():
+        model(torch.zeros(1, 3, size, size))
+    for hook in hooks:
+        hook.remove()
+    result = []
+    for name in names:
+        conv = modules[name]
+        ih, iw = sizes[name]
+        shape = ConvShape(
+            conv.in_channels, ih, iw, conv.out_channels, *conv.kernel_size, conv.stride[0], conv.padding[0]
+        )
+        result.append(NetworkLayer(name, shape, residual=shortcut_of(modules, name) is not None))
+    return result
