@@ -9,6 +9,7 @@ import numpy as np
 from golden_model import exact, psum, sfp, tiling
 from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.convolution import convolve
+from golden_model.operands import Operands
 from golden_model.tiling import ConvShape
 
 
@@ -28,28 +29,18 @@ class GoldenLayer:
     output: np.ndarray
 
 
-def golden_layer(
-    weight: np.ndarray,
-    activation: np.ndarray,
-    *,
-    stride: int,
-    padding: int,
-    configuration: Configuration,
-    dataflow: Dataflow,
-    residual: np.ndarray | None = None,
-    relu: bool = True,
-    a_signed: bool = False,
-    precision: Precision = Precision.a4w4,
-) -> GoldenLayer:
-    """Golden values of weight [OC, IC, KH, KW] on activation [IC, H, W], both of an integer dtype.
+def golden_layer(operands: Operands, configuration: Configuration, dataflow: Dataflow) -> GoldenLayer:
+    """Golden values of a layer on the core.
 
-    ``residual`` is [OC, OH, OW] in psum scale. In a2w4 an activation has half of ACT_BITS, an ic_tile 2*ROWS channels,
-    and a time step of OS takes two channels. Raises TypeError for a dtype that is not integer, ValueError for sizes
-    that disagree or an operand outside ACT_BITS (unsigned, or two's complement when ``a_signed``) or WGT_BITS,
+    In a2w4 an activation has half of ACT_BITS, an ic_tile 2*ROWS channels, and a time step of OS takes two channels.
+    Raises TypeError for a dtype that is not integer, ValueError for sizes that disagree, an operand outside ACT_BITS
+    (unsigned, or two's complement where signed) or WGT_BITS, and for what the core has no place for (:func:`for_core`);
     ConfigurationError for a2w4 where SIMD is 0, and sfp.PsumOverflow for a layer whose sums, final or on the way, leave
     PSUM_BITS.
     """
-    shape = ConvShape.of(weight, activation, stride, padding)
+    for_core(operands)
+    weight, activation, residual, shape = operands.weight, operands.activation, operands.residual, operands.shape
+    precision, a_signed = operands.precision, operands.a_signed
     wgt_limit = 1 << (configuration.wgt_bits - 1)
     _check_operand("weight", weight, (-wgt_limit, wgt_limit - 1), f"WGT_BITS = {configuration.wgt_bits}")
     kind = "signed" if a_signed else "unsigned"
@@ -63,7 +54,7 @@ def golden_layer(
         sfp.check_psum_range(residual, configuration.psum_bits, "residual")
 
     rows, cols, psum_bits = configuration.rows, configuration.cols, configuration.psum_bits
-    proven = _magnitude_bound(weight, activation, stride, padding, residual) < 1 << (psum_bits - 1)
+    proven = _magnitude_bound(operands) < 1 << (psum_bits - 1)
     if dataflow is Dataflow.weight_stationary:
         channels = rows * precision.channels  # of an ic_tile
         psums = psum.ws_psums(
@@ -81,15 +72,23 @@ def golden_layer(
         accumulated = sfp.from_os(psums, shape)
     if residual is not None:
         accumulated = sfp.add_residual(accumulated, residual)
-    return GoldenLayer(shape, dataflow, psums, accumulated, sfp.relu(accumulated) if relu else accumulated)
+    return GoldenLayer(shape, dataflow, psums, accumulated, sfp.relu(accumulated) if operands.relu else accumulated)
 
 
-def _magnitude_bound(
-    weight: np.ndarray, activation: np.ndarray, stride: int, padding: int, residual: np.ndarray | None
-) -> int:
+def for_core(operands: Operands) -> None:
+    """Raise ValueError where a layer asks for more than the core's psums, residual and ReLU."""
+    for name in ("bias", "requant"):
+        if getattr(operands, name) is not None:
+            raise ValueError(f"the core has no {name}; the accelerator has, or the residual can hold it")
+    if operands.pool:
+        raise ValueError("the core has no pooling; the accelerator has")
+
+
+def _magnitude_bound(operands: Operands) -> int:
     """No running sum of the layer, in whatever order, exceeds this: a quick proof that spares the exact check."""
-    largest = int(convolve(np.abs(weight.astype(np.int32)), np.abs(activation.astype(np.int32)), stride, padding).max())
-    return largest + (0 if residual is None else exact.largest_magnitude(residual))
+    magnitudes = (np.abs(values.astype(np.int32)) for values in (operands.weight, operands.activation))
+    largest = int(convolve(*magnitudes, operands.stride, operands.padding).max())
+    return largest + (0 if operands.residual is None else exact.largest_magnitude(operands.residual))
 
 
 def _check_integer(what: str, values: np.ndarray) -> None:

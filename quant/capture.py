@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from golden_model.operands import Operands
 from quant.data import DataSet, load_data
 from quant.errors import LayerError
 from quant.layers import QuantConv2d
@@ -19,7 +20,7 @@ from quant.network import Network
 
 
 @dataclass(frozen=True)
-class LayerOperands:
+class CapturedLayer:
     """Everything that one convolution of one image needs, and the float result that it must recover.
 
     The layer's psum is the integer convolution of ``activation`` (zero-padded) with ``weight``; then
@@ -27,19 +28,15 @@ class LayerOperands:
     ``relu(psum + residual) * out_scale[oc]`` is what the network passes on, to half a step of ``out_scale``.
     """
 
+    operands: Operands  # weight int32, -(2^(w_bits-1)-1) .. 2^(w_bits-1)-1; activation int32, 0 .. 2^a_bits-1, or
+    # signed where the image feeds the layer; residual int32, only of the second convolution of a residual block
     model: str  # 'vgg16', 'resnet20'
     layer: str  # 'features.27', 'layer1.0.conv2'
     image: int  # index into the data set's test split
-    weight: np.ndarray  # int32 [OC, IC, KH, KW], -(2^(w_bits-1)-1) .. 2^(w_bits-1)-1
-    activation: np.ndarray  # int32 [IC, H, W], 0 .. 2^a_bits-1; two's complement range where a_signed
-    stride: int
-    padding: int
     w_bits: int
     a_bits: int
-    a_signed: bool  # a layer fed by the normalised image
     w_delta: float  # scale of one weight integer
     x_delta: float  # scale of one activation integer
-    residual: np.ndarray | None  # int32 [OC, OH, OW], psum scale; only the second convolution of a residual block
     out_scale: np.ndarray  # float64 [OC], value of one integer of psum + residual
     negated: np.ndarray  # bool [OC], weights' sign turned because the folded BatchNorm's scale is negative
     relu: bool  # ReLU acts directly on psum (+ residual), no BatchNorm between
@@ -53,7 +50,7 @@ def quantised_layers(model: nn.Module) -> list[str]:
     return [name for name, module in modules if isinstance(module, QuantConv2d) and not module.floating]
 
 
-def integer_psum(operands: LayerOperands) -> np.ndarray:
+def integer_psum(operands: Operands) -> np.ndarray:
     """The integer convolution int64 [OC, OH, OW], without residual; exact, since float64 holds integers to 2^53."""
     activation = torch.from_numpy(operands.activation).double()[None]
     weight = torch.from_numpy(operands.weight).double()
@@ -61,20 +58,20 @@ def integer_psum(operands: LayerOperands) -> np.ndarray:
     return psum.round().to(torch.int64).numpy()
 
 
-def recovery_error(operands: LayerOperands, psum_int: np.ndarray) -> tuple[float, float]:
+def recovery_error(captured: CapturedLayer, psum_int: np.ndarray) -> tuple[float, float]:
     """Mean and maximum of |psum_int * w_delta * x_delta - psum_float|; ``psum_int`` is [OC, OH, OW]."""
-    if psum_int.shape != operands.psum_float.shape:
+    if psum_int.shape != captured.psum_float.shape:
         raise ValueError(
-            f"{operands.layer}: psum has shape {psum_int.shape}, but the layer's output is {operands.psum_float.shape}"
+            f"{captured.layer}: psum has shape {psum_int.shape}, but the layer's output is {captured.psum_float.shape}"
         )
-    recovered = psum_int.astype(np.float64) * (operands.w_delta * operands.x_delta)
-    error = np.abs(recovered - operands.psum_float)
+    recovered = psum_int.astype(np.float64) * (captured.w_delta * captured.x_delta)
+    error = np.abs(recovered - captured.psum_float)
     return float(error.mean()), float(error.max())
 
 
 def capture(
     network: Network, layers: list[str] | None, image: int, data: DataSet | None = None
-) -> dict[str, LayerOperands]:
+) -> dict[str, CapturedLayer]:
     """Operands of ``layers`` (None: all quantised ones) for test image ``image``, from one forward pass.
 
     data: the data set whose test split ``image`` indexes; by default the network's ``samples``.
@@ -138,7 +135,7 @@ def _forward(model: nn.Module, pixels: Tensor, layers: list[str]) -> _Seen:
     return seen
 
 
-def _operands(network: Network, modules: dict[str, nn.Module], name: str, image: int, seen: _Seen) -> LayerOperands:
+def _operands(network: Network, modules: dict[str, nn.Module], name: str, image: int, seen: _Seen) -> CapturedLayer:
     layer: QuantConv2d = modules[name]
     shortcut = shortcut_of(modules, name)
     weight = layer.to_int()
@@ -156,20 +153,23 @@ def _operands(network: Network, modules: dict[str, nn.Module], name: str, image:
         residual = _residual(name, added, shift, out_scale)
     # The weights' range is symmetric, so a channel can change sign without leaving it.
     sign = torch.where(negated, -1, 1)[:, None, None]
-    return LayerOperands(
-        model=network.name,
-        layer=name,
-        image=image,
+    operands = Operands(
         weight=(weight.cpu() * sign[..., None]).to(torch.int32).numpy(),
         activation=layer.input_to_int(seen.inputs[name]).cpu().numpy(),
         stride=layer.stride[0],
         padding=layer.padding[0],
+        a_signed=layer.signed_act,
+        residual=residual,
+    )
+    return CapturedLayer(
+        operands,
+        model=network.name,
+        layer=name,
+        image=image,
         w_bits=layer.w_bits,
         a_bits=layer.a_bits,
-        a_signed=layer.signed_act,
         w_delta=layer.w_delta,
         x_delta=layer.x_delta,
-        residual=residual,
         out_scale=out_scale.numpy(),
         negated=negated.numpy(),
         relu=_relu_follows(modules, name),
@@ -219,7 +219,7 @@ def _relu_follows(modules: dict[str, nn.Module], name: str) -> bool:
 
 
 def refuse_unsupported(name: str, layer: QuantConv2d) -> None:
-    """LayerError for convolutions that LayerOperands cannot describe."""
+    """LayerError for convolutions that CapturedLayer cannot describe."""
     reasons = []
     if layer.groups != 1:
         reasons.append(f"groups={layer.groups}")

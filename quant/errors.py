@@ -17,6 +17,10 @@ class LayerError(QuantError):
     """A layer does not exist, is not quantised, or is of a kind whose operands cannot be captured."""
 
 
+class NoConsumer(LayerError):
+    """No quantiser takes a layer's output."""
+
+
 class ImageError(QuantError):
     """An image index lies outside the data set's test split."""
 

@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from golden_model.operands import Operands
 from quant import cli
-from quant.capture import LayerOperands, capture, integer_psum, recovery_error
+from quant.capture import CapturedLayer, capture, integer_psum, recovery_error
 from quant.checkpoints import SHIPPED
 from quant.data import DataSet, load_data
 from quant.errors import QuantError
@@ -54,10 +55,11 @@ class LayerSummary:
     activation_low: int = 0
     zero_images: list[int] = field(default_factory=list)  # images whose activations in this layer are all 0
 
-    def add(self, operands: LayerOperands) -> None:
+    def add(self, captured: CapturedLayer) -> None:
         """Take one image's operands into account."""
+        operands = captured.operands
         psum = integer_psum(operands)
-        mean_error, max_error = recovery_error(operands, psum)
+        mean_error, max_error = recovery_error(captured, psum)
         self.shape = "x".join(map(str, operands.weight.shape)) + " on " + "x".join(map(str, operands.activation.shape))
         self.mean_error, self.max_error = max(self.mean_error, mean_error), max(self.max_error, max_error)
         sums = [psum] if operands.residual is None else [psum, psum + operands.residual]
@@ -65,19 +67,19 @@ class LayerSummary:
         self.high = max(self.high, *(int(values.max()) for values in sums))
         least, most = running_sums(operands, psum)
         self.least, self.most = min(self.least, int(least.min())), max(self.most, int(most.max()))
-        low, high = activation_range(operands.a_bits, operands.a_signed)
+        low, high = activation_range(captured.a_bits, operands.a_signed)
         products = np.stack([operands.weight * low, operands.weight * high]).reshape(2, len(operands.weight), -1)
         self.lowest = int(products.min(0).clip(max=0).sum(1).min())
         self.highest = int(products.max(0).clip(min=0).sum(1).max())
-        top = weight_levels(operands.w_bits)
+        top = weight_levels(captured.w_bits)
         self.weight_counts = count(operands.weight, -top, top)
         seen = count(operands.activation, low, high)
         self.activation_counts = seen if self.activation_counts is None else self.activation_counts + seen
         self.activation_low = low
-        self.clipped += operands.clipped
+        self.clipped += captured.clipped
         self.activations += operands.activation.size
         if not operands.activation.any():
-            self.zero_images.append(operands.image)
+            self.zero_images.append(captured.image)
 
     @property
     def psum_bits(self) -> int:
@@ -90,7 +92,7 @@ class LayerSummary:
         return _bits(self.lowest, self.highest)
 
 
-def running_sums(operands: LayerOperands, psum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def running_sums(operands: Operands, psum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The least and the most, each int64 [OC, OH, OW], that a running sum of each output reaches in any order.
 
     These are the sums of its negative and of its positive products alone; a residual is one more summand.
@@ -116,8 +118,8 @@ def summarise_layers(network: Network, data: DataSet, images: range) -> dict[str
     """Capture every quantised layer for each image."""
     summaries: dict[str, LayerSummary] = defaultdict(LayerSummary)
     for image in images:
-        for name, operands in capture(network, None, image, data).items():
-            summaries[name].add(operands)
+        for name, captured in capture(network, None, image, data).items():
+            summaries[name].add(captured)
     return dict(summaries)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from quant.capture import folded_norm, quantised_layers, refuse_unsupported
-from quant.errors import LayerError
+from quant.errors import LayerError, NoConsumer
 from quant.layers import QuantConv2d
 from quant.models import VGG16, BasicBlock, ResNet20, SkipBlock, shortcut_of
 from quant.network import Network
@@ -41,7 +41,7 @@ def consumers(network: Network, layer: str) -> list[str]:
 
     Two where a residual block with a downsampling shortcut follows: its conv1 and its downsample.0, each with a
     quantiser of its own. An identity shortcut, which takes the floats, does not count.
-    LayerError where no quantiser takes the output, saying what does, and where the layer does not exist.
+    NoConsumer where no quantiser takes the output, saying what does; LayerError where the layer does not exist.
     """
     return _follow(network, layer)[1]
 
@@ -95,7 +95,7 @@ def _follow_vgg(model: VGG16, layer: str) -> tuple[list[nn.Module], list[str]]:
         if isinstance(chain[name], QuantConv2d):
             return between, [name]
         between.append(chain[name])
-    raise LayerError(f"{layer} feeds the classifier, which takes floats: no quantiser follows")
+    raise NoConsumer(f"{layer} feeds the classifier, which takes floats: no quantiser follows")
 
 
 def _follow_resnet(model: ResNet20, layer: str) -> tuple[list[nn.Module], list[str]]:
@@ -103,7 +103,7 @@ def _follow_resnet(model: ResNet20, layer: str) -> tuple[list[nn.Module], list[s
     parent, _, attribute = layer.rpartition(".")
     if parent.endswith(".downsample"):
         block = parent.removesuffix(".downsample")
-        raise LayerError(f"{layer} is the shortcut of {block}, added to its conv2 in float: no quantiser follows")
+        raise NoConsumer(f"{layer} is the shortcut of {block}, added to its conv2 in float: no quantiser follows")
     if attribute == "conv1" and parent:
         return [blocks[parent].bn1, blocks[parent].relu], [f"{parent}.conv2"]
     order = list(blocks)
@@ -112,7 +112,7 @@ def _follow_resnet(model: ResNet20, layer: str) -> tuple[list[nn.Module], list[s
     else:
         between, position = [model.bn1, model.relu], 0
     if position == len(order):
-        raise LayerError(f"{layer} feeds the average pooling before fc, which takes floats: no quantiser follows")
+        raise NoConsumer(f"{layer} feeds the average pooling before fc, which takes floats: no quantiser follows")
     following = order[position]
     takers = [f"{following}.conv1"]
     if blocks[following].downsample is not None:

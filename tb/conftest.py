@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -12,7 +13,8 @@ import pytest
 
 from golden_model.configuration import Configuration, ConfigurationError
 from tb import options, simulators
-from tb.layers.job import LayerJob, read_results
+from tb.layers.job import LayerJob
+from tb.target import find_target, run_layers
 
 WAVES = simulators.BUILD.parent / "waves"
 
@@ -69,11 +71,10 @@ class Simulate:
 
         failing: after a failure, the --layer with which the test runs only what failed, if it takes one.
         """
-        name = re.sub(r"\W+", "_", self.request.node.name).strip("_")
         try:
             built = simulators.build(self.sim, toplevel, parameters, sources=sources, waves=self.waves)
             outcomes = simulators.run(
-                built, cases, only=only, seed=self.seed, keep=WAVES / name,
+                built, cases, only=only, seed=self.seed, keep=WAVES / self.name,
                 environment={
                     "COSIM_SEED": str(self.seed), "COSIM_PARAMETERS": json.dumps(parameters), **(environment or {}),
                 },
@@ -84,23 +85,44 @@ class Simulate:
         if failures:
             layer = failing()
             alone = [f"that layer alone: {self.command(layer)}"] if layer else []
-            pytest.fail("\n".join([*failures, self.replay(), *alone, *self.wave_hint(name)]), pytrace=False)
+            pytest.fail("\n".join([*failures, self.replay(), *alone, *self.wave_hint()]), pytrace=False)
         return outcomes
+
+    def target(
+        self, name: str, c: Configuration, tasks, *, stalls=0.0, stalled=None, only="layers", sources=None, layers=(),
+        **extra: int,
+    ) -> list[dict]:  # fmt: skip
+        """Run layers on a target, one simulation; returns what was measured for each.
+
+        layers: by what --layer calls each of them, where the test takes it. extra: HDL parameters.
+        """
+        assert tasks, "no layer to run"
+        target = find_target(name)
+        wave = WAVES / self.name if self.waves else None
+        try:
+            built = target.build(self.sim, c, waves=self.waves, sources=sources, **extra)
+            ran = run_layers(
+                target, c, tasks, sim=self.sim, seed=self.seed, stalls=stalls, stalled=stalled, only=only, built=built,
+                keep=wave, environment={"COSIM_SEED": str(self.seed)},
+            )  # fmt: skip
+        except simulators.SimulationError as error:
+            pytest.fail(f"{error}\n{self.replay()}", pytrace=False)
+        if ran.failure:
+            layer = next(iter(layers[len(ran.results) :]), None)
+            alone = [f"that layer alone: {self.command(layer)}"] if layer else []
+            pytest.fail("\n".join([ran.failure, self.replay(), *alone]), pytrace=False)
+        assert only != "layers" or len(ran.results) == len(tasks)
+        return ran.results
 
     def layers(self, job: LayerJob) -> list[dict]:
         """Run a job on ``core``; returns what was measured for each layer."""
-        assert job.layers, "no layer to run"
-        path = self.tmp_path / "job.npz"
-        self("core", job.configuration.parameters, "tb.core.cases_core", "layers", environment=job.save(path))
-        results = read_results(path)
-        assert len(results) == len(job.layers)
-        return results
+        return self.target("core", job.configuration, job.layers, stalls=job.stalls, stalled=job.stalled)
 
     def bus_top(self, toplevel: str, c: Configuration, cases: str, only: str | None = None, *, job=None, **extra: int):
         """Run tests of ``cases`` on ``system`` or ``bus`` with the layers of ``job``; ``extra`` are HDL parameters."""
         environment = {"COSIM_CONFIGURATION": c.name}
         if job is not None:
-            environment |= job.save(self.tmp_path / "job.npz")
+            environment |= job.save(self.tmp_path / "job.pickle")
         return self(
             toplevel, {**c.parameters, **extra}, cases, only, environment=environment,
             sources=simulators.system_sources(),
@@ -122,8 +144,13 @@ class Simulate:
         words = ["pytest", node, "--sim", self.sim, "--seed", str(self.seed), given]
         return " ".join(filter(None, words))
 
-    def wave_hint(self, name: str) -> list[str]:
-        return [f"waves: {wave}" for wave in sorted(WAVES.glob(f"{name}.*"))]
+    @property
+    def name(self) -> str:
+        """Of the test, as a file's name."""
+        return re.sub(r"\W+", "_", self.request.node.name).strip("_")
+
+    def wave_hint(self) -> list[str]:
+        return [f"waves: {wave}" for wave in sorted(WAVES.glob(f"{self.name}.*"))]
 
 
 @pytest.fixture
@@ -132,26 +159,9 @@ def simulate(request, sim, seed, tmp_path) -> Simulate:
 
 
 @pytest.fixture
-def run_system(simulate, tmp_path, seed):
-    """Runs tasks on ``system``, one simulation; returns what was measured for each.
-
-    layers: by what --layer calls each of them, where the test takes it.
-    """
-
-    def run(c, tasks, stalls=0.0, stalled=None, layers=()) -> list[dict]:
-        assert tasks, "no layer to run"
-        path = tmp_path / "job.npz"
-        environment = LayerJob(c, tasks, seed, stalls, stalled).save(path)
-        sources = simulators.system_sources()
-        simulate(
-            "system", c.parameters, "tb.accelerator.cases_system", "layers", environment=environment, sources=sources,
-            failing=lambda: next(iter(layers[len(read_results(path)) :]), None),
-        )  # fmt: skip
-        results = read_results(path)
-        assert len(results) == len(tasks)
-        return results
-
-    return run
+def run_accelerator(simulate):
+    """Runs layers on the accelerator, one simulation; returns what was measured. Options: those of Simulate.target."""
+    return functools.partial(simulate.target, "accelerator")
 
 
 @pytest.fixture(scope="session", autouse=True)

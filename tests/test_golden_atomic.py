@@ -135,11 +135,12 @@ import dataclasses, os, signal, sys, types
 import numpy as np
 from golden_model.files import atomic, golden_set
 from golden_model.configuration import configuration
+from golden_model.operands import Operands
 
 def layer(value):
+    operands = Operands(np.ones((9, 1, 1, 1), np.int32), np.full((1, 1, 1), value, np.int32))
     return types.SimpleNamespace(
-        weight=np.ones((9, 1, 1, 1), np.int32), activation=np.full((1, 1, 1), value, np.int32), stride=1, padding=0,
-        a_signed=False, residual=None, model="m", layer="l", image=0, w_bits=4, a_bits=4, w_delta=1.0, x_delta=1.0,
+        operands=operands, model="m", layer="l", image=0, w_bits=4, a_bits=4, w_delta=1.0, x_delta=1.0,
         relu=True, out_scale=np.ones(9), negated=np.zeros(9, bool))
 
 def before(module, name, call):
@@ -179,7 +180,7 @@ def test_a_killed_writer_leaves_a_whole_set(tmp_path, plant, value):
 
     assert run_script(tmp_path / "g", plant).returncode == -signal.SIGKILL
     got = read_golden_set(tmp_path / "g")
-    assert got.activation.tolist() == [[[value]]]
+    assert got.operands.activation.tolist() == [[[value]]]
     assert (got.out == value).all() and (got.recompute() == got.out).all()
 
 
@@ -190,5 +191,5 @@ def test_a_full_disk_leaves_the_old_set_and_no_litter(tmp_path):
     plant = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))"
     result = run_script(tmp_path / "g", plant)
     assert result.returncode == 1 and "OSError: [Errno 27] File too large" in result.stderr
-    assert read_golden_set(tmp_path / "g").activation.tolist() == [[[5]]]
+    assert read_golden_set(tmp_path / "g").operands.activation.tolist() == [[[5]]]
     assert os.listdir(tmp_path) == ["g"]

@@ -286,7 +286,7 @@ def test_the_16x16_layer_of_a_course_checkpoint_with_2_bit_activations(tmp_path,
     options = ["--format", *FLOWS[name], "--data", "digits", "--a-bits", "2", *one_tile.get(name, [])]
     write(tmp_path / "g", *options, checkpoint=tmp_path / "model_best.pth.tar")
     got = read_golden_set(tmp_path / "g")
-    assert got.activation.max() in (1, 2, 3)
+    assert got.operands.activation.max() in (1, 2, 3)
     assert got.meta["a_bits"] == got.meta["checkpoint"]["a_bits"] == 2
     code, [line] = checked(capsys, tmp_path / "g")
     assert code == 0 and "equal a fresh computation" in line

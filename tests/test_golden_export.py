@@ -13,6 +13,7 @@ import torch
 
 from golden_model.files import golden_set
 from golden_model.files.golden_set import read_golden_set
+from golden_model.operands import Operands
 from tb.commands import golden_write as export
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,11 +32,11 @@ def network(monkeypatch):
 
     def operands(network, layer, image):
         generator = np.random.default_rng([image, names.index(layer)])
+        weight = generator.integers(-7, 8, (8, 8, 3, 3), dtype=np.int32)
+        activation = generator.integers(0, 16, (8, 4, 4), dtype=np.int32)
         return types.SimpleNamespace(
-            model=network.name, layer=layer, image=image, stride=1, padding=1, w_bits=4, a_bits=4, a_signed=False,
-            weight=generator.integers(-7, 8, (8, 8, 3, 3), dtype=np.int32),
-            activation=generator.integers(0, 16, (8, 4, 4), dtype=np.int32),
-            w_delta=0.1, x_delta=0.2, residual=None, out_scale=np.ones(8), negated=np.zeros(8, bool), relu=True,
+            operands=Operands(weight, activation, padding=1), model=network.name, layer=layer, image=image, w_bits=4,
+            a_bits=4, w_delta=0.1, x_delta=0.2, out_scale=np.ones(8), negated=np.zeros(8, bool), relu=True,
         )  # fmt: skip
 
     def load_network(checkpoint, dataset=None, a_bits=None):
@@ -172,7 +173,10 @@ def test_a_real_layer_of_the_shipped_checkpoint(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     got = read_golden_set(tmp_path / "g")
-    weight, activation = torch.from_numpy(got.weight).double(), torch.from_numpy(got.activation).double()
+    weight, activation = (
+        torch.from_numpy(got.operands.weight).double(),
+        torch.from_numpy(got.operands.activation).double(),
+    )
     out = torch.nn.functional.conv2d(activation[None], weight, padding=1)[0].relu()
     np.testing.assert_array_equal(out.to(torch.int64).numpy(), got.out)
     assert got.out.any()

@@ -12,6 +12,7 @@ from golden_model import sfp
 from golden_model.configuration import Dataflow, Precision, configuration, configurations
 from golden_model.convolution import convolve
 from golden_model.layer import golden_layer
+from golden_model.operands import Operands
 
 dataflows = pytest.mark.parametrize("dataflow", list(Dataflow), ids=lambda flow: flow.name)
 
@@ -24,8 +25,8 @@ def operands(configuration, ic=11, oc=13, size=5, signed=False, seed=0):
     return weight, generator.integers(low, high + 1, (ic, size, size), dtype=np.int32)
 
 
-def run(weight, activation, dataflow, core, **options):
-    return golden_layer(weight, activation, stride=1, padding=1, configuration=core, dataflow=dataflow, **options)
+def run(weight, activation, dataflow, core, padding=1, **options):
+    return golden_layer(Operands(weight, activation, padding=padding, **options), core, dataflow)
 
 
 @dataflows
@@ -59,7 +60,7 @@ def test_transient_overflow_is_found_though_the_result_fits(dataflow):
     activation = np.full((32, 2, 2), 15, np.int32)
     assert not convolve(weight, activation).any()
     with pytest.raises(sfp.PsumOverflow, match=r"oc 0, o_nij 0 after ic.* PSUM_BITS = 12 would suffice"):
-        golden_layer(weight, activation, stride=1, padding=0, configuration=core, dataflow=dataflow)
+        run(weight, activation, dataflow, core, padding=0)
 
 
 @dataflows
@@ -68,21 +69,21 @@ def test_residual_can_overflow(dataflow):
     weight, activation = np.ones((1, 1, 1, 1), np.int32), np.ones((1, 1, 1), np.int32)
     for value, fits in ((2**15 - 2, True), (2**15 - 1, False)):
         residual = np.full((1, 1, 1), value, np.int32)
-        options = {"stride": 1, "padding": 0, "configuration": core, "dataflow": dataflow, "residual": residual}
+        layer = Operands(weight, activation, residual=residual)
         if fits:
-            assert golden_layer(weight, activation, **options).accumulated.item() == 2**15 - 1
+            assert golden_layer(layer, core, dataflow).accumulated.item() == 2**15 - 1
         else:
             with pytest.raises(sfp.PsumOverflow, match=r"is 32768, but PSUM_BITS = 16.*PSUM_BITS = 17 would suffice"):
-                golden_layer(weight, activation, **options)
+                golden_layer(layer, core, dataflow)
 
 
 @dataflows
 def test_residual_must_fit_itself(dataflow):
     """The core takes it as a word of PSUM_BITS, whatever the sum with it comes to."""
     weight, activation = np.full((1, 1, 1, 1), -1, np.int32), np.ones((1, 1, 1), np.int32)
-    options = {"stride": 1, "padding": 0, "configuration": configuration(), "dataflow": dataflow}
+    layer = Operands(weight, activation, residual=np.full((1, 1, 1), 2**15, np.int32))
     with pytest.raises(sfp.PsumOverflow, match=r"residual\[0, 0, 0\] is 32768.*PSUM_BITS = 17 would suffice"):
-        golden_layer(weight, activation, residual=np.full((1, 1, 1), 2**15, np.int32), **options)
+        golden_layer(layer, configuration(), dataflow)
 
 
 @settings(max_examples=40, deadline=None)
@@ -130,21 +131,15 @@ def test_a2w4_layer_with_residual(dataflow, signed):
 
 def test_a2w4_adds_two_channels_before_a_sum_exists():
     """49 channels of 21 leave 11 bits; where the 50th takes it back at once, only a4w4 has the sum between."""
-    options = {
-        "stride": 1,
-        "padding": 0,
-        "configuration": dataclasses.replace(configuration(), psum_bits=11),
-        "dataflow": Dataflow.output_stationary,
-    }
+    core, flow = dataclasses.replace(configuration(), psum_bits=11), Dataflow.output_stationary
     weight, activation = np.full((1, 50, 1, 1), 7, np.int32), np.full((50, 1, 1), 3, np.int32)
     weight[0, 49] = -7
     with pytest.raises(sfp.PsumOverflow, match="oc 0, o_nij 0 after ic 48, kij 0 is 1029"):
-        golden_layer(weight, activation, **options)
-    options["precision"] = Precision.a2w4
-    assert golden_layer(weight, activation, **options).accumulated.item() == 48 * 21
+        run(weight, activation, flow, core, padding=0)
+    assert run(weight, activation, flow, core, padding=0, precision=Precision.a2w4).accumulated.item() == 48 * 21
     weight[0, 49] = 7
     with pytest.raises(sfp.PsumOverflow, match="oc 0, o_nij 0 after ic 49, kij 0 is 1050"):
-        golden_layer(weight, activation, **options)
+        run(weight, activation, flow, core, padding=0, precision=Precision.a2w4)
 
 
 @dataflows

@@ -14,6 +14,7 @@ from golden_model.convolution import convolve
 from golden_model.files.golden_set import read_golden_set, write_golden_set, write_network_sets
 from golden_model.files.operands import GoldenSetError, Source
 from golden_model.files.vectors import VectorFileError, read_vectors
+from golden_model.operands import Operands
 from golden_model.sfp import PsumOverflow
 
 CORE = configuration("course_8x8")
@@ -22,7 +23,7 @@ OS = Dataflow.output_stationary
 
 @dataclasses.dataclass
 class Layer:
-    """Stands in for ``quant.capture.LayerOperands``."""
+    """Stands in for ``quant.capture.CapturedLayer``."""
 
     weight: np.ndarray
     activation: np.ndarray
@@ -38,6 +39,10 @@ class Layer:
     w_delta: float = 0.1
     x_delta: float = 1 / 3
     relu: bool = True
+
+    @property
+    def operands(self):
+        return Operands(self.weight, self.activation, self.stride, self.padding, self.a_signed, residual=self.residual)
 
     @property
     def out_scale(self):
@@ -225,12 +230,12 @@ def test_seed_004_round_trip(tmp_path, name, ic, oc, size, k, stride, padding, s
     layer = random_layer(ic, oc, size, k, stride, padding, signed, residual, core, seed)
     write_golden_set(tmp_path / "g", layer, core)
     got = read_golden_set(tmp_path / "g")
-    np.testing.assert_array_equal(got.weight, layer.weight)
-    np.testing.assert_array_equal(got.activation, layer.activation)
+    np.testing.assert_array_equal(got.operands.weight, layer.weight)
+    np.testing.assert_array_equal(got.operands.activation, layer.activation)
     psums = convolve(layer.weight, layer.activation, stride, padding)
     np.testing.assert_array_equal(got.out_raw, psums)
     if residual:
-        np.testing.assert_array_equal(got.residual, layer.residual)
+        np.testing.assert_array_equal(got.operands.residual, layer.residual)
         psums = psums + layer.residual
     np.testing.assert_array_equal(got.out, np.maximum(psums, 0))
     np.testing.assert_array_equal(got.recompute(), got.out)
@@ -242,8 +247,8 @@ def test_seed_002_ws_round_trip(tmp_path, ic, oc, signed):
     layer = random_layer(ic, oc, signed=signed)
     write_golden_set(tmp_path / "g", layer, CORE, "seed002")
     got = read_golden_set(tmp_path / "g")
-    np.testing.assert_array_equal(got.weight, layer.weight)
-    np.testing.assert_array_equal(got.activation, layer.activation)
+    np.testing.assert_array_equal(got.operands.weight, layer.weight)
+    np.testing.assert_array_equal(got.operands.activation, layer.activation)
     np.testing.assert_array_equal(got.out, convolve(layer.weight, layer.activation, 1, 1))
     np.testing.assert_array_equal(got.recompute(), got.out)
 
@@ -257,7 +262,7 @@ def test_seed_002_os_round_trip(tmp_path, o_tile, oc_tile):
     expected[:13, :49] = convolve(layer.weight, layer.activation, 1, 1).reshape(13, 49)
     expected = expected[oc_tile * 8 : oc_tile * 8 + 8, o_tile * 8 : o_tile * 8 + 8].T
     # A 1x1 layer: its channels are the time steps, its positions the rows.
-    assert (got.weight.shape, got.activation.shape) == ((8, 27, 1, 1), (27, 1, 8))
+    assert (got.operands.weight.shape, got.operands.activation.shape) == ((8, 27, 1, 1), (27, 1, 8))
     np.testing.assert_array_equal(got.out[:, 0].T, expected)
     np.testing.assert_array_equal(got.recompute(), got.out)
 
@@ -455,7 +460,7 @@ def test_the_seed_000_strip_is_the_seeds(tmp_path):
     write_golden_set(tmp_path / "g", layer, CORE, "seed000")
     got = read_golden_set(tmp_path / "g")
     padded = np.pad(layer.activation, ((0, 0), (1, 1), (1, 1)))
-    np.testing.assert_array_equal(got.activation, padded[:, :3, :10])
+    np.testing.assert_array_equal(got.operands.activation, padded[:, :3, :10])
     out = convolve(layer.weight, layer.activation, 1, 1)
     np.testing.assert_array_equal(got.out_raw[:, 0], out[:, 0, :8])
     np.testing.assert_array_equal(got.out[:, 0], (out + layer.residual)[:, 0, :8])
@@ -470,8 +475,8 @@ def test_accumulating_by_address_gives_the_output(tmp_path):
     layer = random_layer(5, 6, size=9, stride=2)
     write_golden_set(tmp_path / "g", layer, CORE, "seed000", tiles={"o_tile": 3})
     got = read_golden_set(tmp_path / "g")
-    nij = got.activation.reshape(5, -1)
-    memory = np.concatenate([nij.T @ got.weight[:, :, kij // 3, kij % 3].T for kij in range(9)])
+    nij = got.operands.activation.reshape(5, -1)
+    memory = np.concatenate([nij.T @ got.operands.weight[:, :, kij // 3, kij % 3].T for kij in range(9)])
     addresses = [int(line, 2) for line in (tmp_path / "g/acc_address.txt").read_text().split()]
     np.testing.assert_array_equal(memory[addresses].reshape(-1, 9, 6).sum(axis=1), got.out_raw[:, 0].T)
 
@@ -534,8 +539,8 @@ def test_seed_003_round_trip(tmp_path, name, ic, oc, size, k, stride, padding, s
         layer.activation = layer.activation % 4 - 2 * signed
     write_golden_set(tmp_path / "g", layer, core, "seed003")
     got = read_golden_set(tmp_path / "g")
-    np.testing.assert_array_equal(got.weight, layer.weight)
-    np.testing.assert_array_equal(got.activation, layer.activation)
+    np.testing.assert_array_equal(got.operands.weight, layer.weight)
+    np.testing.assert_array_equal(got.operands.activation, layer.activation)
     psums = convolve(layer.weight, layer.activation, stride, padding)
     np.testing.assert_array_equal(got.out_raw, psums)
     np.testing.assert_array_equal(got.out, np.maximum(psums, 0))
@@ -578,7 +583,7 @@ def test_a_network_has_a_folder_for_each_layer(tmp_path):
     assert sorted(path.name for path in (tmp_path / "g").iterdir()) == ["features.0", "features.3", "manifest.json"]
     for layer in layers:
         got = read_golden_set(tmp_path / "g" / layer.layer)
-        np.testing.assert_array_equal(got.weight, layer.weight)
+        np.testing.assert_array_equal(got.operands.weight, layer.weight)
     with pytest.raises(GoldenSetError, match="g holds the sets of 2 layers; name one of its folders"):
         read_golden_set(tmp_path / "g")
     # What replaces it, and what it replaces, may be a single set.

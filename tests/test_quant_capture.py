@@ -65,7 +65,7 @@ def test_every_layer_is_captured_and_recovers(networks, captured, name):
         assert list(layers) == quantised_layers(networks[name].model)
         assert len(layers) == count
         for layer, operands in layers.items():
-            psum = integer_psum(operands)
+            psum = integer_psum(operands.operands)
             mean_error, max_error = recovery_error(operands, psum)
             assert mean_error < 1e-4 and max_error < 1e-3, layer
             assert psum.any(), f"{layer} of image {image} is all zero"
@@ -87,45 +87,45 @@ def test_shapes_types_and_ranges(networks, captured, name):
         for layer, operands in captured[name, image].items():
             conv = modules[layer]
             top = weight_levels(operands.w_bits)
-            low, high = activation_range(operands.a_bits, operands.a_signed)
-            assert operands.weight.dtype == operands.activation.dtype == np.int32
-            assert operands.weight.shape == tuple(conv.weight.shape)
-            assert np.abs(operands.weight).max() <= top
-            assert low <= operands.activation.min() and operands.activation.max() <= high
+            low, high = activation_range(operands.a_bits, operands.operands.a_signed)
+            assert operands.operands.weight.dtype == operands.operands.activation.dtype == np.int32
+            assert operands.operands.weight.shape == tuple(conv.weight.shape)
+            assert np.abs(operands.operands.weight).max() <= top
+            assert low <= operands.operands.activation.min() and operands.operands.activation.max() <= high
             assert operands.psum_float.dtype == np.float32
             assert operands.out_scale.dtype == np.float64 and operands.out_scale.shape == (conv.out_channels,)
             assert operands.negated.dtype == bool and operands.negated.shape == (conv.out_channels,)
             assert (operands.model, operands.layer, operands.image) == (networks[name].name, layer, image)
-            assert (operands.stride, operands.padding) == (conv.stride[0], conv.padding[0])
+            assert (operands.operands.stride, operands.operands.padding) == (conv.stride[0], conv.padding[0])
             assert operands.w_delta == pytest.approx(conv.weight_quant.wgt_alpha.item() / top)
             assert operands.x_delta == pytest.approx(conv.act_alpha.item() / (2**operands.a_bits - 1))
-            if operands.residual is None:
+            if operands.operands.residual is None:
                 assert not operands.negated.any()
                 np.testing.assert_allclose(operands.out_scale, operands.w_delta * operands.x_delta)
 
 
 def test_only_the_image_layer_is_signed(captured):
     layers = captured["vgg16_digits", IMAGES[0]]
-    assert [layer for layer, operands in layers.items() if operands.a_signed] == ["features.0"]
-    assert layers["features.0"].activation.min() < 0
-    assert not any(operands.a_signed for operands in captured["resnet20_digits", IMAGES[0]].values())
+    assert [layer for layer, operands in layers.items() if operands.operands.a_signed] == ["features.0"]
+    assert layers["features.0"].operands.activation.min() < 0
+    assert not any(operands.operands.a_signed for operands in captured["resnet20_digits", IMAGES[0]].values())
 
 
 def test_relu_and_residual_flags(captured):
     vgg, resnet = captured["vgg16_digits", 0], captured["resnet20_digits", 0]
     assert [layer for layer, operands in vgg.items() if operands.relu] == ["features.27"]
     assert [layer for layer, operands in resnet.items() if operands.relu] == RESIDUAL_LAYERS
-    assert [layer for layer, operands in resnet.items() if operands.residual is not None] == RESIDUAL_LAYERS
-    assert all(operands.residual is None for operands in vgg.values())
+    assert [layer for layer, operands in resnet.items() if operands.operands.residual is not None] == RESIDUAL_LAYERS
+    assert all(operands.operands.residual is None for operands in vgg.values())
 
 
 def assert_residual_contract(network, operands, image):
     """relu(psum + residual) * out_scale is the block's output to half an integer step."""
     block = operands.layer.removesuffix(".conv2")
     output = forward_with_outputs(network, image, [block])[block]
-    assert operands.residual.dtype == np.int32 and operands.residual.shape == output.shape
+    assert operands.operands.residual.dtype == np.int32 and operands.operands.residual.shape == output.shape
     scale = operands.out_scale[:, None, None]
-    recovered = np.maximum(integer_psum(operands) + operands.residual, 0) * scale
+    recovered = np.maximum(integer_psum(operands.operands) + operands.operands.residual, 0) * scale
     tolerance = scale / 2 + 1e-4 * max(1.0, np.abs(output).max())
     assert (np.abs(recovered - output) <= tolerance).all()
     assert output.any()
@@ -149,12 +149,12 @@ def test_skip_blocks_shortcut_is_a_residual(tmp_path):
     network = skip_network(tmp_path)
     assert network.spec.skip_block
     layers = capture(network, None, 3)
-    assert [name for name, o in layers.items() if o.residual is not None] == ["features.20.conv27"]
+    assert [name for name, o in layers.items() if o.operands.residual is not None] == ["features.20.conv27"]
     assert [name for name, o in layers.items() if o.relu] == ["features.20.conv27"]
     operands = layers["features.20.conv27"]
     output = forward_with_outputs(network, 3, ["features.20.relu29"])["features.20.relu29"]
     scale = operands.out_scale[:, None, None]
-    recovered = np.maximum(integer_psum(operands) + operands.residual, 0) * scale
+    recovered = np.maximum(integer_psum(operands.operands) + operands.operands.residual, 0) * scale
     assert (np.abs(recovered - output) <= scale / 2 + 1e-4).all() and output.any()
     stage = output_stage(network, "features.20.conv27")
     assert stage.consumer == "features.20.conv30" and stage.relu and not stage.pool and not stage.offset.any()
@@ -167,14 +167,14 @@ def test_skip_blocks_shortcut_is_a_residual(tmp_path):
 def test_residual_contract(networks, captured, layer):
     for image in IMAGES:
         operands = captured["resnet20_digits", image][layer]
-        assert operands.residual.any()
+        assert operands.operands.residual.any()
         assert_residual_contract(networks["resnet20_digits"], operands, image)
 
 
 def test_first_block_adds_the_shortcut_to_the_bare_psum(captured):
     operands = captured["resnet20_digits", 0]["layer1.0.conv2"]
     np.testing.assert_allclose(operands.out_scale, operands.w_delta * operands.x_delta)
-    assert (operands.residual >= 0).all()  # the shortcut comes from a ReLU and nothing is folded into it
+    assert (operands.operands.residual >= 0).all()  # the shortcut comes from a ReLU and nothing is folded into it
 
 
 def test_negative_norm_scales_turn_the_weights_sign(tmp_path):
@@ -186,10 +186,10 @@ def test_negative_norm_scales_turn_the_weights_sign(tmp_path):
     operands = capture(network, ["layer2.1.conv2"], 1)["layer2.1.conv2"]
     assert operands.negated[3] and not operands.negated[5]
     assert (operands.out_scale > 0).all()
-    stored = np.where(plain.negated, -1, 1)[:, None, None, None] * plain.weight
-    np.testing.assert_array_equal(operands.weight[3], -stored[3])
-    np.testing.assert_array_equal(operands.weight[5], stored[5])
-    assert recovery_error(operands, integer_psum(operands))[0] < 1e-4
+    stored = np.where(plain.negated, -1, 1)[:, None, None, None] * plain.operands.weight
+    np.testing.assert_array_equal(operands.operands.weight[3], -stored[3])
+    np.testing.assert_array_equal(operands.operands.weight[5], stored[5])
+    assert recovery_error(operands, integer_psum(operands.operands))[0] < 1e-4
     assert_residual_contract(network, operands, 1)
 
 
@@ -203,16 +203,18 @@ def test_zero_norm_scale_is_refused():
 def test_features_27_is_the_course_tile(captured):
     for image in IMAGES:
         operands = captured["vgg16_digits", image]["features.27"]
-        assert operands.weight.shape == (8, 8, 3, 3) and operands.activation.shape == (8, 4, 4)
+        assert operands.operands.weight.shape == (8, 8, 3, 3) and operands.operands.activation.shape == (8, 4, 4)
         assert operands.psum_float.shape == (8, 4, 4)
-        assert operands.activation.any() and (integer_psum(operands) > 0).any()
+        assert operands.operands.activation.any() and (integer_psum(operands.operands) > 0).any()
 
 
 def test_subset_equals_full_capture_and_hooks_are_removed(networks, captured):
     network = networks["vgg16_digits"]
     one = capture(network, ["features.27"], 0)
     assert list(one) == ["features.27"]
-    np.testing.assert_array_equal(one["features.27"].activation, captured["vgg16_digits", 0]["features.27"].activation)
+    np.testing.assert_array_equal(
+        one["features.27"].operands.activation, captured["vgg16_digits", 0]["features.27"].operands.activation
+    )
     for module in network.model.modules():
         assert not module._forward_hooks and not module._forward_pre_hooks
 
@@ -224,12 +226,12 @@ def test_clipped_counts_activations_beyond_alpha():
     operands = capture(network, ["features.27"], 0)["features.27"]
     inputs = forward_with_outputs(network, 0, ["features.26"])["features.26"]
     assert operands.clipped == (inputs > 0.25).sum() > 0
-    assert recovery_error(operands, integer_psum(operands))[0] < 1e-4
+    assert recovery_error(operands, integer_psum(operands.operands))[0] < 1e-4
 
 
 def test_wrong_psum_does_not_recover(captured):
     operands = captured["vgg16_digits", 0]["features.27"]
-    psum = integer_psum(operands)
+    psum = integer_psum(operands.operands)
     psum[0, 0, 0] += 1
     assert recovery_error(operands, psum)[1] == pytest.approx(operands.w_delta * operands.x_delta, rel=1e-2)
     with pytest.raises(ValueError, match=r"features\.27.*\(8, 2, 4\)"):
@@ -246,8 +248,8 @@ def test_other_geometries(tmp_path, a_bits, squeeze, identity):
     layers = capture(network, None, 2)
     assert layers["features.27"].relu is (squeeze is not None)
     for operands in layers.values():
-        assert recovery_error(operands, integer_psum(operands))[0] < 1e-4
-        assert operands.activation.max() < 2**a_bits
+        assert recovery_error(operands, integer_psum(operands.operands))[0] < 1e-4
+        assert operands.operands.activation.max() < 2**a_bits
 
 
 def test_unknown_layer_lists_those_that_exist(networks):
@@ -279,5 +281,5 @@ def test_network_with_quantised_image_convolution(tmp_path):
     write_checkpoint(tmp_path / "model.pth", {"state_dict": model.state_dict()})
     network = load_network(tmp_path / "model.pth", dataset="digits")
     operands = capture(network, ["conv1"], 0)["conv1"]
-    assert operands.a_signed and not operands.relu and operands.activation.min() < 0
+    assert operands.operands.a_signed and not operands.relu and operands.operands.activation.min() < 0
     assert isinstance(network.model.layer1[0], BasicBlock) and isinstance(network.model.conv1, nn.Conv2d)

@@ -53,14 +53,14 @@ def test_summary_of_a_layer():
     summary = eval.LayerSummary()
     for each in operands:
         summary.add(each)
-    assert summary.weight_counts.sum() == operands[0].weight.size
-    assert summary.activation_counts.sum() == 2 * operands[0].activation.size == summary.activations
+    assert summary.weight_counts.sum() == operands[0].operands.weight.size
+    assert summary.activation_counts.sum() == 2 * operands[0].operands.activation.size == summary.activations
     assert summary.activation_low == -8 and len(summary.activation_counts) == 16
     np.testing.assert_array_equal(
-        summary.weight_counts, [(operands[0].weight == level).sum() for level in range(-7, 8)]
+        summary.weight_counts, [(operands[0].operands.weight == level).sum() for level in range(-7, 8)]
     )
     # The most that any input of -8..7 makes of these weights, channel by channel.
-    flat = operands[0].weight.reshape(len(operands[0].weight), -1)
+    flat = operands[0].operands.weight.reshape(len(operands[0].operands.weight), -1)
     highest = max(sum(max(w * 7, w * -8, 0) for w in row) for row in flat.tolist())
     lowest = min(sum(min(w * 7, w * -8, 0) for w in row) for row in flat.tolist())
     assert (summary.lowest, summary.highest) == (lowest, highest)
@@ -76,7 +76,7 @@ def test_running_sums_in_any_order():
     operands = capture(load_network("resnet20_digits"), ["layer1.0.conv2"], 0)["layer1.0.conv2"]
     weight, activation = rng.integers(-7, 8, (3, 5, 3, 3)), rng.integers(-8, 8, (5, 4, 4))
     residual = rng.integers(-50, 50, (3, 4, 4))
-    drawn = replace(operands, weight=weight, activation=activation, residual=residual, stride=1, padding=1)
+    drawn = replace(operands.operands, weight=weight, activation=activation, residual=residual, stride=1, padding=1)
     least, most = eval.running_sums(drawn, eval.integer_psum(drawn))
     padded = np.pad(activation, ((0, 0), (1, 1), (1, 1)))
     for oc, oi, oj in np.ndindex(3, 4, 4):

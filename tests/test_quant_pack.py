@@ -243,7 +243,7 @@ def test_samples_stay_with_the_network(tmp_path):
         assert load_network(path, dataset="digits").samples == "digits"
     layer = "layer1.0.conv1"
     shown, expected = (capture(load_network(packed), [layer], 3, data)[layer] for data in (None, load_data("photos")))
-    np.testing.assert_array_equal(shown.activation, expected.activation)
+    np.testing.assert_array_equal(shown.operands.activation, expected.operands.activation)
     with pytest.raises(DataError, match="unknown data set 'pictures'"):
         pack.convert(course, tmp_path / "none.safetensors", samples="pictures")
     assert not (tmp_path / "none.safetensors").exists()

@@ -75,9 +75,11 @@ def quantiser_inputs(name, image):
 
 def output_integers(stage, requantisation, operands):
     """What the core shall give for one captured layer, and the largest psum on the way."""
-    psum = convolve(operands.weight, operands.activation, operands.stride, operands.padding)
-    if operands.residual is not None:
-        psum = psum + operands.residual
+    psum = convolve(
+        operands.operands.weight, operands.operands.activation, operands.operands.stride, operands.operands.padding
+    )
+    if operands.operands.residual is not None:
+        psum = psum + operands.operands.residual
     values = requantisation(psum)
     return (max_pool(values) if stage.pool else values), int(np.abs(psum).max())
 
@@ -98,7 +100,7 @@ def test_integers_are_those_of_the_next_layer(name, layer, consumer):
     different = total = 0
     seen = set()
     for image in IMAGES:
-        operands, expected = captured(name, image)[layer], captured(name, image)[consumer].activation
+        operands, expected = captured(name, image)[layer], captured(name, image)[consumer].operands.activation
         got, largest_psum = output_integers(stage, requantisation, operands)
         assert got.shape == expected.shape and got.dtype == expected.dtype
         seen.update(np.unique(got).tolist())
@@ -107,7 +109,7 @@ def test_integers_are_those_of_the_next_layer(name, layer, consumer):
         steps = quantiser_inputs(name, image)[consumer] / stage.step
         to_boundary = np.abs((steps + 0.5) - np.rint(steps + 0.5))
         of_fit = (largest_psum + 1) / 2 ** (requantisation.shift + 1)
-        of_residual = 0 if operands.residual is None else stage.scale.max() / stage.step / 2
+        of_residual = 0 if operands.operands.residual is None else stage.scale.max() / stage.step / 2
         float32 = 1e-4
         assert to_boundary[wrong].max(initial=0) <= of_fit + of_residual + float32
         # The bound is no loose one.
@@ -115,7 +117,7 @@ def test_integers_are_those_of_the_next_layer(name, layer, consumer):
         different += int(wrong.sum())
         total += wrong.size
     assert seen == set(range(2**stage.bits)) or len(seen) > 8, "hardly any values"
-    share = LARGEST_SHARE if operands.residual is None else LARGEST_SHARE_WITH_RESIDUAL
+    share = LARGEST_SHARE if operands.operands.residual is None else LARGEST_SHARE_WITH_RESIDUAL
     assert different <= share * total, f"{different} of {total}"
 
 
@@ -168,7 +170,9 @@ def test_stage_is_the_batchnorm_of_torch():
     """psum_float through bn and ReLU, against scale and offset of the psums."""
     model = network("resnet20_digits")
     stage, operands = output_stage(model, "layer2.1.conv1"), captured("resnet20_digits", 0)["layer2.1.conv1"]
-    psum = convolve(operands.weight, operands.activation, operands.stride, operands.padding)
+    psum = convolve(
+        operands.operands.weight, operands.operands.activation, operands.operands.stride, operands.operands.padding
+    )
     with torch.no_grad():
         expected = model.model.layer2[1].bn1(torch.from_numpy(operands.psum_float)[None])[0].numpy()
     np.testing.assert_allclose(psum * stage.scale[:, None, None] + stage.offset[:, None, None], expected, atol=1e-4)
@@ -197,7 +201,7 @@ def test_negative_norm_scales_make_negative_multipliers(layer):
     operands = capture(model, [layer, stage.consumer], 1)
     got, _ = output_integers(stage, requantisation, operands[layer])
     assert (requantisation.multiplier[::2] < 0).any() and got[::2].any()
-    difference = np.abs(got - operands[stage.consumer].activation)
+    difference = np.abs(got - operands[stage.consumer].operands.activation)
     assert difference.max() <= 1 and difference.sum() <= max(1, 1e-3 * got.size)
 
 
@@ -231,7 +235,7 @@ def test_other_geometries(tmp_path, spec):
         for consumer in following:
             stage = output_stage(model, layer, consumer)
             got, _ = output_integers(stage, fit(stage.scale, stage.offset, stage.step, stage.bits), operands[layer])
-            difference = np.abs(got - operands[consumer].activation)
+            difference = np.abs(got - operands[consumer].operands.activation)
             assert stage.bits == spec.a_bits and difference.max() <= 1 and difference.mean() <= 0.02, layer
             stages += 1
     assert stages == {"vgg16": 12, "resnet20": 20}[spec.name]

@@ -11,6 +11,7 @@ from golden_model import tiling
 from golden_model.accelerator.plan import Plan
 from golden_model.configuration import Dataflow
 from golden_model.convolution import convolve
+from golden_model.operands import Operands
 from golden_model.requantise import Requantisation, max_pool
 from golden_model.sfp import check_psum_range
 
@@ -79,24 +80,17 @@ class SystemGolden:
         return np.concatenate(labels), np.concatenate(values)
 
 
-def system_golden(
-    plan: Plan,
-    weight: np.ndarray,
-    activation: np.ndarray,
-    *,
-    relu: bool = True,
-    bias: np.ndarray | None = None,
-    residual: np.ndarray | None = None,
-    requant: Requantisation | None = None,
-) -> SystemGolden:
+def system_golden(plan: Plan, operands: Operands) -> SystemGolden:
     """Golden values; PsumOverflow where the final sums leave PSUM_BITS."""
-    accumulated = convolve(weight, activation, plan.shape.stride, plan.shape.padding).astype(np.int64)
-    if bias is not None:
-        accumulated = accumulated + np.asarray(bias, np.int64)[:, None, None]
-    if residual is not None:
-        accumulated = accumulated + residual
+    requant = operands.requant
+    convolved = convolve(operands.weight, operands.activation, plan.shape.stride, plan.shape.padding)
+    accumulated = convolved.astype(np.int64)
+    if operands.bias is not None:
+        accumulated = accumulated + np.asarray(operands.bias, np.int64)[:, None, None]
+    if operands.residual is not None:
+        accumulated = accumulated + operands.residual
     check_psum_range(accumulated, plan.configuration.psum_bits, "accumulated psum")
-    output = np.maximum(accumulated, 0) if relu else accumulated
+    output = np.maximum(accumulated, 0) if operands.relu else accumulated
     saturated = False
     if requant is not None:
         wide = Requantisation(requant.multiplier, requant.offset, requant.shift, 8)
@@ -105,4 +99,4 @@ def system_golden(
         output = requant(output).astype(np.int64)
     if plan.pool:
         output = max_pool(output)
-    return SystemGolden(plan, weight, activation, accumulated, output, saturated)
+    return SystemGolden(plan, operands.weight, operands.activation, accumulated, output, saturated)

@@ -10,55 +10,21 @@ import dataclasses
 import numpy as np
 
 from golden_model import tiling
-from golden_model.configuration import Configuration, Dataflow
-from golden_model.files.operands import Operands
-from golden_model.layer import GoldenLayer, golden_layer
+from golden_model.configuration import Precision
+from golden_model.files.operands import Captured
+from golden_model.operands import Operands
 from golden_model.tiling import ConvShape, tile_count
 
 
-@dataclasses.dataclass(frozen=True)
-class Excerpt:
-    """Integer weight [OC, IC, KH, KW], activation [IC, H, W], and residual [OC, OH, OW] in psum scale or None."""
-
-    weight: np.ndarray
-    activation: np.ndarray
-    stride: int
-    padding: int
-    a_signed: bool
-    residual: np.ndarray | None = None
-
-    @property
-    def shape(self) -> ConvShape:
-        return ConvShape.of(self.weight, self.activation, self.stride, self.padding)
-
-    def golden(self, configuration: Configuration, dataflow: Dataflow, *, relu: bool = False) -> GoldenLayer:
-        """Psums, sums and outputs of the excerpt; raises what ``golden_layer`` raises."""
-        return golden_layer(
-            self.weight,
-            self.activation,
-            stride=self.stride,
-            padding=self.padding,
-            configuration=configuration,
-            dataflow=dataflow,
-            residual=self.residual,
-            relu=relu,
-            a_signed=self.a_signed,
-        )
-
-
-def whole(operands: Operands, *, residual: bool) -> Excerpt:
-    """The layer, with its residual only where the format has a place for one."""
-    return Excerpt(
-        operands.weight,
-        operands.activation,
-        operands.stride,
-        operands.padding,
-        operands.a_signed,
-        operands.residual if residual else None,
+def whole(captured: Captured, *, residual: bool) -> Operands:
+    """The layer, with its residual only where the format has a place for one; its sums as they are, without ReLU."""
+    operands = captured.operands
+    return dataclasses.replace(
+        operands, residual=operands.residual if residual else None, precision=Precision.a4w4, relu=False
     )
 
 
-def channel_tile(layer: Excerpt, rows: int, cols: int, ic_tile: int, oc_tile: int) -> Excerpt:
+def channel_tile(layer: Operands, rows: int, cols: int, ic_tile: int, oc_tile: int) -> Operands:
     """Input channels ``ic_tile`` and output channels ``oc_tile``: what the array computes for one pair of tiles.
 
     Its outputs are the sums over these input channels alone. The accumulators start from the residual, so ic_tile 0
@@ -78,7 +44,7 @@ def strip_count(shape: ConvShape, length: int) -> int:
     return shape.oh * tile_count(shape.ow, length)
 
 
-def output_strip(layer: Excerpt, length: int, o_tile: int) -> Excerpt:
+def output_strip(layer: Operands, length: int, o_tile: int) -> Operands:
     """Up to ``length`` neighbouring outputs of one line of the map, and the padded inputs that they read.
 
     Strips go along the lines of the output map, line after line. The excerpt has no padding of its own: zeros that the
@@ -97,7 +63,7 @@ def output_strip(layer: Excerpt, length: int, o_tile: int) -> Excerpt:
     return dataclasses.replace(layer, activation=window, padding=0, residual=residual)
 
 
-def os_tile(layer: Excerpt, rows: int, cols: int, o_tile: int, oc_tile: int) -> Excerpt:
+def os_tile(layer: Operands, rows: int, cols: int, o_tile: int, oc_tile: int) -> Operands:
     """The operands of one output-stationary tile as a 1x1 layer: K = IC*n_kij channels on ROWS positions, to COLS.
 
     Channel ``k = ic * n_kij + kij`` holds at position ``row`` what array row ``row`` is fed at time step ``k``.
@@ -105,7 +71,8 @@ def os_tile(layer: Excerpt, rows: int, cols: int, o_tile: int, oc_tile: int) -> 
     """
     activation = tiling.os_activation_tiles(layer.activation, layer.shape, rows)[o_tile]
     weight = tiling.os_weight_tiles(layer.weight, cols)[oc_tile]
-    return Excerpt(weight.T[:, :, None, None], activation[:, None, :], 1, 0, layer.a_signed)
+    weight, activation = weight.T[:, :, None, None], activation[:, None, :]
+    return dataclasses.replace(layer, weight=weight, activation=activation, stride=1, padding=0, residual=None)
 
 
 def chosen_tiles(

@@ -22,10 +22,10 @@ from golden_model import sfp
 from golden_model.configuration import Configuration, ConfigurationError, Dataflow, configuration
 from golden_model.convolution import convolve
 from golden_model.files.atomic import replaced_directory
-from golden_model.files.excerpt import Excerpt
 from golden_model.files.formats import DEFAULT_FORMAT, TILES, layout_of
-from golden_model.files.operands import GoldenSetError, Operands, Source
+from golden_model.files.operands import Captured, GoldenSetError, Source
 from golden_model.files.vectors import VectorFile, VectorFileError, rendered
+from golden_model.operands import Operands
 from golden_model.tiling import ConvShape
 
 MANIFEST = "manifest.json"
@@ -38,25 +38,14 @@ _OWN_HASH = "manifest_sha256"
 class GoldenSet:
     """A set as read back, all arrays int64: the layer that its files show, see ``excerpt``.
 
-    weight [OC, IC, KH, KW], activation [IC, H, W], residual [OC, OH, OW] or None, out_raw (without residual) and out
-    [OC, OH, OW]; in seed 002, out is out_raw. An output-stationary tile is a 1x1 layer of K channels on ROWS positions,
-    to COLS channels. ``meta`` is the manifest.
+    out_raw (without residual) and out [OC, OH, OW]; in seed 002, out is out_raw. An output-stationary tile is a 1x1
+    layer of K channels on ROWS positions, to COLS channels. ``meta`` is the manifest.
     """
 
-    weight: np.ndarray
-    activation: np.ndarray
-    residual: np.ndarray | None
+    operands: Operands
     out_raw: np.ndarray
     out: np.ndarray
     meta: dict[str, Any]
-
-    @property
-    def excerpt(self) -> Excerpt:
-        """The operands."""
-        shape = self.meta["shape"]
-        return Excerpt(
-            self.weight, self.activation, shape["stride"], shape["padding"], self.meta["a_signed"], self.residual
-        )
 
     @property
     def dataflow(self) -> Dataflow:
@@ -64,21 +53,21 @@ class GoldenSet:
 
     def recompute(self) -> np.ndarray:
         """What ``out`` must be, from the operands that were read."""
-        shape = self.meta["shape"]
-        psum = convolve(self.weight, self.activation, shape["stride"], shape["padding"])
-        if self.residual is not None:
-            psum = sfp.add_residual(psum, self.residual)
+        o = self.operands
+        psum = convolve(o.weight, o.activation, o.stride, o.padding)
+        if o.residual is not None:
+            psum = sfp.add_residual(psum, o.residual)
         return sfp.relu(psum) if self.meta["out_relu"] else psum
 
     def files(self) -> list[VectorFile]:
         """All files that the set must have, from the operands that were read. Raises what ``configuration_of`` and
         ``golden_layer`` raise."""
         layout = layout_of(self.meta["format"], self.meta["dataflow"])
-        return layout.files(self.excerpt, configuration_of(self.meta), self.meta)
+        return layout.files(self.operands, configuration_of(self.meta), self.meta)
 
 
 def plan_golden_set(
-    operands: Operands,
+    captured: Captured,
     configuration: Configuration,
     format: str = DEFAULT_FORMAT,
     *,
@@ -94,29 +83,28 @@ def plan_golden_set(
     """
     layout = layout_of(format, dataflow.name)
     wanted = dict.fromkeys(TILES) | (tiles or {})
-    shown, chosen = layout.excerpt(operands, configuration, wanted)
+    operands = captured.operands
+    shown, chosen = layout.excerpt(captured, configuration, wanted)
     meta = {
         "format": format,
         "dataflow": dataflow.name,
         "checkpoint": None if source is None else dataclasses.asdict(source),
-        "model": operands.model,
-        "layer": operands.layer,
-        "image": int(operands.image),
+        "model": captured.model,
+        "layer": captured.layer,
+        "image": int(captured.image),
         "configuration": configuration.name,
         **{name: getattr(configuration, name) for name in _WIDTHS},
-        "layer_shape": dataclasses.asdict(
-            ConvShape.of(operands.weight, operands.activation, operands.stride, operands.padding)
-        ),
+        "layer_shape": dataclasses.asdict(operands.shape),
         "tiles": chosen,
         "shape": dataclasses.asdict(shown.shape),
-        "a_bits": operands.a_bits,
-        "w_bits": operands.w_bits,
+        "a_bits": captured.a_bits,
+        "w_bits": captured.w_bits,
         "a_signed": bool(operands.a_signed),
-        "x_delta": float(operands.x_delta),
-        "w_delta": float(operands.w_delta),
-        "out_scale": np.asarray(operands.out_scale, float).tolist(),
-        "negated": np.asarray(operands.negated, bool).tolist(),
-        "relu": bool(operands.relu),
+        "x_delta": float(captured.x_delta),
+        "w_delta": float(captured.w_delta),
+        "out_scale": np.asarray(captured.out_scale, float).tolist(),
+        "negated": np.asarray(captured.negated, bool).tolist(),
+        "relu": bool(captured.relu),
         "out_relu": layout.OUT_RELU,
         "residual": operands.residual is not None and shown.residual is not None,
     }
@@ -124,21 +112,21 @@ def plan_golden_set(
 
 
 def write_golden_set(
-    directory: Path | str, operands: Operands, configuration: Configuration, format: str = DEFAULT_FORMAT, **options
+    directory: Path | str, captured: Captured, configuration: Configuration, format: str = DEFAULT_FORMAT, **options
 ) -> dict[str, Any]:
     """Write the set of one layer into ``directory``, replacing older ones there, and return its manifest.
 
     Takes the options of ``plan_golden_set`` and raises what it raises; GoldenSetError for a directory that holds
     anything but sets; OSError, with the older set untouched, when writing fails.
     """
-    meta, files = plan_golden_set(operands, configuration, format, **options)
+    meta, files = plan_golden_set(captured, configuration, format, **options)
     with replaced_directory(Path(directory), _check_is_ours) as temporary:
         return _write(temporary, meta, files)
 
 
 def write_network_sets(
     directory: Path | str,
-    layers: Sequence[Operands],
+    layers: Sequence[Captured],
     configuration: Configuration,
     format: str = DEFAULT_FORMAT,
     **options,
@@ -208,7 +196,11 @@ def read_golden_set(directory: Path | str) -> GoldenSet:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise GoldenSetError(f"{directory / MANIFEST}: a field is missing or wrong: {error}") from error
-    return GoldenSet(**arrays, meta=meta)
+    outputs = {name: arrays.pop(name) for name in ("out_raw", "out")}
+    operands = Operands(
+        **arrays, stride=shape.stride, padding=shape.padding, a_signed=meta["a_signed"], relu=bool(meta["out_relu"])
+    )
+    return GoldenSet(operands, **outputs, meta=meta)
 
 
 def set_directories(directory: Path | str) -> dict[str, Path]:

@@ -7,30 +7,27 @@ from typing import Protocol
 
 import numpy as np
 
+from golden_model.operands import Operands
+
 
 class GoldenSetError(ValueError):
     """A set that cannot be written or read as asked; the message says why and what to do."""
 
 
-class Operands(Protocol):
-    """What a set is made from; ``quant.capture.LayerOperands`` has these fields, and so may anything else."""
+class Captured(Protocol):
+    """A layer and where it comes from; ``quant.capture.CapturedLayer`` has these fields, and so may anything else."""
 
+    operands: Operands
     model: str
     layer: str
     image: int
-    weight: np.ndarray  # int32 [OC, IC, KH, KW]
-    activation: np.ndarray  # int32 [IC, H, W]
-    stride: int
-    padding: int
     w_bits: int
     a_bits: int
-    a_signed: bool
     w_delta: float
     x_delta: float
-    residual: np.ndarray | None  # int32 [OC, OH, OW]
     out_scale: np.ndarray  # [OC]
     negated: np.ndarray  # bool [OC]
-    relu: bool
+    relu: bool  # acts on the sums themselves, with no BatchNorm between
 
 
 @dataclasses.dataclass(frozen=True)

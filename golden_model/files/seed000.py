@@ -29,9 +29,11 @@ import numpy as np
 
 from golden_model import sfp, tiling
 from golden_model.configuration import Configuration, Dataflow
-from golden_model.files.excerpt import Excerpt, channel_tile, chosen_tiles, output_strip, strip_count, whole
-from golden_model.files.operands import Operands
+from golden_model.files.excerpt import channel_tile, chosen_tiles, output_strip, strip_count, whole
+from golden_model.files.operands import Captured
 from golden_model.files.vectors import VectorFile, VectorFileError, read_vectors, vector_header
+from golden_model.layer import golden_layer
+from golden_model.operands import Operands
 from golden_model.tiling import ConvShape, nij_index, tile_count
 
 OUT_RELU = False
@@ -40,16 +42,16 @@ _ADDRESSES = "acc_address.txt"
 
 
 def excerpt(
-    operands: Operands, configuration: Configuration, wanted: dict[str, int | None]
-) -> tuple[Excerpt, dict[str, int]]:
+    captured: Captured, configuration: Configuration, wanted: dict[str, int | None]
+) -> tuple[Operands, dict[str, int]]:
     """The strip that the set shows, and which tiles it is. Raises what ``chosen_tiles`` raises."""
-    layer = whole(operands, residual=True)
+    layer = whole(captured, residual=True)
     shape, rows, cols = layer.shape, configuration.rows, configuration.cols
     counts = {
         "ic_tile": tile_count(shape.ic, rows), "oc_tile": tile_count(shape.oc, cols),
         "o_tile": strip_count(shape, rows),
     }  # fmt: skip
-    tiles = chosen_tiles(wanted, counts, operands.layer, "seed000", instead="seed004")
+    tiles = chosen_tiles(wanted, counts, captured.layer, "seed000", instead="seed004")
     if layer.residual is None:
         layer = dataclasses.replace(layer, residual=np.zeros((shape.oc, shape.oh, shape.ow), np.int64))
     tile = channel_tile(layer, rows, cols, tiles["ic_tile"], tiles["oc_tile"])
@@ -69,10 +71,10 @@ def addresses(shape: ConvShape) -> np.ndarray:
     return (np.arange(shape.n_kij)[:, None] * shape.n_nij + nij_index(shape)).T.reshape(-1)
 
 
-def files(shown: Excerpt, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
+def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
     """All files of the set. Raises what ``addresses`` and ``golden_layer`` raise."""
     rows, cols, psum_bits = configuration.rows, configuration.cols, configuration.psum_bits
-    golden = shown.golden(configuration, Dataflow.weight_stationary)
+    golden = golden_layer(shown, configuration, Dataflow.weight_stationary)
     shape = golden.shape
     address = addresses(shape)
     output = golden.accumulated - shown.residual

@@ -18,29 +18,31 @@ from typing import Any
 import numpy as np
 
 from golden_model.configuration import Configuration, Dataflow
-from golden_model.files.excerpt import Excerpt, chosen_tiles, os_tile, whole
-from golden_model.files.operands import Operands
+from golden_model.files.excerpt import chosen_tiles, os_tile, whole
+from golden_model.files.operands import Captured
 from golden_model.files.vectors import VectorFile, read_vectors, vector_header
+from golden_model.layer import golden_layer
+from golden_model.operands import Operands
 from golden_model.tiling import ConvShape, tile_count
 
 OUT_RELU = False
 
 
 def excerpt(
-    operands: Operands, configuration: Configuration, wanted: dict[str, int | None]
-) -> tuple[Excerpt, dict[str, int]]:
+    captured: Captured, configuration: Configuration, wanted: dict[str, int | None]
+) -> tuple[Operands, dict[str, int]]:
     """The tile that the set shows as a 1x1 layer, and which it is. Raises what ``chosen_tiles`` raises."""
-    layer = whole(operands, residual=False)
+    layer = whole(captured, residual=False)
     rows, cols = configuration.rows, configuration.cols
     counts = {"o_tile": tile_count(layer.shape.n_o_nij, rows), "oc_tile": tile_count(layer.shape.oc, cols)}
-    tiles = chosen_tiles(wanted, counts, operands.layer, "seed002", instead="")
+    tiles = chosen_tiles(wanted, counts, captured.layer, "seed002", instead="")
     return os_tile(layer, rows, cols, **tiles), tiles
 
 
-def files(shown: Excerpt, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
+def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
     """All files of the tile. Raises what ``golden_layer`` raises."""
     rows, cols = configuration.rows, configuration.cols
-    [[psums]] = shown.golden(configuration, Dataflow.output_stationary).psums
+    [[psums]] = golden_layer(shown, configuration, Dataflow.output_stationary).psums
     activation, weight = shown.activation[:, 0], shown.weight[:, :, 0, 0].T
     # The seed's third header line has another number of dots in different files.
     act_header = vector_header("time", "row", rows, dots=4)

@@ -20,29 +20,31 @@ import numpy as np
 
 from golden_model import sfp, tiling
 from golden_model.configuration import Configuration, Dataflow
-from golden_model.files.excerpt import Excerpt, channel_tile, chosen_tiles, whole
-from golden_model.files.operands import Operands
+from golden_model.files.excerpt import channel_tile, chosen_tiles, whole
+from golden_model.files.operands import Captured
 from golden_model.files.vectors import VectorFile, read_vectors, vector_header
+from golden_model.layer import golden_layer
+from golden_model.operands import Operands
 from golden_model.tiling import ConvShape, tile_count
 
 OUT_RELU = False
 
 
 def excerpt(
-    operands: Operands, configuration: Configuration, wanted: dict[str, int | None]
-) -> tuple[Excerpt, dict[str, int]]:
+    captured: Captured, configuration: Configuration, wanted: dict[str, int | None]
+) -> tuple[Operands, dict[str, int]]:
     """The tile of channels that the set shows, and which it is. Raises what ``chosen_tiles`` raises."""
-    layer = whole(operands, residual=False)
+    layer = whole(captured, residual=False)
     rows, cols = configuration.rows, configuration.cols
     counts = {"ic_tile": tile_count(layer.shape.ic, rows), "oc_tile": tile_count(layer.shape.oc, cols)}
-    tiles = chosen_tiles(wanted, counts, operands.layer, "seed002", instead="seed004")
+    tiles = chosen_tiles(wanted, counts, captured.layer, "seed002", instead="seed004")
     return channel_tile(layer, rows, cols, **tiles), tiles
 
 
-def files(shown: Excerpt, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
+def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
     """All files of the set. Raises what ``golden_layer`` raises."""
     rows, cols, psum_bits = configuration.rows, configuration.cols, configuration.psum_bits
-    golden = shown.golden(configuration, Dataflow.weight_stationary)
+    golden = golden_layer(shown, configuration, Dataflow.weight_stationary)
     shape = golden.shape
     sfp.check_psum_range(golden.psums, psum_bits, "psum [ic_tile, oc_tile, kij, nij, col] = ")
     out = np.zeros((shape.n_o_nij, cols), np.int64)

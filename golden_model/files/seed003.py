@@ -28,19 +28,21 @@ import numpy as np
 
 from golden_model import sfp, tiling
 from golden_model.configuration import Configuration, Dataflow
-from golden_model.files.excerpt import Excerpt, chosen_tiles, whole
-from golden_model.files.operands import Operands
+from golden_model.files.excerpt import chosen_tiles, whole
+from golden_model.files.operands import Captured
 from golden_model.files.vectors import VectorFile, read_vectors
+from golden_model.layer import golden_layer
+from golden_model.operands import Operands
 from golden_model.tiling import ConvShape, nij_index, tile_count
 
 OUT_RELU = True
 
 
 def excerpt(
-    operands: Operands, configuration: Configuration, wanted: dict[str, int | None]
-) -> tuple[Excerpt, dict[str, int]]:
+    captured: Captured, configuration: Configuration, wanted: dict[str, int | None]
+) -> tuple[Operands, dict[str, int]]:
     """The whole layer; there is no tile to choose."""
-    return whole(operands, residual=False), chosen_tiles(wanted, {}, operands.layer, "seed003", instead="")
+    return whole(captured, residual=False), chosen_tiles(wanted, {}, captured.layer, "seed003", instead="")
 
 
 def channels_per_row(meta: dict[str, Any]) -> int:
@@ -48,11 +50,11 @@ def channels_per_row(meta: dict[str, Any]) -> int:
     return 2 if 2 * meta["a_bits"] <= meta["act_bits"] else 1
 
 
-def files(shown: Excerpt, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
+def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
     """All files of the set. Raises what ``golden_layer`` raises."""
     cols, psum_bits, packed = configuration.cols, configuration.psum_bits, channels_per_row(meta)
     lanes = configuration.rows * packed
-    golden = shown.golden(configuration, Dataflow.weight_stationary)
+    golden = golden_layer(shown, configuration, Dataflow.weight_stationary)
     shape = golden.shape
     act_bits = configuration.act_bits if packed == 1 else meta["a_bits"]
 

@@ -14,6 +14,7 @@ A layer of several oc tiles has ``out_raw_otile{o}.txt``, ``residual_otile{o}.tx
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +22,27 @@ import numpy as np
 
 from golden_model import sfp, tiling
 from golden_model.configuration import Configuration, Dataflow
-from golden_model.files.excerpt import Excerpt, chosen_tiles, whole
-from golden_model.files.operands import Operands
+from golden_model.files.excerpt import chosen_tiles, whole
+from golden_model.files.operands import Captured
 from golden_model.files.vectors import OPERAND_WIDTH, PSUM_WIDTH, VectorFile, read_vectors, vector_header
+from golden_model.layer import golden_layer
+from golden_model.operands import Operands
 from golden_model.tiling import ConvShape, tile_count
 
 OUT_RELU = True
 
 
 def excerpt(
-    operands: Operands, configuration: Configuration, wanted: dict[str, int | None]
-) -> tuple[Excerpt, dict[str, int]]:
+    captured: Captured, configuration: Configuration, wanted: dict[str, int | None]
+) -> tuple[Operands, dict[str, int]]:
     """The whole layer; there is no tile to choose."""
-    return whole(operands, residual=True), chosen_tiles(wanted, {}, operands.layer, "seed004", instead="")
+    return whole(captured, residual=True), chosen_tiles(wanted, {}, captured.layer, "seed004", instead="")
 
 
-def files(shown: Excerpt, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
+def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -> list[VectorFile]:
     """All files of the set. Raises what ``golden_layer`` raises."""
     rows, cols = configuration.rows, configuration.cols
-    golden = shown.golden(configuration, Dataflow.weight_stationary, relu=True)
+    golden = golden_layer(dataclasses.replace(shown, relu=True), configuration, Dataflow.weight_stationary)
     shape, psum_bits = golden.shape, configuration.psum_bits
     out_raw = golden.accumulated if shown.residual is None else golden.accumulated - shown.residual
     psum = golden.psums[0, 0, 0]

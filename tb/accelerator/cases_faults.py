@@ -13,13 +13,14 @@ from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 from golden_model.accelerator import registers
 from golden_model.accelerator.golden import system_golden
 from golden_model.configuration import configuration
+from golden_model.operands import Operands
 from tb.accelerator.axi_rules import broken_rules
 from tb.accelerator.checks import CONTROL, LayerFailed
 from tb.accelerator.command import compile_command
-from tb.accelerator.prepared import prepare
+from tb.accelerator.prepared import planned, prepare
 from tb.accelerator.system_bench import NOWHERE, SystemBench
 from tb.layers.small_layers import OS, WS, bus_layers, small_layer
-from tb.layers.task import SystemTask
+from tb.layers.task import LayerTask
 from tb.parts.clocking import PERIOD_NS
 from tb.parts.stimulus import generator, seed
 
@@ -198,21 +199,20 @@ async def overflow_is_told(dut):
     def layer(flow, weight, activation, bias, residual):
         """1x1, weight and activation [ic]: every output is their products' sum, plus bias and residual."""
         ic = len(activation)
-        task = SystemTask(
-            title="", dataflow=flow, weight=np.broadcast_to(weight[:, None, None], (wide, ic, 1, 1)), padding=0,
-            activation=np.broadcast_to(activation[:, None, None], (ic, 3, 2)), bias=np.full(wide, bias),
-            residual=np.full((wide, 3, 2), residual),
+        operands = Operands(
+            np.broadcast_to(weight[:, None, None], (wide, ic, 1, 1)),
+            np.broadcast_to(activation[:, None, None], (ic, 3, 2)), bias=np.full(wide, bias),
+            residual=np.full((wide, 3, 2), residual), relu=False,
         )  # fmt: skip
-        return task.plan(c), task.weight, task.activation, {"relu": False, "bias": task.bias, "residual": task.residual}
+        return planned(c, LayerTask("", flow, operands)), operands
 
     async def runs(*values, title):
-        *operands, options = layer(*values)
-        await tb.run_layer(compile_command(*operands, **options), system_golden(*operands, **options), title=title)
+        plan, operands = layer(*values)
+        await tb.run_layer(compile_command(plan, operands), system_golden(plan, operands), title=title)
 
     async def overflows(*values, title):
         """The layer must end, and tell that a sum left PSUM_BITS."""
-        *operands, options = layer(*values)
-        await tb.start_layer(compile_command(*operands, **options))
+        await tb.start_layer(compile_command(*layer(*values)))
         await First(RisingEdge(dut.irq), Timer(20_000 * PERIOD_NS, "ns"))
         status = await tb.status()
         assert status["done"] and status["overflow"], f"{title}: {status}"

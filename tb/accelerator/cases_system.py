@@ -6,7 +6,6 @@ import dataclasses
 
 import cocotb
 
-from tb.accelerator.prepared import prepare
 from tb.accelerator.system_bench import SystemBench
 from tb.layers.job import LayerJob, report
 
@@ -17,8 +16,7 @@ async def layers(dut):
     job = LayerJob.load()
     tb, results = SystemBench(dut, job.configuration), []
     await tb.start(job.seed, job.stalls, job.stalled)
-    for task in job.layers:
-        command, golden = prepare(job.configuration, task)
+    for task, (command, golden) in zip(job.layers, job.prepared, strict=True):
         run = await tb.run_layer(command, golden, title=task.title, psums=task.psums)
         results.append({"title": task.title, **dataclasses.asdict(run)})
         report(results)

@@ -12,6 +12,7 @@ import numpy as np
 from golden_model import tiling
 from golden_model.accelerator.plan import Plan, PlanError, bus_bits, slot_bits
 from golden_model.configuration import Dataflow
+from golden_model.operands import Operands
 from tb.accelerator.memory import activation_memory, band_bytes, pack_words, record_memory, unpack_words, weight_memory
 
 
@@ -35,26 +36,13 @@ class Command:
     mem_bytes: int
 
 
-def compile_command(
-    plan: Plan,
-    weight: np.ndarray,
-    activation: np.ndarray,
-    *,
-    a_signed: bool = False,
-    relu: bool = True,
-    bias: np.ndarray | None = None,
-    residual: np.ndarray | None = None,
-    requant=None,
-) -> Command:
-    """Descriptor and memory of weight [OC, IC, KH, KW] on activation [IC, H, W].
-
-    bias [OC] and residual [OC, OH, OW] are in psum scale. requant: golden_model.requantise.Requantisation, None for
-    raw psums. PlanError where the plan was not made for these operands.
-    """
+def compile_command(plan: Plan, operands: Operands) -> Command:
+    """Descriptor and memory of a layer. PlanError where the plan was not made for these operands."""
     c, shape = plan.configuration, plan.shape
+    bias, residual, requant = operands.bias, operands.residual, operands.requant
     if (requant is not None) != plan.requant:
         raise PlanError("the plan and the operands disagree about requantisation")
-    _check_operands(plan, weight, activation, a_signed, bias, residual, requant)
+    _check_operands(plan, operands)
     beat = bus_bits(c) // 8
     ws = plan.dataflow is Dataflow.weight_stationary
     regions: list[Region] = []
@@ -66,12 +54,12 @@ def compile_command(
         regions.append(Region(address, data))
         return address
 
-    act = activation_memory(plan, activation)  # [tiles, segments, bytes]
+    act = activation_memory(plan, operands.activation)  # [tiles, segments, bytes]
     act_base = place(act.reshape(-1))
-    chunks = weight_memory(plan, weight)  # [oc_tiles, bytes]
+    chunks = weight_memory(plan, operands.weight)  # [oc_tiles, bytes]
     wgt_base = place(chunks.reshape(-1))
     fields = {
-        "dataflow": int(plan.dataflow), "simd": plan.simd, "act_signed": a_signed, "relu": relu,
+        "dataflow": int(plan.dataflow), "simd": plan.simd, "act_signed": operands.a_signed, "relu": operands.relu,
         "requant": plan.requant, "pool": plan.pool, "bias": bias is not None, "residual": residual is not None,
         "resident": plan.resident, "kernel": shape.kh, "stride": shape.stride, "padding": shape.padding,
         "ih": shape.ih, "iw": shape.iw, "ow": shape.ow, "pitch": plan.pitch, "bands": plan.bands,
@@ -120,9 +108,11 @@ def compile_command(
     return Command(plan, fields, tuple(regions), out_base, plane * plan.oc_tiles, out_base + plane * plan.oc_tiles)
 
 
-def _check_operands(plan: Plan, weight, activation, a_signed, bias, residual, requant) -> None:
+def _check_operands(plan: Plan, operands: Operands) -> None:
     """PlanError for an operand of another shape than the plan's, or a value that its field in memory would cut."""
     c, shape = plan.configuration, plan.shape
+    weight, activation, bias, residual = operands.weight, operands.activation, operands.bias, operands.residual
+    requant = operands.requant
     for name, array, wanted in (
         ("weight", weight, (shape.oc, shape.ic, shape.kh, shape.kw)),
         ("activation", activation, (shape.ic, shape.ih, shape.iw)),
@@ -136,7 +126,7 @@ def _check_operands(plan: Plan, weight, activation, a_signed, bias, residual, re
     act_bits, half = c.act_bits // plan.ic_group, "half of " if plan.simd else ""
     for name, array, bits, signed, why in (
         ("weight", weight, c.wgt_bits, True, f"WGT_BITS = {c.wgt_bits} of {c.name}"),
-        ("activation", activation, act_bits, a_signed, f"{half}ACT_BITS = {c.act_bits} of {c.name}"),
+        ("activation", activation, act_bits, operands.a_signed, f"{half}ACT_BITS = {c.act_bits} of {c.name}"),
         ("bias", bias, c.psum_bits, True, f"PSUM_BITS = {c.psum_bits} of {c.name}"),
         ("residual", residual, c.psum_bits, True, f"PSUM_BITS = {c.psum_bits} of {c.name}"),
     ):  # fmt: skip

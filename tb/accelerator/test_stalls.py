@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from golden_model.configuration import Dataflow, configuration
+from golden_model.operands import Operands
 from tb import simulators
 from tb.accelerator.checks import COUNTERS
 from tb.accelerator.system_bench import STALLS
-from tb.layers.job import LayerJob, read_results
+from tb.accelerator.target import TARGET
 from tb.layers.random_layers import random_task
-from tb.layers.task import SystemTask
+from tb.layers.task import LayerTask
+from tb.target import run_layers
 
 WS = Dataflow.weight_stationary
 SMALL = {"largest": 10, "channels": 18, "macs": 60_000}
@@ -24,11 +26,8 @@ def test_random_layers(simulate, seed, name, stalled):
     channels = STALLS if stalled == "all" else (stalled,)
     first = 1000 * seed + 10 * STALLS.index(channels[-1]) + len(channels)
     tasks = [random_task(first + i, c, **SMALL) for i in range(6 if stalled == "all" else 3)]
-    job = LayerJob(c, tasks, seed, 0.3 if stalled == "all" else 0.6, channels)
-    simulate.bus_top("system", c, "tb.accelerator.cases_system", "layers", job=job)
-    results = read_results(simulate.tmp_path / "job.npz")
-    assert len(results) == len(tasks)
-    for result in results:
+    probability = 0.3 if stalled == "all" else 0.6
+    for result in simulate.target("accelerator", c, tasks, stalls=probability, stalled=channels):
         assert sum(result[name] for name in COUNTERS[1:-1]) == result["cycles"], result
 
 
@@ -44,15 +43,10 @@ def causes(simulate, c, cause, sources=None) -> str:
     """The cause that the counters give for most of the stalls of a layer that is held up by ``cause``."""
     flow, ic_tiles, oc_tiles, size, channel = CAUSES[cause]
     rng = np.random.default_rng(1)
-    task = SystemTask(
-        title=cause, dataflow=flow, weight=rng.integers(-2, 2, (oc_tiles * c.cols, ic_tiles * c.rows, 1, 1)),
-        activation=rng.integers(0, 8, (ic_tiles * c.rows, size, size)), padding=0,
-    )  # fmt: skip
-    path = simulate.tmp_path / "job.npz"
-    environment = LayerJob(c, [task], 1, 0.95, (channel,)).save(path)
-    sources = sources or simulators.system_sources()
-    simulate("system", c.parameters, "tb.accelerator.cases_system", "layers", environment=environment, sources=sources)
-    (result,) = read_results(path)
+    weight = rng.integers(-2, 2, (oc_tiles * c.cols, ic_tiles * c.rows, 1, 1))
+    activation = rng.integers(0, 8, (ic_tiles * c.rows, size, size))
+    task = LayerTask(cause, flow, Operands(weight, activation))
+    (result,) = simulate.target("accelerator", c, [task], stalls=0.95, stalled=(channel,), sources=sources)
     stalls = {name: result[name] for name in CAUSES}
     most = max(stalls, key=stalls.get)
     assert stalls[most] > 4 * (sum(stalls.values()) - stalls[most]) and stalls[most] > 50, result
@@ -72,7 +66,7 @@ def planted(simulate, tmp_path):
         pytest.skip("planted once, where building is quick")
 
     def sources(change):
-        text = (simulators.rtl_source("counters")).read_text()
+        text = simulators.rtl_source("counters").read_text()
         changed = change(text)
         assert changed != text
         file = tmp_path / "counters.v"
@@ -92,12 +86,11 @@ def test_exchanged_causes_are_told(simulate, planted, bits):
 
 
 @pytest.mark.parametrize("counter", ["act_q", "wgt_q", "out_q", "before_q"])
-def test_counters_that_do_not_add_up_are_told(simulate, planted, seed, tmp_path, counter):
+def test_counters_that_do_not_add_up_are_told(simulate, planted, seed, counter):
     """A counter that stands still is found by the bench's sum."""
     sources = planted(lambda text: re.sub(rf"\b{counter}( +<= ){counter} \+ [^;]*;", rf"{counter}\1{counter};", text))
     c = configuration("odd_3x5")
-    job = LayerJob(c, [random_task(seed + i, c, **SMALL) for i in range(6)], seed, 0.5)
-    built = simulators.build(simulate.sim, "system", c.parameters, sources=sources)
-    environment = job.save(tmp_path / "job.npz")
-    (outcome,) = simulators.run(built, "tb.accelerator.cases_system", only="layers", seed=seed, environment=environment)
-    assert outcome.failure and "the counters do not add up" in outcome.failure
+    tasks = [random_task(seed + i, c, **SMALL) for i in range(6)]
+    built = TARGET.build(simulate.sim, c, sources=sources)
+    failure = run_layers(TARGET, c, tasks, sim=simulate.sim, seed=seed, stalls=0.5, built=built).failure
+    assert failure and "the counters do not add up" in failure

@@ -16,11 +16,12 @@ from quant.models import ModelSpec
 from quant.network import load_network
 from quant.storage.checkpoint import write_checkpoint
 from tb import simulators
+from tb.accelerator.prepared import chosen, planned, predicted
 from tb.layers.captured import real_layers
 from tb.layers.job import LayerJob
 from tb.layers.networks import FULL_SIZE, network_layers
 from tb.layers.random_layers import random_operands, random_task
-from tb.layers.requantised import chosen, system_task
+from tb.layers.requantised import requantised
 from tb.layers.small_layers import bus_layers
 
 CHUNK = 50
@@ -33,7 +34,7 @@ def captured(name: str, config: str):
     return network, real_layers(network, None, 0, configuration(config))
 
 
-def test_skip_block(simulate, run_system, seed, tmp_path):
+def test_skip_block(simulate, run_accelerator, seed, tmp_path):
     """Seed 003's SkipBlock, of random weights: each of its layers in both dataflows, requantised for the next."""
     torch.manual_seed(5)
     model = ModelSpec(width=0.125, squeeze=8, skip_block=True).build()
@@ -42,10 +43,11 @@ def test_skip_block(simulate, run_system, seed, tmp_path):
     network = load_network(tmp_path / "model_best.pth.tar", dataset="digits")
     c = configuration("net_8x8")
     layers = real_layers(network, [f"features.20.conv{i}" for i in (20, 24, 27, 30)], 0, c)
-    tasks = [system_task(layer, network, c, flow) for layer in layers for flow in FLOWS]
-    assert [task.residual is not None for task in tasks] == [False] * 4 + [True] * 2 + [False] * 2
-    assert all(task.bits == 4 for task in tasks) and [task.pool for task in tasks][::2] == [True, False, False, True]
-    run_system(c, [dataclasses.replace(task, psums=True) for task in tasks])
+    tasks = [requantised(layer, network, c, flow) for layer in layers for flow in FLOWS]
+    assert [task.operands.residual is not None for task in tasks] == [False] * 4 + [True] * 2 + [False] * 2
+    assert all(task.operands.requant.bits == 4 for task in tasks)
+    assert [task.operands.pool for task in tasks][::2] == [True, False, False, True]
+    run_accelerator(c, [dataclasses.replace(task, psums=True) for task in tasks])
     simulate.layers(LayerJob(c, [dataclasses.replace(layers[2].task, dataflow=flow) for flow in FLOWS], seed))
 
 
@@ -57,14 +59,14 @@ def in_each_dataflow(c, shape, task_of) -> list:
             tasks.append(task_of(flow))
         except PlanError as error:
             assert flow is Dataflow.output_stationary and "WGT_DEPTH" in str(error)
-            simd = task_of(Dataflow.weight_stationary).simd
+            simd = task_of(Dataflow.weight_stationary).operands.simd
             assert shape.n_kij * -(-shape.ic // (1 + simd)) > c.wgt_depth, str(error)
     return tasks
 
 
 @pytest.mark.parametrize("config", ["net_8x8", "net_16x16"])
 @pytest.mark.parametrize("name", SHIPPED)
-def test_real_layers(run_system, sim, name, config):
+def test_real_layers(run_accelerator, sim, name, config):
     """Every layer of every shipped network, each dataflow that can run it; the three smallest on Icarus."""
     c = configuration(config)
     network, layers = captured(name, config)
@@ -72,19 +74,19 @@ def test_real_layers(run_system, sim, name, config):
         if config != "net_8x8":
             pytest.skip("Icarus runs the small set on one configuration")
         smallest = sorted(layers, key=lambda layer: layer.shape.macs)[:3]
-        tasks = [system_task(layer, network, c) for layer in smallest]
+        tasks = [requantised(layer, network, c) for layer in smallest]
     else:
         tasks = [
             task
             for layer in layers
-            for task in in_each_dataflow(c, layer.shape, functools.partial(system_task, layer, network, c))
+            for task in in_each_dataflow(c, layer.shape, functools.partial(requantised, layer, network, c))
         ]
-    run_system(c, [dataclasses.replace(task, psums=task.shape.macs < 150_000) for task in tasks])
+    run_accelerator(c, [dataclasses.replace(task, psums=task.shape.macs < 150_000) for task in tasks])
 
 
 @pytest.mark.parametrize("precision", Precision, ids=lambda precision: precision.name)
 @pytest.mark.parametrize("config", ["net_8x8", "net_16x16"])
-def test_network_shapes(run_system, sim, config, precision):
+def test_network_shapes(run_accelerator, sim, config, precision):
     """Each distinct convolution of the full-size networks, in each dataflow, at full rate in its better one."""
     c = configuration(config)
     distinct = {(layer.shape, layer.residual) for spec in FULL_SIZE.values() for layer in network_layers(spec)}
@@ -93,25 +95,25 @@ def test_network_shapes(run_system, sim, config, precision):
     tasks, better = [], []
     for index, (shape, residual) in enumerate(sorted(distinct, key=str)):
         operands = random_operands(shape, c, index, simd=precision is Precision.a2w4, residual=residual)
-        tasks += in_each_dataflow(c, shape, functools.partial(chosen, operands, c))
-        best = chosen(operands, c).dataflow
+        tasks += in_each_dataflow(c, shape, functools.partial(chosen, c, operands))
+        best = chosen(c, operands).dataflow
         better += [task.dataflow is best for task in tasks[len(better) :]]
     wrong = []
-    for task, best, result in zip(tasks, better, run_system(c, tasks), strict=True):
-        plan = task.plan(c)
-        error = task.predicted(c) - result["cycles"]
+    for task, best, result in zip(tasks, better, run_accelerator(c, tasks), strict=True):
+        plan = planned(c, task)
+        error = predicted(c, task) - result["cycles"]
         if abs(error) > max(4, 0.01 * result["cycles"]):
             wrong.append(f"{task.title} {task.dataflow.name}: {error:+d} of {result['cycles']} were predicted")
         lost = result["cycles"] - result["active"]
         # Of the first block, with half as many cycles to hide it behind
-        loading = plan.block_words // 2 if task.simd else 0
+        loading = plan.block_words // 2 if task.operands.simd else 0
         if best and lost > 4 * (c.rows + c.cols) + 40 + loading + 0.02 * result["cycles"]:
             wrong.append(f"{task.title} {task.dataflow.name}: {lost} cycles lost, {result}, {plan.bands} bands")
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("first", range(0, 200, CHUNK))
-def test_random_layers(run_system, request, seed, sim, first):
+def test_random_layers(run_accelerator, request, seed, sim, first):
     """200 random layers on Verilator; --layer 137 runs number 137 alone, every psum compared."""
     c = configuration("net_8x8")
     wanted = request.config.option_values["LAYER"]
@@ -125,39 +127,38 @@ def test_random_layers(run_system, request, seed, sim, first):
             pytest.skip("not among the wanted layers")
     tasks = [random_task(1000 * seed + number, c, **limits) for number in numbers]
     tasks = [dataclasses.replace(task, psums=task.psums or bool(wanted)) for task in tasks]
-    run_system(c, tasks, layers=[str(number) for number in numbers])
+    run_accelerator(c, tasks, layers=[str(number) for number in numbers])
 
 
-def test_a_failing_layer_is_replayed_alone(run_system, monkeypatch, sim, tmp_path):
+def test_a_failing_layer_is_replayed_alone(run_accelerator, sim, tmp_path):
     """Beside the whole test, the layer that failed, not those that ran before it."""
     if sim != "icarus":
         pytest.skip("planted once, where building is quick")
-    text = (simulators.rtl_source("segment_count")).read_text()
+    text = simulators.rtl_source("segment_count").read_text()
     planted = tmp_path / "segment_count.v"
     planted.write_text(text.replace("(last_band ? last_words : words) - 16'd1", "words - 16'd1"))
     sources = [planted if source.name == planted.name else source for source in simulators.system_sources()]
-    monkeypatch.setattr(simulators, "system_sources", lambda: sources)
     c = configuration("odd_3x5")
     whole, banded = (
         task for task in bus_layers(c, 1) if task.title in ("weight_stationary, plain", "weight_stationary, bands")
     )
     with pytest.raises(pytest.fail.Exception, match=r"\nthat layer alone: pytest .*--layer 12$"):
-        run_system(c, [whole, banded], layers=["11", "12"])
+        run_accelerator(c, [whole, banded], layers=["11", "12"], sources=sources)
 
 
 @pytest.mark.parametrize("config", ["odd_3x5", "course_8x8", "net_16x16"])
-def test_random_layers_other_configurations(run_system, seed, sim, config):
+def test_random_layers_other_configurations(run_accelerator, seed, sim, config):
     c = configuration(config)
     limits = {"largest": 12, "channels": 24, "macs": 60_000} if sim == "icarus" else {}
     count = 8 if sim == "icarus" else 40
-    run_system(c, [random_task(1000 * seed + 500 + number, c, **limits) for number in range(count)])
+    run_accelerator(c, [random_task(1000 * seed + 500 + number, c, **limits) for number in range(count)])
 
 
 @pytest.mark.parametrize("stalled", ["ar", "r", "aw", "w", "b", "all"])
-def test_stalls(run_system, seed, sim, stalled):
+def test_stalls(run_accelerator, seed, sim, stalled):
     """A memory that holds any of its channels changes no value."""
     c = configuration("odd_3x5" if sim == "icarus" else "net_8x8")
     limits = {"largest": 8, "channels": 12, "macs": 20_000} if sim == "icarus" else {"macs": 400_000}
     count = 4 if sim == "icarus" else 20
     tasks = [random_task(1000 * seed + 700 + number, c, **limits) for number in range(count)]
-    run_system(c, tasks, stalls=0.6, stalled=None if stalled == "all" else (stalled,))
+    run_accelerator(c, tasks, stalls=0.6, stalled=None if stalled == "all" else (stalled,))

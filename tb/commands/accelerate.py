@@ -8,9 +8,7 @@ live.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -20,49 +18,20 @@ from rich.table import Table
 from golden_model.accelerator.plan import PlanError
 from golden_model.configuration import Configuration, ConfigurationError, Dataflow, configuration
 from tb import options, simulators
+from tb.commands.cosim import wave_file
 from tb.commands.report import convolution, flow
 from tb.layers.captured import RealLayer, real_layers
-from tb.layers.job import LayerJob, read_results
 from tb.layers.networks import network_with
-from tb.layers.requantised import system_task
-from tb.layers.task import SystemTask
+from tb.layers.requantised import requantised
+from tb.layers.task import LayerTask
 from tb.options import UserError
+from tb.target import CannotRun, find_target, run_layers
 
+ACCELERATOR = find_target("accelerator")
 DEFAULT_CONFIGURATION = "net_8x8"
 
 
-def build(sim: str, c: Configuration, waves: bool = False) -> simulators.Build:
-    """``system``: accelerator and memory."""
-    sources = simulators.system_sources()
-    return simulators.build(sim, "system", c.parameters, sources=sources, waves=waves)
-
-
-def run(
-    built: simulators.Build, c: Configuration, tasks: list[SystemTask], *, seed: int = 1, stalls: float = 0.0,
-    keep: Path | None = None,
-) -> tuple[list[dict], str | None]:  # fmt: skip
-    """Results of the layers that ran, and the failure that ended the run, if one did."""
-    with tempfile.TemporaryDirectory(prefix="cosim-") as work:
-        job = Path(work) / "job.npz"
-        environment = LayerJob(c, tasks, seed, stalls).save(job)
-        failure = None
-        try:
-            outcomes = simulators.run(
-                built,
-                "tb.accelerator.cases_system",
-                only="layers",
-                seed=seed,
-                environment=environment,
-                keep=keep,
-                timeout=7200,
-            )
-            failure = outcomes[0].failure
-        except simulators.SimulationError as error:
-            failure = str(error)
-        return read_results(job), failure
-
-
-def table(title: str, layers: list[RealLayer], tasks: list[SystemTask], results: list[dict], c: Configuration) -> Table:
+def table(title: str, layers: list[RealLayer], tasks: list[LayerTask], results: list[dict], c: Configuration) -> Table:
     """Results of one network, 80 columns wide."""
     shown = Table(
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0),
@@ -75,12 +44,13 @@ def table(title: str, layers: list[RealLayer], tasks: list[SystemTask], results:
     macs = cycles = compared = 0
     for layer, task, result in zip(layers, tasks, results, strict=False):
         stalls = sum(result[name] for name in ("stall_act", "stall_wgt", "stall_out"))
-        out = (f"{task.bits}b" if task.multiplier is not None else "psum") + (" pool" if task.pool else "")
+        o = task.operands
+        out = ("psum" if o.requant is None else f"{o.requant.bits}b") + (" pool" if o.pool else "")
         shown.add_row(
             layer.name, convolution(layer), flow(task), out, f"{result['cycles']:,}", f"{result['utilisation']:.1%}",
             f"{stalls:,}", f"{result['compared']:,}",
         )  # fmt: skip
-        macs += layer.shape.macs / (2 if task.simd else 1)
+        macs += layer.shape.macs / o.precision.channels
         cycles, compared = cycles + result["cycles"], compared + result["compared"]
     if len(results) > 1:
         shown.add_row(
@@ -124,19 +94,19 @@ def main(words: list[str] | None = None) -> int:
         network = load_network(checkpoint)
         layers = real_layers(network, names, int(settings["IMAGE"]), c, dataflow, settings["DATA"])
         try:
-            tasks = [system_task(layer, network, c, dataflow) for layer in layers]
+            tasks = [requantised(layer, network, c, dataflow) for layer in layers]
         except PlanError as error:
             raise UserError(f"{checkpoint} cannot run on {c.name}: {error}") from None
         work.append((checkpoint, layers, tasks))
     with console.status(f"building system ({c.name}) for {sim}"):
-        built = build(sim, c, bool(settings["WAVES"]))
+        ACCELERATOR.build(sim, c, waves=bool(settings["WAVES"]))
     for checkpoint, layers, tasks in work:
-        wave = simulators.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {c.name} {Path(checkpoint).stem}")
+        wave = wave_file(sim, c, Path(checkpoint).stem) if settings["WAVES"] else None
         with console.status(f"{checkpoint}: {len(tasks)} layers on {sim}"):
-            results, failure = run(
-                built, c, tasks, seed=int(settings["SEED"]), stalls=parsed.stalls,
-                keep=wave if settings["WAVES"] else None,
-            )  # fmt: skip
+            ran = run_layers(
+                ACCELERATOR, c, tasks, sim=sim, seed=int(settings["SEED"]), stalls=parsed.stalls, keep=wave
+            )
+        results, failure = ran.results, ran.failure
         console.print()
         console.print(table(f"{checkpoint}: image {settings['IMAGE']} on {c.name}, {sim}", layers, tasks, results, c))
         if failure:
@@ -161,7 +131,7 @@ def cli() -> int:
 
     try:
         return main()
-    except (UserError, QuantError, ConfigurationError, simulators.SimulationError, OSError) as error:
+    except (UserError, CannotRun, QuantError, ConfigurationError, simulators.SimulationError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -14,7 +14,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -30,16 +29,15 @@ from golden_model.configuration import (
     configuration,
 )
 from golden_model.files.operands import GoldenSetError
-from golden_model.layer import golden_layer
-from golden_model.throughput import ideal_cycles
 from tb import options, simulators
 from tb.commands.report import convolution, flow, tiles
-from tb.core.program import compile_layer
 from tb.layers.captured import RealLayer, real_layers
 from tb.layers.from_files import golden_configuration, golden_names, golden_task
-from tb.layers.job import LayerJob, read_results
 from tb.layers.networks import DEFAULT_LAYERS, MAIN_JOB, network_with
 from tb.options import UserError
+from tb.target import CannotRun, find_target, prepared, run_layers
+
+CORE = find_target("core")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,43 +102,21 @@ def golden_layer_of(
 ) -> RealLayer:
     """A layer of the GOLDEN folder."""
     task = golden_task(settings["GOLDEN"], name, dataflow, c)
-    return RealLayer(settings["GOLDEN"], name, task, task.shape)
+    return RealLayer(settings["GOLDEN"], name, task)
 
 
-def check(layers: list[RealLayer], c: Configuration) -> None:
-    """Refuse, before anything is built, a layer that the configuration cannot run."""
-    for layer in layers:
-        task = layer.task
-        shared = {
-            "stride": task.stride, "padding": task.padding, "configuration": c, "dataflow": task.dataflow,
-            "residual": task.residual, "precision": task.precision,
-        }  # fmt: skip
-        try:
-            golden_layer(task.weight, task.activation, a_signed=task.a_signed, **shared)
-            compile_layer(task.weight, task.activation, **shared)
-        except ValueError as error:
-            raise UserError(f"{task.title} cannot run on {c.name}: {error}") from None
+def wave_file(sim: str, c: Configuration, title: str) -> Path:
+    """Where the waves of a run go, without suffix."""
+    return simulators.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {c.name} {title}")
 
 
-def simulate(layer: RealLayer, c: Configuration, sim: str, seed: int, stalls: float, waves: bool) -> Outcome:
-    """Run one layer in a simulation of its own."""
-    with tempfile.TemporaryDirectory(prefix="cosim-") as work:
-        job = Path(work) / "job.npz"
-        environment = LayerJob(c, [layer.task], seed, stalls).save(job)
-        built = simulators.build(sim, "core", c.parameters, waves=waves)
-        wave = simulators.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {c.name} {layer.task.title}")
-        failure = None
-        try:
-            outcomes = simulators.run(
-                built, "tb.core.cases_core", only="layers", seed=seed, environment=environment, keep=wave
-            )
-            failure = outcomes[0].failure
-        except simulators.SimulationError as error:
-            failure = str(error)
-        if failure and waves:
-            failure += "".join(f"\nwaves: {file}" for file in wave.parent.glob(f"{wave.name}.*"))
-        measured = read_results(job)
-        return Outcome(layer, measured[0] if measured else None, failure)
+def simulate(layer: RealLayer, c: Configuration, sim: str, seed: int, stalls: float, waves: bool, made=None) -> Outcome:
+    """Run one layer in a simulation of its own. made: what ``prepared`` gave for it."""
+    ran = run_layers(
+        CORE, c, [layer.task], sim=sim, seed=seed, stalls=stalls, made=None if made is None else [made],
+        keep=wave_file(sim, c, layer.task.title) if waves else None,
+    )  # fmt: skip
+    return Outcome(layer, ran.results[0] if ran.results else None, ran.failure)
 
 
 def table(network: str, about: str, outcomes: list[Outcome], c: Configuration) -> Table:
@@ -198,9 +174,10 @@ def main(words: list[str] | None = None) -> int:
         c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
     by_checkpoint = collect(settings, c)
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
-    check(everything, c)
+    # Before anything is built: a layer that the configuration cannot run is refused. What was made is what runs.
+    made = dict(zip(map(id, everything), prepared(CORE, c, [layer.task for layer in everything]), strict=True))
     with console.status(f"building core ({c.name}) for {sim}"):
-        simulators.build(sim, "core", c.parameters, waves=bool(settings["WAVES"]))
+        CORE.build(sim, c, waves=bool(settings["WAVES"]))
     outcomes: dict[int, Outcome] = {}
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
     with (
@@ -209,11 +186,11 @@ def main(words: list[str] | None = None) -> int:
     ):
         bar = progress.add_task(f"layers on {sim}", total=len(everything))
         # The longest first, so that no core waits for the last one.
-        order = sorted(
-            everything, key=lambda layer: -ideal_cycles(layer.shape, c, layer.task.dataflow, layer.task.precision)
-        )
+        order = sorted(everything, key=lambda layer: -CORE.least_cycles(c, layer.task))
+        waves = bool(settings["WAVES"])
         futures = {
-            pool.submit(simulate, layer, c, sim, seed, parsed.stalls, bool(settings["WAVES"])): layer for layer in order
+            pool.submit(simulate, layer, c, sim, seed, parsed.stalls, waves, made.pop(id(layer))): layer
+            for layer in order
         }
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -263,7 +240,7 @@ def cli() -> int:
     try:
         return main()
     except (
-        UserError, QuantError, ConfigurationError, GoldenSetError, simulators.SimulationError, OSError,
+        UserError, CannotRun, QuantError, ConfigurationError, GoldenSetError, simulators.SimulationError, OSError,
     ) as error:  # fmt: skip
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -22,7 +22,7 @@ from golden_model.files.golden_set import (
     write_golden_set,
     write_network_sets,
 )
-from golden_model.files.operands import GoldenSetError, Operands, Source
+from golden_model.files.operands import Captured, GoldenSetError, Source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,12 +70,12 @@ def load(checkpoint: str, data: str | None, a_bits: int | None = None) -> tuple[
     return network, Source(checkpoint, file_hash(network.path), network.samples, a_bits)
 
 
-def captured(network: Any, layers: Sequence[str], image: int) -> list[Operands]:
+def captured(network: Any, layers: Sequence[str], image: int) -> list[Captured]:
     """Operands of the named layers of a network, from one forward pass. Raises what ``capture`` raises."""
     from quant.capture import capture
 
-    operands = capture(network, list(layers), image)
-    return [operands[name] for name in layers]
+    by_name = capture(network, list(layers), image)
+    return [by_name[name] for name in layers]
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -37,17 +37,17 @@ from quant.network import load_network
 from quant.training.recipe import Recipe
 from quant.training.trainer import Trainer
 from tb import simulators
-from tb.commands import accelerate
+from tb.accelerator.prepared import chosen, predicted
 from tb.commands.cosim import simulate
 from tb.commands.report import convolution, flow, tiles
 from tb.layers.captured import RealLayer, real_layers
-from tb.layers.job import LayerJob, read_results
 from tb.layers.networks import FULL_SIZE, MAIN_JOB, NetworkLayer, network_layers
 from tb.layers.random_layers import random_operands
-from tb.layers.requantised import chosen
-from tb.layers.task import SystemTask
+from tb.layers.task import LayerTask
+from tb.target import find_target, prepared, run_layers
 
 CONFIGURATION = "course_8x8"
+CORE, ACCELERATOR = find_target("core"), find_target("accelerator")
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
@@ -130,21 +130,22 @@ def speed_table(layers: list[RealLayer]) -> Table:
     table = Table(title=f"Simulation of core ({c.name}), every value compared", title_justify="left", box=None)
     for name in ("simulator", "cycles", "seconds", "cycles/s", "start-up s", "cycles/s without"):
         table.add_column(name, justify="left" if name == "simulator" else "right")
+    tasks = [layer.task for layer in layers]
+    made = prepared(CORE, c, tasks)
     for sim in simulators.SIMULATORS:
         try:
-            built = simulators.build(sim, "core", c.parameters)
+            CORE.build(sim, c)
         except simulators.SimulationError as error:
             table.add_row(sim, str(error).splitlines()[0])
             continue
         taken, cycles = [], []
         for repeat in (1, 3):  # the difference of two runs has no start-up in it
-            with tempfile.TemporaryDirectory() as work:
-                job = Path(work) / "job.npz"
-                environment = LayerJob(c, [layer.task for layer in layers] * repeat).save(job)
-                start = time.perf_counter()
-                simulators.run(built, "tb.core.cases_core", only="layers", environment=environment)
-                taken.append(time.perf_counter() - start)
-                cycles.append(sum(result["cycles"] for result in read_results(job)))
+            start = time.perf_counter()
+            ran = run_layers(CORE, c, tasks * repeat, sim=sim, made=made * repeat)
+            taken.append(time.perf_counter() - start)
+            if ran.failure:
+                raise AssertionError(ran.failure)
+            cycles.append(sum(result["cycles"] for result in ran.results))
         net = (cycles[1] - cycles[0]) / (taken[1] - taken[0])
         start_up = taken[0] - cycles[0] / net
         table.add_row(
@@ -194,7 +195,7 @@ class NetworkRun:
     name: str
     configuration: Configuration
     layers: list[NetworkLayer]
-    tasks: list[SystemTask]
+    tasks: list[LayerTask]
     results: list[dict]
 
     @property
@@ -212,7 +213,7 @@ class NetworkRun:
     @property
     def predicted(self) -> list[int]:
         """Cycles of each layer by the cycle model."""
-        return [task.predicted(self.configuration) for task in self.tasks]
+        return [predicted(self.configuration, task) for task in self.tasks]
 
 
 def law(shape: ConvShape, c: Configuration, dataflow: Dataflow) -> float:
@@ -220,13 +221,19 @@ def law(shape: ConvShape, c: Configuration, dataflow: Dataflow) -> float:
     return shape.macs / (throughput.scale_sim(shape, c.rows, c.cols, dataflow) * c.rows * c.cols)
 
 
+def measured(c: Configuration, tasks: list[LayerTask]) -> tuple[list[dict], str | None]:
+    """Results of layers on the accelerator, and the failure, if any."""
+    ran = run_layers(ACCELERATOR, c, tasks, sim="verilator")
+    return ran.results, ran.failure
+
+
 def run_network(name: str, c: Configuration) -> NetworkRun:
     """Every convolution of the network on one image, start to done, random operands, all outputs compared."""
     layers = network_layers(NETWORKS[name])
     tasks = [
-        chosen(random_operands(layer.shape, c, index, residual=layer.residual), c) for index, layer in enumerate(layers)
+        chosen(c, random_operands(layer.shape, c, index, residual=layer.residual)) for index, layer in enumerate(layers)
     ]
-    results, failure = accelerate.run(accelerate.build("verilator", c), c, tasks)
+    results, failure = measured(c, tasks)
     if failure:
         raise AssertionError(f"{name} on {c.name}: {failure}")
     return NetworkRun(name, c, layers, tasks, results)
@@ -290,9 +297,9 @@ def single_table() -> Table:
         "64>8 3x3 @4": (ConvShape(64, 4, 4, 8, 3, 3, 1, 1), ""),
     }
     tasks = [
-        chosen(random_operands(shape, c, 1, simd=simd), c) for simd in (False, True) for shape, _ in shapes.values()
+        chosen(c, random_operands(shape, c, 1, simd=simd)) for simd in (False, True) for shape, _ in shapes.values()
     ]
-    results, failure = accelerate.run(accelerate.build("verilator", c), c, tasks)
+    results, failure = measured(c, tasks)
     if failure:
         raise AssertionError(failure)
     table = _columns(
@@ -302,7 +309,7 @@ def single_table() -> Table:
     for index, (name, (shape, goal)) in enumerate(shapes.items()):
         plain, simd = results[index], results[index + len(shapes)]
         table.add_row(
-            name, flow(tasks[index]), f"{plain['cycles']:,}", f"{tasks[index].predicted(c):,}",
+            name, flow(tasks[index]), f"{plain['cycles']:,}", f"{predicted(c, tasks[index]):,}",
             f"{plain['utilisation']:.1%}", goal, f"{law(shape, c, OS):.1%}", f"{law(shape, c, WS):.1%}",
             f"{simd['cycles']:,}", f"{plain['cycles'] / simd['cycles']:.2f}",
         )  # fmt: skip
@@ -332,11 +339,11 @@ def sequencer_speed() -> Table:
     c = configuration("net_8x8")
     shape = ConvShape(64, 32, 32, 64, 3, 3, 1, 1)
     task = random_operands(shape, c, 1)
-    built = accelerate.build("verilator", c)
+    ACCELERATOR.build("verilator", c)
     taken, cycles = [], []
     for repeat in (1, 4):  # the difference of two runs has no start-up in it
         start = time.perf_counter()
-        results, failure = accelerate.run(built, c, [task] * repeat)
+        results, failure = measured(c, [task] * repeat)
         taken.append(time.perf_counter() - start)
         if failure:
             raise AssertionError(failure)

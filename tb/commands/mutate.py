@@ -22,19 +22,22 @@ from rich.console import Console
 from rich.progress import track
 
 from golden_model.configuration import Configuration, Dataflow, Precision, configuration
+from golden_model.operands import Operands
+from golden_model.requantise import Requantisation
 from tb import simulators
 from tb.layers.captured import real_layers
 from tb.layers.job import LayerJob
 from tb.layers.random_layers import random_task
 from tb.layers.small_layers import bus_layers
-from tb.layers.task import LayerTask, SystemTask
+from tb.layers.task import LayerTask
+from tb.target import find_target, prepared
 
 
 class Mutant(NamedTuple):
     """One bug: in ``module``, ``old`` (which stands there once) becomes ``new``.
 
-    ``bench`` is core, or system for what the sequencer adds, or the module whose own bench has to tell because no layer
-    on the core can.
+    ``bench`` is the target core, or accelerator for what the sequencer adds, or the module whose own bench has to tell
+    because no layer on the core can.
     """
 
     module: str
@@ -82,13 +85,11 @@ MUTANTS = tuple(Mutant(**m) for m in tomllib.loads(Path(__file__).with_name("mut
 
 def crop(task: LayerTask, size: int) -> LayerTask:
     """The upper left corner of a layer's map: the same operands in fewer cycles."""
-    activation = task.activation[:, :size, :size]
-    residual = None
-    if task.residual is not None:  # kernel 3, padding 1, stride 1: the output has the size of the input
-        residual = task.residual[:, :size, :size]
-    return dataclasses.replace(
-        task, title=f"{task.title} cropped to {size}x{size}", activation=activation, residual=residual
-    )
+    o = task.operands
+    # kernel 3, padding 1, stride 1: the output has the size of the input
+    residual = None if o.residual is None else o.residual[:, :size, :size]
+    operands = dataclasses.replace(o, activation=o.activation[:, :size, :size], residual=residual)
+    return dataclasses.replace(task, title=f"{task.title} cropped to {size}x{size}", operands=operands)
 
 
 def mutation_jobs(c: Configuration, seed: int) -> list[LayerJob]:
@@ -106,43 +107,48 @@ def mutation_jobs(c: Configuration, seed: int) -> list[LayerJob]:
     tasks.append(crop(real_layers(resnet, ["layer1.0.conv2"], 0, c, ws)[0].task, 8))
     rng = np.random.default_rng(seed)
     pixel, kernel = rng.integers(0, 16, (40, 1, 1)), rng.integers(-7, 8, (8, 40, 3, 3))
-    tasks.append(LayerTask("one position, 45 passes", ws, kernel, pixel, padding=1))
+    tasks.append(LayerTask("one position, 45 passes", ws, Operands(kernel, pixel, padding=1)))
     short = rng.integers(0, 16, (3, 8, 8)), kernel[:, :3, :1, :1]
-    tasks.append(LayerTask("three operands a pass", os_, short[1], short[0]))
+    tasks.append(LayerTask("three operands a pass", os_, Operands(short[1], short[0])))
     tall = rng.integers(0, 16, (8, 130, 16)), rng.integers(-7, 8, (8, 8, 1, 2))
-    tasks.append(LayerTask("most of the psum memory", ws, tall[1], tall[0][:, :, :15]))
+    tasks.append(LayerTask("most of the psum memory", ws, Operands(tall[1], tall[0][:, :, :15])))
     ends = np.full((2, 33, 3, 3), 7)  # 33 * 9 * 15 * 7 = 31,185 of 32,767
     ends[1] = -7
-    tasks.append(LayerTask("sums near both ends of PSUM_BITS", ws, ends, np.full((33, 3, 3), 15)))
+    tasks.append(LayerTask("sums near both ends of PSUM_BITS", ws, Operands(ends, np.full((33, 3, 3), 15))))
     for flow in (ws, os_):
         pairs = rng.integers(0, 4, (19, 4, 4)) - 2 * (flow is os_)
-        task = LayerTask("two channels a row", flow, kernel[:, :19], pairs, padding=1, a_signed=flow is os_)
-        tasks.append(dataclasses.replace(task, precision=Precision.a2w4))
+        signed = flow is os_
+        operands = Operands(kernel[:, :19], pairs, padding=1, a_signed=signed, precision=Precision.a2w4)
+        tasks.append(LayerTask("two channels a row", flow, operands))
     wide = [task for task in tasks if task.title in ("one position, 45 passes", "two channels a row")]
+    core, net = find_target("core"), configuration("net_8x8")
+    made = prepared(core, c, tasks)
     return [
-        LayerJob(c, tasks, seed),
-        LayerJob(configuration("net_8x8"), wide, seed),
-        LayerJob(c, tasks, seed, 0.8, ("sfp_op", "out")),
+        LayerJob(c, tasks, seed, prepared=made),
+        LayerJob(net, wide, seed, prepared=prepared(core, net, wide)),
+        LayerJob(c, tasks, seed, 0.8, ("sfp_op", "out"), made),
     ]
 
 
 @functools.cache
-def system_job(seed: int) -> LayerJob:
+def accelerator_job(seed: int) -> LayerJob:
     """Small layers of every kind, and random ones, for the sequencer."""
     drawn = [random_task(seed + number, ODD, largest=9, channels=12, macs=15_000) for number in range(24)]
     layers = bus_layers(ODD, seed)
-    far = next(layer for layer in layers if layer.multiplier is not None)
+    far = next(layer for layer in layers if layer.operands.requant is not None)
     # Offsets beyond 32 bits, which no fitted layer of this size has
-    far = dataclasses.replace(
-        far, title="far offsets", shift=31, offset=np.arange(len(far.offset)) << 31, multiplier=far.multiplier // 100
-    )
-    return LayerJob(ODD, [*layers, far, *drawn], seed)
+    plain = far.operands.requant
+    requant = Requantisation(plain.multiplier // 100, np.arange(len(plain.offset)) << 31, 31, plain.bits)
+    operands = dataclasses.replace(far.operands, requant=requant)
+    far = dataclasses.replace(far, title="far offsets", operands=operands)
+    tasks = [*layers, far, *drawn]
+    return LayerJob(ODD, tasks, seed, prepared=prepared(find_target("accelerator"), ODD, tasks))
 
 
 def run_mutant(mutant: Mutant, jobs: list[LayerJob], sim: str = "icarus") -> str | None:
     """What the bench reports of a bug, None when it stays green."""
-    if mutant.bench == "system":
-        return _run(mutant, system_job(jobs[0].seed), jobs[0].seed, sim)
+    if mutant.bench == "accelerator":
+        return _run(mutant, accelerator_job(jobs[0].seed), jobs[0].seed, sim)
     if mutant.bench != "core":
         return _run(mutant, BENCHES[mutant.bench], jobs[0].seed, sim)
     return next(filter(None, (_run(mutant, job, job.seed, sim) for job in jobs)), None)
@@ -161,16 +167,11 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | No
             )
         target.write_text(text.replace(mutant.old, mutant.new))
         if isinstance(run, LayerJob):
-            top = "system" if isinstance(run.layers[0], SystemTask) else "core"
-            extra, beside = (WATCHDOG, BESIDE) if top == "system" else ({}, ())
-            bench = Bench(
-                top,
-                {**run.configuration.parameters, **extra},
-                {"core": "tb.core.cases_core", "system": "tb.accelerator.cases_system"}[top],
-                "layers",
-                sources=beside,
-            )
-            environment = run.save(folder / "job.npz")
+            target = find_target(mutant.bench)
+            parameters = {**run.configuration.parameters, **(WATCHDOG if target.output_stage else {})}
+            beside = tuple(set(target.sources()) - set(simulators.rtl_sources()))
+            bench = Bench(target.toplevel, parameters, target.cases, "layers", sources=beside)
+            environment = run.save(folder / "job.pickle")
         else:
             bench = run
             environment = {

@@ -17,14 +17,14 @@ def convolution(layer: RealLayer) -> str:
     """A layer in short: channels, kernel, /stride, +r with residual, @ the size of the input map."""
     s = layer.shape
     stride = f"/{s.stride}" if s.stride > 1 else ""
-    residual = "+r" if layer.task.residual is not None else ""
+    residual = "+r" if layer.task.operands.residual is not None else ""
     size = f"{s.ih}" if s.ih == s.iw else f"{s.ih}x{s.iw}"
     return f"{s.ic}>{s.oc} {s.kh}x{s.kw}{stride}{residual} @{size}"
 
 
 def flow(task: LayerTask) -> str:
     """Dataflow and precision in short: WS, OS a2."""
-    return ABBREVIATION[task.dataflow] + (" a2" if task.precision is Precision.a2w4 else "")
+    return ABBREVIATION[task.dataflow] + (" a2" if task.operands.precision is Precision.a2w4 else "")
 
 
 def tiles(layer: RealLayer, c: Configuration) -> int:
@@ -32,5 +32,5 @@ def tiles(layer: RealLayer, c: Configuration) -> int:
     s = layer.shape
     oc_tiles = -(-s.oc // c.cols)
     if layer.task.dataflow is Dataflow.weight_stationary:
-        return oc_tiles * -(-s.ic // (c.rows * layer.task.precision.channels)) * s.n_kij
+        return oc_tiles * -(-s.ic // (c.rows * layer.task.operands.precision.channels)) * s.n_kij
     return oc_tiles * -(-s.n_o_nij // c.rows)

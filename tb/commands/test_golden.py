@@ -11,6 +11,7 @@ import pytest
 from golden_model.configuration import Dataflow, configuration
 from golden_model.files.golden_set import write_golden_set, write_network_sets
 from golden_model.files.operands import GoldenSetError
+from golden_model.operands import Operands
 from quant.checkpoints import SHIPPED
 from quant.network import load_network
 from tb.commands import cosim
@@ -25,7 +26,7 @@ OS = {"dataflow": Dataflow.output_stationary}
 
 
 @dataclasses.dataclass
-class Operands:
+class Layer:
     """What ``quant.capture`` would give."""
 
     weight: np.ndarray
@@ -45,12 +46,16 @@ class Operands:
     negated: tuple = ()
     relu: bool = True
 
+    @property
+    def operands(self):
+        return Operands(self.weight, self.activation, self.stride, self.padding, self.a_signed, residual=self.residual)
 
-def operands(seed, ic=8, oc=8, a_bits=4, signed=False, residual=True, layer="conv") -> Operands:
+
+def operands(seed, ic=8, oc=8, a_bits=4, signed=False, residual=True, layer="conv") -> Layer:
     rng = np.random.default_rng(seed)
     activation = rng.integers(0, 1 << a_bits, (ic, 5, 11)) - (1 << (a_bits - 1)) * signed
     added = rng.integers(-500, 500, (oc, 5, 11)) if residual else None
-    return Operands(rng.integers(-7, 8, (oc, ic, 3, 3)), activation, a_bits, signed, added, layer=layer)
+    return Layer(rng.integers(-7, 8, (oc, ic, 3, 3)), activation, a_bits, signed, added, layer=layer)
 
 
 FOLDERS = {
@@ -85,7 +90,8 @@ def test_every_shipped_network_live_and_from_its_files(simulate, checkpoint, see
     assert export.main([*options, "--out", str(tmp_path / "g")]) == 0
     files = [golden_task(tmp_path / "g", layer.name, flow) for flow in Dataflow]
     for one, other in zip(live, files, strict=True):
-        assert np.array_equal(one.weight, other.weight) and np.array_equal(one.activation, other.activation)
+        assert np.array_equal(one.operands.weight, other.operands.weight)
+        assert np.array_equal(one.operands.activation, other.operands.activation)
     results = simulate.layers(LayerJob(CORE, live + files, seed))
     assert [r["cycles"] for r in results[:2]] == [r["cycles"] for r in results[2:]]
 
@@ -123,7 +129,7 @@ def test_files_of_somebody_elses_making_may_differ_in_what_is_no_data(tmp_path):
     for name in ("out.txt", "activation_tile0.txt"):
         data = (tmp_path / "g" / name).read_text().split("\n")[3:]
         (tmp_path / "g" / name).write_bytes("\r\n".join(["# mine", "#", "#", *data]).encode())
-    assert golden_task(tmp_path / "g", "conv").weight.shape == (8, 8, 3, 3)
+    assert golden_task(tmp_path / "g", "conv").operands.weight.shape == (8, 8, 3, 3)
 
 
 def test_several_wrong_files_are_counted(tmp_path):

@@ -8,30 +8,12 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
-from golden_model.convolution import convolve
-from golden_model.layer import GoldenLayer, golden_layer
+from golden_model.layer import golden_layer
 from tb.core.core_bench import CoreBench
-from tb.core.program import Program, compile_layer
+from tb.core.program import compile_layer
 from tb.layers.job import LayerJob, report
-from tb.layers.task import LayerTask
 from tb.parts.scoreboard import Mismatch
 from tb.parts.streams import read_bit
-
-
-def prepare(job: LayerJob, layer: LayerTask) -> tuple[Program, GoldenLayer]:
-    """The layer's micro-operations and its golden values, the latter held against the plain convolution."""
-    shared = {
-        "stride": layer.stride, "padding": layer.padding, "configuration": job.configuration,
-        "dataflow": layer.dataflow, "residual": layer.residual, "relu": True,
-        "precision": layer.precision,
-    }  # fmt: skip
-    golden = golden_layer(layer.weight, layer.activation, a_signed=layer.a_signed, **shared)
-    # The tiles are cut by the same functions for both; the plain convolution knows nothing of tiles.
-    expected = convolve(layer.weight, layer.activation, layer.stride, layer.padding)
-    if layer.residual is not None:
-        expected = expected + layer.residual
-    assert np.array_equal(golden.accumulated, expected), f"{layer.title}: the tiled golden model is not the convolution"
-    return compile_layer(layer.weight, layer.activation, **shared), golden
 
 
 async def started(dut, job: LayerJob) -> CoreBench:
@@ -46,9 +28,8 @@ async def layers(dut):
     """Every layer of the job: psums, accumulated sums and outputs equal the golden model."""
     job = LayerJob.load()
     tb, results = await started(dut, job), []
-    for layer in job.layers:
-        program, golden = prepare(job, layer)
-        run = await tb.run_layer(program, golden, title=layer.title, act_signed=layer.a_signed)
+    for layer, (program, golden) in zip(job.layers, job.prepared, strict=True):
+        run = await tb.run_layer(program, golden, title=layer.title, act_signed=layer.operands.a_signed)
         results.append({"title": layer.title, "passes": program.passes, **dataclasses.asdict(run)})
         report(results)
 
@@ -58,15 +39,16 @@ async def reset_during_layer(dut):
     """A reset at any moment of a layer leaves a core that runs the next layers right."""
     job = LayerJob.load()
     tb, rng = await started(dut, job), np.random.default_rng(job.seed)
-    for layer in job.layers:
-        program, golden = prepare(job, layer)
+    for layer, (program, golden) in zip(job.layers, job.prepared, strict=True):
         for _ in range(3):
-            tb.load(program, layer.a_signed)
+            tb.load(program, layer.operands.a_signed)
             for _ in range(int(rng.integers(5, program.operations + 40))):
                 await RisingEdge(dut.clk)
             await tb.reset()
             assert not read_bit(dut.busy), "busy after a reset"
-            await tb.run_layer(program, golden, title=f"{layer.title} after a reset", act_signed=layer.a_signed)
+            await tb.run_layer(
+                program, golden, title=f"{layer.title} after a reset", act_signed=layer.operands.a_signed
+            )
 
 
 @cocotb.test()
@@ -82,16 +64,10 @@ async def overflow_is_seen(dut):
     for layer in job.layers:
         # The golden model refuses such a layer; what the core does with it is the definition, wrapped.
         wide = dataclasses.replace(job.configuration, psum_bits=32)
-        golden = golden_layer(
-            layer.weight, layer.activation, stride=layer.stride, padding=layer.padding, configuration=wide,
-            dataflow=layer.dataflow,
-        )  # fmt: skip
+        golden = golden_layer(layer.operands, wide, layer.dataflow)
         sums = wrapped(golden.accumulated)
         golden = dataclasses.replace(golden, psums=wrapped(golden.psums), accumulated=sums, output=np.maximum(sums, 0))
-        program = compile_layer(
-            layer.weight, layer.activation, stride=layer.stride, padding=layer.padding,
-            configuration=job.configuration, dataflow=layer.dataflow,
-        )  # fmt: skip
+        program = compile_layer(layer.operands, job.configuration, layer.dataflow)
         try:
             await tb.run_layer(program, golden, title=layer.title)
         except Mismatch as mismatch:

@@ -24,6 +24,8 @@ import numpy as np
 
 from golden_model import tiling
 from golden_model.configuration import Configuration, Dataflow, Precision
+from golden_model.layer import for_core
+from golden_model.operands import Operands
 from golden_model.tiling import ConvShape
 from tb.parts.lanes import pack_lanes
 
@@ -136,33 +138,21 @@ class _Memory:
         self.ring.last_use[key] = len(self.operations)
 
 
-def compile_layer(
-    weight: np.ndarray,
-    activation: np.ndarray,
-    *,
-    stride: int,
-    padding: int,
-    configuration: Configuration,
-    dataflow: Dataflow,
-    residual: np.ndarray | None = None,
-    relu: bool = True,
-    precision: Precision = Precision.a4w4,
-) -> Program:
-    """Program of the layer weight [OC, IC, KH, KW] on activation [IC, H, W], residual [OC, OH, OW] in psum scale.
+def compile_layer(operands: Operands, configuration: Configuration, dataflow: Dataflow) -> Program:
+    """Program of a layer.
 
     Raises ProgramError when a single row of a map or a single pass does not fit a memory, ConfigurationError for a2w4
-    where SIMD is 0, and ValueError for operands that are too wide for their lanes.
+    where SIMD is 0, and ValueError for operands that are too wide for their lanes, and for what the core cannot do.
     """
-    shape = ConvShape.of(weight, activation, stride, padding)
+    for_core(operands)
+    shape, precision = operands.shape, operands.precision
     streams = {name: Stream() for name in FIELDS}
     c = configuration
     act = _Memory(c.act_depth, streams["act_wr"], streams["act_op"], c.act_width(precision))
     # A single weight is extended over its field; the hardware looks at the lower part only.
     wgt = _Memory(c.wgt_depth, streams["wgt_wr"], streams["wgt_op"], c.wgt_field // precision.channels)
     compiled = _compile_ws if dataflow is Dataflow.weight_stationary else _compile_os
-    psum_names, psum_labels, output_labels, passes = compiled(
-        shape, weight, activation, residual, relu, precision.channels, c, act, wgt, streams
-    )
+    psum_names, psum_labels, output_labels, passes = compiled(shape, operands, precision.channels, c, act, wgt, streams)
     return Program(shape, dataflow, precision, c, streams, psum_names, psum_labels, output_labels, passes)
 
 
@@ -206,7 +196,8 @@ def _bands(shape: ConvShape, ic_tiles: int, c: Configuration) -> list[range]:
     ]
 
 
-def _compile_ws(shape, weight, activation, residual, relu, channels, c, act, wgt, streams):
+def _compile_ws(shape, operands, channels, c, act, wgt, streams):
+    weight, activation, residual, relu = operands.weight, operands.activation, operands.residual, operands.relu
     unpadded = dataclasses.replace(shape, padding=0, kh=1, kw=1, stride=1)
     # [ic_tile, ij, (row, channel)] and [oc_tile, ic_tile, kij, col, (row, channel)]
     act_words = tiling.activation_tiles(activation, unpadded, c.rows * channels).swapaxes(1, 2)
@@ -265,7 +256,8 @@ def _compile_ws(shape, weight, activation, residual, relu, channels, c, act, wgt
     return WS_PSUM, np.concatenate(psum_labels), np.concatenate(output_labels), passes
 
 
-def _compile_os(shape, weight, activation, residual, relu, channels, c, act, wgt, streams):
+def _compile_os(shape, operands, channels, c, act, wgt, streams):
+    weight, activation, residual, relu = operands.weight, operands.activation, operands.residual, operands.relu
     act_words = tiling.os_activation_tiles(activation, shape, c.rows)  # [o_tile, (ic, kij), row]
     wgt_words = tiling.os_weight_tiles(weight, c.cols)  # [oc_tile, (ic, kij), col]
     act_words, wgt_words = (tiling.os_channel_groups(words, shape.n_kij, channels) for words in (act_words, wgt_words))

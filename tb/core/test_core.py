@@ -12,6 +12,7 @@ import pytest
 
 from golden_model.configuration import Dataflow, Precision, configuration
 from golden_model.files.operands import GoldenSetError
+from golden_model.operands import Operands
 from tb.conftest import setting
 from tb.layers.from_files import golden_configuration, golden_names, golden_task
 from tb.layers.job import LayerJob
@@ -135,7 +136,7 @@ def random_layer(rng, c, dataflow, index, precision=Precision.a4w4) -> LayerTask
     residual = rng.integers(-1000, 1000, size=(oc, oh, ow)) if rng.integers(0, 2) else None
     extra = " signed" * signed + " residual" * (residual is not None)
     title = f"random {index}: {ic}->{oc} {h}x{w} k{kernel} s{stride} p{padding}{extra} {precision.name}"
-    return LayerTask(title, dataflow, weight, activation, stride, padding, signed, residual, precision)
+    return LayerTask(title, dataflow, Operands(weight, activation, stride, padding, signed, precision, residual))
 
 
 @pytest.mark.parametrize("stalls", [0.0, 0.3], ids=["free", "stalls"])
@@ -155,7 +156,7 @@ def edge_layers(c, dataflow) -> list[LayerTask]:
 
     def layer(title, ic, oc, h, w, k, act, wgt, **options):
         weight, activation = np.full((oc, ic, k, k), wgt), np.full((ic, h, w), act)
-        return LayerTask(title, dataflow, weight, activation, **options)
+        return LayerTask(title, dataflow, Operands(weight, activation, **options))
 
     return [
         layer("one of everything", 1, 1, 1, 1, 1, high, wgt_low),
@@ -186,7 +187,7 @@ def full_psum_memory(c, dataflow) -> LayerTask:
     rng, size = np.random.default_rng(1), int(c.psum_depth**0.5)
     activation = rng.integers(0, 1 << c.act_bits, (c.rows, size, size))
     weight = rng.integers(-2, 3, (c.cols, c.rows, 1, 2))
-    return LayerTask("full psum memory", dataflow, weight, activation)
+    return LayerTask("full psum memory", dataflow, Operands(weight, activation))
 
 
 @pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
@@ -213,7 +214,7 @@ def test_ofifo_depth_of_full_rate(simulate, dataflow, seed):
     enough = (1 if dataflow == Dataflow.weight_stationary else 2) * c.rows + c.cols + 4
     # WS: passes of 32 positions. OS: passes of ROWS operands, the shortest.
     weight, activation = rng.integers(-3, 4, (c.cols, c.rows, 1, 1)), rng.integers(0, 32, (c.rows, 4, 8))
-    layer = LayerTask("full rate", dataflow, weight, activation)
+    layer = LayerTask("full rate", dataflow, Operands(weight, activation))
     cycles = {}
     for depth in (enough - 1, enough, 4 * enough):
         configured = dataclasses.replace(c, l0_depth=8, ififo_depth=8, ofifo_depth=depth)
@@ -246,7 +247,8 @@ def test_simd_layers(simulate, name, dataflow, seed):
         weight = rng.integers(-8, 7, endpoint=True, size=(oc, ic, kernel, kernel))
         activation = rng.integers(low, high, endpoint=True, size=(ic, size, size))
         title = f"a2w4 {ic}->{oc} {size}x{size} k{kernel} s{stride} p{padding}{' signed' * signed}"
-        layers.append(LayerTask(title, dataflow, weight, activation, stride, padding, signed, precision=precision))
+        operands = Operands(weight, activation, stride, padding, signed, precision)
+        layers.append(LayerTask(title, dataflow, operands))
     results = simulate.layers(LayerJob(c, layers, seed))
     for task, result in zip(layers, results, strict=True):
         shape = task.shape
@@ -275,22 +277,21 @@ def test_simd_switch(simulate, seed):
 
 
 @pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
-def test_reset_during_layer(simulate, dataflow, seed, tmp_path):
+def test_reset_during_layer(simulate, dataflow, seed):
     c = configuration("net_8x8")
     rng = np.random.default_rng([seed, 8])
-    job = LayerJob(c, [random_layer(rng, c, dataflow, index) for index in range(3)], seed, 0.2)
-    simulate(
-        "core", c.parameters, "tb.core.cases_core", "reset_during_layer", environment=job.save(tmp_path / "job.npz")
-    )
+    layers = [random_layer(rng, c, dataflow, index) for index in range(3)]
+    simulate.target("core", c, layers, stalls=0.2, only="reset_during_layer")
 
 
 @pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
 def test_overflow_is_seen(simulate, dataflow, seed, tmp_path):
     c = configuration("course_8x8")
     weight, activation = np.full((8, 64, 3, 3), 7), np.full((64, 3, 3), 15)
-    layers = [LayerTask(f"overflow {s}", dataflow, s * weight, activation, 1, 1) for s in (1, -1)]
+    layers = [LayerTask(f"overflow {s}", dataflow, Operands(s * weight, activation, padding=1)) for s in (1, -1)]
     job = LayerJob(c, layers, seed)
-    simulate("core", c.parameters, "tb.core.cases_core", "overflow_is_seen", environment=job.save(tmp_path / "job.npz"))
+    environment = job.save(tmp_path / "job.pickle")
+    simulate("core", c.parameters, "tb.core.cases_core", "overflow_is_seen", environment=environment)
 
 
 def test_core_refuses(refuses):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from golden_model.configuration import ConfigurationError, Dataflow, Precision, configuration
 from golden_model.layer import golden_layer
+from golden_model.operands import Operands
 from tb.core.core_bench import expected_outputs, expected_psums
 from tb.core.program import OS_PSUM, ProgramError, Ring, compile_layer
 from tb.parts.lanes import pack_lanes, unpack_lanes
@@ -91,7 +92,7 @@ def layers(draw, precision):
     weight = rng.integers(-4, 3, endpoint=True, size=(oc, ic, kernel, kernel))
     oh, ow = (h + 2 * padding - kernel) // stride + 1, (w + 2 * padding - kernel) // stride + 1
     residual = rng.integers(-500, 500, size=(oc, oh, ow)) if draw(st.booleans()) else None
-    return weight, activation, stride, padding, residual, signed
+    return Operands(weight, activation, stride, padding, signed, precision, residual)
 
 
 @pytest.mark.parametrize("eager", [True, False], ids=["early_writes", "late_writes"])
@@ -100,19 +101,10 @@ def layers(draw, precision):
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_program_computes_the_layer(precision, dataflow, eager, data):
-    weight, activation, stride, padding, residual, signed = data.draw(layers(precision))
-    c = CORES[precision]
-    shared = {
-        "stride": stride,
-        "padding": padding,
-        "configuration": c,
-        "dataflow": dataflow,
-        "residual": residual,
-        "precision": precision,
-    }
-    golden = golden_layer(weight, activation, a_signed=signed, **shared)
-    program = compile_layer(weight, activation, **shared)
-    psums, sums, outputs = interpret(program, c, eager, signed)
+    operands, c = data.draw(layers(precision)), CORES[precision]
+    golden = golden_layer(operands, c, dataflow)
+    program = compile_layer(operands, c, dataflow)
+    psums, sums, outputs = interpret(program, c, eager, operands.a_signed)
     assert np.array_equal(psums, expected_psums(program, golden))
     assert np.array_equal(sums, expected_outputs(program, golden.accumulated))
     assert np.array_equal(outputs, expected_outputs(program, golden.output))
@@ -120,10 +112,8 @@ def test_program_computes_the_layer(precision, dataflow, eager, data):
 
 def test_operands_that_fit_are_written_once():
     c = configuration("course_8x8")
-    program = compile_layer(
-        np.ones((16, 16, 3, 3), int), np.ones((16, 8, 8), int), stride=1, padding=1, configuration=c,
-        dataflow=Dataflow.weight_stationary,
-    )  # fmt: skip
+    operands = Operands(np.ones((16, 16, 3, 3), int), np.ones((16, 8, 8), int), padding=1)
+    program = compile_layer(operands, c, Dataflow.weight_stationary)
     assert len(program.streams["act_wr"]) == 2 * 64
     assert len(program.streams["wgt_wr"]) == 2 * 2 * 9 * 8
     assert program.passes == 2 * 2 * 9 and program.operations == 2 * 2 * 9 * 64
@@ -133,39 +123,42 @@ def test_simd_words_by_hand():
     """a2w4, one tap on one position, 3 channels, 2 rows: channel 2r is the low half of row r, and channel 3 is zero."""
     c = dataclasses.replace(configuration("course_8x8"), rows=2, cols=2, wgt_lanes=2)
     weight, activation = np.array([[1, -2, 3], [4, -5, 6]]).reshape(2, 3, 1, 1), np.array([3, 1, 2]).reshape(3, 1, 1)
-    shared = {"stride": 1, "padding": 0, "configuration": c, "precision": Precision.a2w4}
-    ws = compile_layer(weight, activation, dataflow=Dataflow.weight_stationary, **shared).streams
+    operands = Operands(weight, activation, precision=Precision.a2w4)
+    ws = compile_layer(operands, c, Dataflow.weight_stationary).streams
     assert [data for _, data in ws["act_wr"].items] == [0b00_10_01_11]
     assert [data for _, data in ws["wgt_wr"].items] == [0x06_03_B4_E1]  # row 1 col 1, row 1 col 0, row 0 col 1, ...
-    os_ = compile_layer(weight, activation, dataflow=Dataflow.output_stationary, **shared).streams
+    os_ = compile_layer(operands, c, Dataflow.output_stationary).streams
     assert [data for _, data in os_["act_wr"].items] == [0b0000_01_11, 0b0000_00_10]
     assert [data for _, data in os_["wgt_wr"].items] == [0xB4_E1, 0x06_03]
 
 
 @pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
 def test_simd_is_refused_where_it_is_not_built_in(dataflow):
-    operands = np.ones((2, 3, 1, 1), int), np.ones((3, 4, 4), int)
-    shared = {"stride": 1, "padding": 0, "configuration": WIDE, "dataflow": dataflow, "precision": Precision.a2w4}
+    operands = Operands(np.ones((2, 3, 1, 1), int), np.ones((3, 4, 4), int), precision=Precision.a2w4)
     for function in (compile_layer, golden_layer):
         with pytest.raises(ConfigurationError, match=r"\[odd_3x5\] has SIMD = 0: its tiles cannot work in a2w4"):
-            function(*operands, **shared)
+            function(operands, WIDE, dataflow)
 
 
 def test_strided_out_positions_are_not_written():
-    program = compile_layer(
-        np.ones((8, 8, 1, 1), int), np.ones((8, 8, 8), int), stride=2, padding=0,
-        configuration=configuration("course_8x8"), dataflow=Dataflow.weight_stationary,
-    )  # fmt: skip
+    operands = Operands(np.ones((8, 8, 1, 1), int), np.ones((8, 8, 8), int), stride=2)
+    program = compile_layer(operands, configuration("course_8x8"), Dataflow.weight_stationary)
     assert len(program.streams["act_wr"]) == 16
 
 
 def test_memory_too_small_is_named():
     small = dataclasses.replace(configuration("course_8x8"), act_depth=20)
     with pytest.raises(ProgramError, match=r"ACT_DEPTH = 20 of course_8x8 .* needs 24"):
-        compile_layer(
-            np.ones((8, 8, 3, 3), int), np.ones((8, 8, 8), int), stride=1, padding=1, configuration=small,
-            dataflow=Dataflow.weight_stationary,
-        )  # fmt: skip
+        operands = Operands(np.ones((8, 8, 3, 3), int), np.ones((8, 8, 8), int), padding=1)
+        compile_layer(operands, small, Dataflow.weight_stationary)
+
+
+@pytest.mark.parametrize("extra", [{"bias": np.ones(2, int)}, {"pool": True}], ids=["bias", "pool"])
+def test_what_the_core_has_no_place_for_is_refused(extra):
+    operands = Operands(np.ones((2, 3, 1, 1), int), np.ones((3, 4, 4), int), **extra)
+    for function in (compile_layer, golden_layer):
+        with pytest.raises(ValueError, match=r"the core has no (bias|pooling); the accelerator has"):
+            function(operands, WIDE, Dataflow.weight_stationary)
 
 
 def test_ring_frees_the_oldest_and_says_when():

@@ -8,7 +8,7 @@ from golden_model.configuration import Configuration, Dataflow
 from golden_model.convolution import convolve
 from golden_model.throughput import faster_dataflow
 from golden_model.tiling import ConvShape
-from quant.capture import LayerOperands, capture, quantised_layers, recovery_error
+from quant.capture import CapturedLayer, capture, quantised_layers, recovery_error
 from quant.data import load_data
 from quant.network import Network
 from tb.layers.task import LayerTask
@@ -18,21 +18,26 @@ from tb.layers.task import LayerTask
 class RealLayer:
     """A layer, ready to run.
 
-    operands: as captured from an image of the data set ``data``; both None where golden files gave the task.
+    captured: from an image of the data set ``data``; both None where golden files gave the task.
     """
 
     network: str
     name: str
     task: LayerTask
-    shape: ConvShape
-    operands: LayerOperands | None = None
+    captured: CapturedLayer | None = None
     data: str | None = None
+
+    @property
+    def shape(self) -> ConvShape:
+        return self.task.shape
 
     @property
     def recovery_error(self) -> float | None:
         """Mean absolute error of the recovered psum against the float reference; None without one."""
-        o = self.operands
-        return None if o is None else recovery_error(o, convolve(o.weight, o.activation, o.stride, o.padding))[0]
+        if self.captured is None:
+            return None
+        o = self.captured.operands
+        return recovery_error(self.captured, convolve(o.weight, o.activation, o.stride, o.padding))[0]
 
 
 def real_layers(
@@ -50,19 +55,9 @@ def real_layers(
     captured = capture(network, names, image, None if data is None else load_data(data))
     result = []
     for name in names if names is not None else quantised_layers(network.model):
-        operands = captured[name]
-        shape = ConvShape.of(operands.weight, operands.activation, operands.stride, operands.padding)
-        precision = configuration.precision_of(operands.a_bits)
-        task = LayerTask(
-            title=f"{network.name} {name} image {image}",
-            dataflow=dataflow if dataflow is not None else faster_dataflow(shape, configuration, precision),
-            weight=operands.weight,
-            activation=operands.activation,
-            stride=operands.stride,
-            padding=operands.padding,
-            a_signed=operands.a_signed,
-            residual=operands.residual,
-            precision=precision,
-        )
-        result.append(RealLayer(network.name, name, task, shape, operands, data or network.samples))
+        layer = captured[name]
+        operands = dataclasses.replace(layer.operands, precision=configuration.precision_of(layer.a_bits))
+        flow = dataflow or faster_dataflow(operands.shape, configuration, operands.precision)
+        task = LayerTask(f"{network.name} {name} image {image}", flow, operands)
+        result.append(RealLayer(network.name, name, task, layer, data or network.samples))
     return result

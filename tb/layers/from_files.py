@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from golden_model.configuration import Configuration, Dataflow
@@ -51,17 +52,13 @@ def golden_task(
         check_outputs(folder, golden)
     except ValueError as error:
         raise GoldenSetError(f"the golden files are wrong, the core was not run: {error}") from error
-    shown, meta = golden.excerpt, golden.meta
+    meta = golden.meta
     c = golden_configuration(directory, name) if configuration is None else configuration
     tiles = "".join(f", {tile} {index}" for tile, index in meta["tiles"].items())
     return LayerTask(
         title=f"{meta['model']} {name} image {meta['image']} ({meta['format']} files{tiles})",
         dataflow=golden.dataflow if dataflow is None else dataflow,
-        weight=shown.weight,
-        activation=shown.activation,
-        stride=shown.stride,
-        padding=shown.padding,
-        a_signed=shown.a_signed,
-        residual=shown.residual,
-        precision=c.precision_of(meta.get("a_bits", c.act_bits)),
+        operands=dataclasses.replace(
+            golden.operands, precision=c.precision_of(meta.get("a_bits", c.act_bits)), relu=True
+        ),
     )

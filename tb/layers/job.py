@@ -1,4 +1,4 @@
-"""What a simulation of core or accelerator shall run, handed over from the process that captured the operands.
+"""What a simulation shall run, handed over from the process that made it.
 
 The file lives as long as the simulation does; nothing is kept between runs.
 """
@@ -8,65 +8,43 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from golden_model.configuration import Configuration, Dataflow, Precision, configuration
-from tb.layers.task import LayerTask, SystemTask
+from golden_model.configuration import Configuration
+from tb.layers.task import LayerTask
 
 ENVIRONMENT = "COSIM_JOB"  # the variable that names the job's file
-ARRAYS = ("weight", "activation", "residual", "bias", "multiplier", "offset")
-
-
-TASKS = {task.__name__: task for task in (LayerTask, SystemTask)}
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerJob:
     """Layers to run one after the other on one configuration.
 
-    ``stalls`` is the probability of a held cycle on the streams ``stalled``, by default all of them.
+    stalls: probability of a held cycle on the streams ``stalled``, by default all of them.
+    prepared: for each layer what the target made of it, so that it is made once; what it is, is the target's own.
     """
 
     configuration: Configuration
-    layers: list[LayerTask] | list[SystemTask]
+    layers: list[LayerTask]
     seed: int = 0
     stalls: float = 0.0
     stalled: tuple[str, ...] | None = None
+    prepared: list[Any] | None = None
 
     def save(self, path: Path) -> dict[str, str]:
         """Write the job to ``path``; returns the environment with which a simulation finds it."""
         results_path(path).unlink(missing_ok=True)  # of a job before
-        arrays, layers = {}, []
-        for index, layer in enumerate(self.layers):
-            fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
-            fields["task"] = type(layer).__name__
-            for name in ARRAYS:
-                array = fields.pop(name, None)
-                if array is not None:
-                    arrays[f"{index}.{name}"] = array
-            layers.append(fields)
-        meta = {
-            "configuration": self.configuration.name, "layers": layers, "seed": self.seed, "stalls": self.stalls,
-            "stalled": self.stalled,
-        }  # fmt: skip
-        np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
+        with path.open("wb") as file:
+            pickle.dump(self, file, protocol=pickle.HIGHEST_PROTOCOL)
         return {ENVIRONMENT: str(path)}
 
     @classmethod
     def load(cls) -> LayerJob:
-        """The job of this simulation."""
-        with np.load(os.environ[ENVIRONMENT]) as file:
-            meta = json.loads(str(file["meta"]))
-            layers = []
-            for index, fields in enumerate(meta["layers"]):
-                task = TASKS[fields.pop("task")]
-                known = {f.name for f in dataclasses.fields(task)}
-                arrays = {name: file.get(f"{index}.{name}") for name in ARRAYS if name in known}
-                codes = {"dataflow": Dataflow(fields["dataflow"]), "precision": Precision(fields["precision"])}
-                layers.append(task(**{**fields, **codes}, **arrays))
-        return cls(configuration(meta["configuration"]), layers, meta["seed"], meta["stalls"], meta["stalled"])
+        """The job of this simulation: a file that the process which started it has just written, and no other."""
+        with Path(os.environ[ENVIRONMENT]).open("rb") as file:
+            return pickle.load(file)
 
 
 def results_path(job: Path) -> Path:

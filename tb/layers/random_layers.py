@@ -9,15 +9,16 @@ import numpy as np
 from golden_model.accelerator.plan import PlanError, plan, plans
 from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.convolution import convolve
+from golden_model.operands import Operands
 from golden_model.requantise import fit
 from golden_model.sfp import PsumOverflow, check_psum_range
 from golden_model.tiling import ConvShape
-from tb.layers.task import SystemTask
+from tb.layers.task import LayerTask
 
 
 def random_task(
     seed: int, c: Configuration, *, largest: int = 40, channels: int = 70, macs: int = 4_000_000
-) -> SystemTask:
+) -> LayerTask:
     """The layer of a seed: maps of 1..largest, 1..channels channels, at most ``macs`` multiplications."""
     rng = np.random.default_rng([seed, c.rows, c.cols])
     while True:
@@ -29,7 +30,7 @@ def random_task(
             return task
 
 
-def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: int, title: str) -> SystemTask | None:
+def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: int, title: str) -> LayerTask | None:
     kernel, stride, padding = int(rng.choice([1, 3, 3])), int(rng.choice([1, 1, 2])), int(rng.integers(0, 2))
     least = max(1, kernel - 2 * padding)
 
@@ -68,12 +69,10 @@ def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: in
         pool = bool(shape.oh >= 2 and shape.ow >= 2 and rng.random() < 0.5)
     dataflow = Dataflow(int(rng.integers(0, 2)))
     relu = bool(rng.random() < 0.5)
-    task = SystemTask(
-        title=title, dataflow=dataflow, weight=weight, activation=activation, stride=stride, padding=padding,
-        a_signed=signed, residual=residual, precision=Precision(simd), relu=relu, pool=pool, bias=bias,
-        multiplier=None if requant is None else requant.multiplier, offset=None if requant is None else requant.offset,
-        shift=0 if requant is None else requant.shift, bits=0 if requant is None else requant.bits,
-    )  # fmt: skip
+    operands = Operands(
+        weight, activation, stride, padding, signed, Precision(simd), residual, bias, relu, requant, pool
+    )
+    task = LayerTask(title, dataflow, operands)
     options = {"simd": simd, "pool": pool, "requant": requant is not None}
     try:
         check_psum_range(psum + (0 if bias is None else bias[:, None, None]) + (0 if residual is None else residual),
@@ -89,7 +88,7 @@ def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: in
         f"{title}: {ic}->{oc} on {ih}x{iw}, kernel {kernel}, stride {stride}, padding {padding}, {dataflow.name}"
         f"{', a2w4' if simd else ''}{', signed' if signed else ''}, bands {chosen.bands}"
         f"{', bias' if bias is not None else ''}{', residual' if residual is not None else ''}"
-        f"{f', {task.bits} bits' if requant else ''}{', pool' if pool else ''}{', relu' if relu else ''}"
+        f"{f', {requant.bits} bits' if requant else ''}{', pool' if pool else ''}{', relu' if relu else ''}"
     )
     words = chosen.passes(0) * (chosen.positions(0) if dataflow is Dataflow.weight_stationary else c.rows)
     return dataclasses.replace(task, title=describe, psums=bool(words * chosen.bands < 20_000))
@@ -97,7 +96,7 @@ def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: in
 
 def random_operands(
     shape: ConvShape, c: Configuration, seed: int, *, simd: bool = False, residual: bool = False
-) -> SystemTask:
+) -> LayerTask:
     """A layer of that shape with random operands over the whole range, requantised to ACT_BITS."""
     rng = np.random.default_rng(seed)
     limit = 1 << (c.wgt_bits - 1)
@@ -107,10 +106,9 @@ def random_operands(
     spread = limit * (1 << bits) * np.sqrt(shape.ic * shape.n_kij) / 4  # near the sums' deviation
     requant = fit(rng.uniform(2, 6, shape.oc) / spread, rng.uniform(-1, 3, shape.oc), 1.0, c.act_bits)
     kernel = f"{shape.kh}x{shape.kw}" + (f"/{shape.stride}" if shape.stride > 1 else "")
-    return SystemTask(
-        title=f"{shape.ic}>{shape.oc} {kernel} @{shape.ih}x{shape.iw}{' a2w4' if simd else ''}",
-        dataflow=Dataflow.weight_stationary, weight=weight, activation=activation, stride=shape.stride,
-        padding=shape.padding, precision=Precision(simd), relu=False,
+    operands = Operands(
+        weight, activation, shape.stride, shape.padding, precision=Precision(simd), relu=False, requant=requant,
         residual=rng.integers(-500, 500, (shape.oc, shape.oh, shape.ow)) if residual else None,
-        multiplier=requant.multiplier, offset=requant.offset, shift=requant.shift, bits=requant.bits,
     )  # fmt: skip
+    title = f"{shape.ic}>{shape.oc} {kernel} @{shape.ih}x{shape.iw}{' a2w4' if simd else ''}"
+    return LayerTask(title, Dataflow.weight_stationary, operands)

@@ -10,14 +10,15 @@ import numpy as np
 from golden_model.accelerator.plan import PlanError, plans
 from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.convolution import convolve
+from golden_model.operands import Operands
 from golden_model.requantise import fit
 from golden_model.tiling import ConvShape
-from tb.layers.task import SystemTask
+from tb.layers.task import LayerTask
 
 WS, OS = Dataflow.weight_stationary, Dataflow.output_stationary
 
 
-def bus_layers(c: Configuration, seed: int) -> list[SystemTask]:
+def bus_layers(c: Configuration, seed: int) -> list[LayerTask]:
     """For each dataflow: plain, stride 2 with residual, requantised and pooled, in bands; a2w4 where built."""
     rng = np.random.default_rng([seed, c.rows])
     tasks = []
@@ -35,7 +36,7 @@ def small_layer(
     rng: np.random.Generator, c: Configuration, flow: Dataflow, what: str, *, kernel: int = 3, stride: int = 1,
     padding: int = 1, simd: bool = False, residual: bool = False, bias: bool = False, requant: bool = False,
     pool: bool = False, bands: int = 1,
-) -> SystemTask:  # fmt: skip
+) -> LayerTask:  # fmt: skip
     """More channels than a tile has, both ways, on a map of a few pixels; of as many bands as asked for, or more."""
     bits = c.act_bits // 2 if simd else c.act_bits
     oc = c.cols + 1
@@ -57,10 +58,9 @@ def small_layer(
     scale = None
     if requant:
         scale = fit(rng.uniform(0.5, 2, oc) * (1 << bits) / np.abs(psum).max(), rng.uniform(-1, 1, oc), 1.0, bits)
-    return SystemTask(
-        title=f"{flow.name}, {what}", dataflow=flow, weight=weight, activation=activation, stride=stride,
-        padding=padding, residual=rng.integers(-500, 500, psum.shape) if residual else None, precision=Precision(simd),
-        relu=not residual, pool=pool, bias=rng.integers(-300, 300, oc) if bias else None, band_rows=found[0].band_rows,
-        multiplier=None if scale is None else scale.multiplier, offset=None if scale is None else scale.offset,
-        shift=0 if scale is None else scale.shift, bits=0 if scale is None else scale.bits,
+    operands = Operands(
+        weight, activation, stride, padding, precision=Precision(simd), requant=scale, pool=pool, relu=not residual,
+        residual=rng.integers(-500, 500, psum.shape) if residual else None,
+        bias=rng.integers(-300, 300, oc) if bias else None,
     )  # fmt: skip
+    return LayerTask(f"{flow.name}, {what}", flow, operands, band_rows=found[0].band_rows)

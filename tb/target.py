@@ -1,0 +1,123 @@
+"""What a design under test is to the suite, and the one way to run layers on it.
+
+A target describes itself in a module ``target`` of its own folder, as ``TARGET``; nothing outside of that folder knows
+its name. ``find_target`` takes the folder's name within ``tb``, or the name of any module that can be imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from golden_model.configuration import Configuration
+from tb import simulators
+from tb.layers.job import LayerJob, read_results
+from tb.layers.task import LayerTask
+
+TIMEOUT = 7200.0  # seconds of one simulation
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A design under test.
+
+    toplevel: the Verilog module that is simulated; it takes the parameters of a configuration, and ``parameters``.
+    sources: the files that it is built from.
+    cases: module of cocotb tests; its test ``layers`` runs the layers of the job and reports each.
+    prepare: what a layer is to those tests: how it is driven, and what is expected. ValueError says why it cannot run.
+    least_cycles: cycles that a layer takes at least, by which the longest are started first.
+    output_stage: whether bias, requantisation and pooling are the design's.
+    """
+
+    name: str
+    toplevel: str
+    sources: Callable[[], list[Path]]
+    cases: str
+    prepare: Callable[[Configuration, LayerTask], Any]
+    least_cycles: Callable[[Configuration, LayerTask], int]
+    parameters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    output_stage: bool = False
+
+    def build(
+        self, sim: str, c: Configuration, *, waves: bool = False, sources: Sequence[Path] | None = None, **extra: int
+    ) -> simulators.Build:
+        """The design, built or found unchanged; ``extra``: further HDL parameters. SimulationError has the log."""
+        parameters = {**c.parameters, **self.parameters, **extra}
+        return simulators.build(sim, self.toplevel, parameters, sources=sources or self.sources(), waves=waves)
+
+
+class CannotRun(ValueError):
+    """A layer that a target cannot run on a configuration; the message is for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ran:
+    """What was measured of each layer that ran, and the failure that ended the run, if one did."""
+
+    results: list[dict]
+    failure: str | None
+
+
+def find_target(name: str) -> Target:
+    """The target called ``name``. ValueError where there is none."""
+    for module in (f"tb.{name}.target", name):
+        with contextlib.suppress(ModuleNotFoundError):
+            found = getattr(importlib.import_module(module), "TARGET", None)
+            if isinstance(found, Target):
+                return found
+    raise ValueError(f"no target {name!r}: neither tb/{name}/target.py nor a module {name} has a TARGET")
+
+
+def prepared(target: Target, c: Configuration, tasks: Sequence[LayerTask]) -> list[Any]:
+    """What the target makes of each layer; CannotRun names the first that it cannot run."""
+    made = []
+    for task in tasks:
+        try:
+            made.append(target.prepare(c, task))
+        except ValueError as error:
+            raise CannotRun(f"{task.title} cannot run on {c.name}: {error}") from error
+    return made
+
+
+def run_layers(
+    target: Target,
+    c: Configuration,
+    tasks: Sequence[LayerTask],
+    *,
+    sim: str,
+    seed: int = 1,
+    stalls: float = 0.0,
+    stalled: tuple[str, ...] | None = None,
+    only: str = "layers",
+    made: list[Any] | None = None,
+    built: simulators.Build | None = None,
+    keep: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Ran:
+    """Run layers one after the other in one simulation, and compare everything.
+
+    only: the test of ``target.cases`` that runs them. made: what ``prepared`` gave, where it has been asked already.
+    built: the build, where it is not the plain one. keep: path of the wave file, without suffix; waves are written.
+    CannotRun where a layer cannot run; SimulationError where the design cannot be built.
+    """
+    made = prepared(target, c, tasks) if made is None else made
+    built = built or target.build(sim, c, waves=keep is not None)
+    with tempfile.TemporaryDirectory(prefix="cosim-") as work:
+        path = Path(work) / "job.pickle"
+        job = LayerJob(c, list(tasks), seed, stalls, stalled, made)
+        variables = {**job.save(path), **(environment or {})}
+        try:
+            outcomes = simulators.run(
+                built, target.cases, only=only, seed=seed, environment=variables, keep=keep, timeout=TIMEOUT
+            )
+            failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
+        except simulators.SimulationError as error:
+            failure = str(error)
+        if failure and keep is not None:
+            failure += "".join(f"\nwaves: {file}" for file in keep.parent.glob(f"{keep.name}.*"))
+        return Ran(read_results(path), failure)
