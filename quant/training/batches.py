@@ -68,9 +68,8 @@ class Batches:
     generator: on ``device``; None: in order, without augmentation, the last batch included. With one: shuffled, whole
         batches only.
 
-    ``epoch`` is set from outside, and tells 'alternating' which images to mirror. ``aims`` too: a teacher's scores
-    float32 [2, images, classes], of the images and of their mirror images; where they are set, each batch has a third
-    part, the aims of its images as they were mirrored [B, classes].
+    ``epoch`` is set from outside, and tells 'alternating' which images to mirror. ``aims`` too: a teacher's scores of the
+    images, float32 [images, classes]; where they are set, each batch has a third part, those of its images [B, classes].
     """
 
     def __init__(
@@ -108,7 +107,7 @@ class Batches:
             chosen = order[start : start + self.batch_size]
             mirrored = self._mirrored(chosen)
             images = self._prepared(self.images[chosen], mirrored)
-            aims = () if self.aims is None else (self.aims[mirrored.long(), chosen],)
+            aims = () if self.aims is None else (self.aims[chosen],)
             yield images, self.labels[chosen], *aims
 
     def plain(self, batch_size: int, count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:

@@ -168,14 +168,13 @@ class Trainer:
 
     @torch.no_grad()
     def teachers_aims(self) -> Tensor:
-        """The teacher's scores float32 [2, images, classes] of each training image and of its mirror image."""
-        aims: tuple[list, list] = [], []
+        """The teacher's scores float32 [images, classes]: the mean of those of a training image and its mirror image."""
+        aims = []
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             for images, *_ in tqdm(self.train_loader.plain(MEASURING), desc="teacher", leave=False, disable=None):
-                for scores, seen in zip(aims, (images, images.flip(3)), strict=True):
-                    seen = seen.contiguous(memory_format=torch.channels_last)
-                    scores.append(self.teacher(seen).float())
-        return torch.stack([torch.cat(scores) for scores in aims])
+                both = (images, images.flip(3).contiguous(memory_format=torch.channels_last))
+                aims.append(sum(self.teacher(seen).float() for seen in both) / 2)
+        return torch.cat(aims)
 
     def _set_rates(self) -> None:
         if self.clock is not None:
