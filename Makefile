@@ -50,9 +50,10 @@ schedule: $(SETUP) ## predicted cycles, no simulation: NETWORK=resnet20 CONFIG=n
 bench: simulator ## measure: golden model, simulation speed, cycles and utilisation of each layer
 	@$(RUN) -m tb.commands.measure
 
-lint: $(SETUP) ## Verilator's and ruff's checks, no warnings allowed
+lint: $(SETUP) ## Verilator's checks, ruff's, and the types of golden_model; no warnings allowed
 	@$(RUN) -m tb.commands.lint
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
+	@$(RUN) -m mypy golden_model
 
 synth: synthesiser ## cells of each module by Yosys, Fmax and longest path by nextpnr; CONFIG=net_8x8 TOP=mac_tile, PNR=0: no Fmax
 	@$(RUN) -m tb.commands.synthesis $(call options,CONFIG TOP PNR SEED)

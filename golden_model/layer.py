@@ -86,8 +86,8 @@ def for_core(operands: Operands) -> None:
 
 def _magnitude_bound(operands: Operands) -> int:
     """No running sum of the layer, in whatever order, exceeds this: a quick proof that spares the exact check."""
-    magnitudes = (np.abs(values.astype(np.int32)) for values in (operands.weight, operands.activation))
-    largest = int(convolve(*magnitudes, operands.stride, operands.padding).max())
+    weight, activation = (np.abs(values.astype(np.int32)) for values in (operands.weight, operands.activation))
+    largest = int(convolve(weight, activation, operands.stride, operands.padding).max())
     return largest + (0 if operands.residual is None else exact.largest_magnitude(operands.residual))
 
 

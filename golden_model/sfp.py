@@ -172,13 +172,16 @@ def os_accumulation_range(
 
 def _range_of(steps: Iterator[tuple[str, np.ndarray]]) -> AccumulationRange:
     """Extremes over the [oc, o_nij] arrays that ``steps`` yields with their names; the earliest step wins a tie."""
-    lowest = highest = None
+    lowest: RunningSum | None = None
+    highest: RunningSum | None = None
     for step, sums in steps:
         low, high = int(sums.min()), int(sums.max())
         if lowest is None or low < lowest.value:
             lowest = RunningSum(low, *_position(sums.argmin(), sums), step)
         if highest is None or high > highest.value:
             highest = RunningSum(high, *_position(sums.argmax(), sums), step)
+    if lowest is None or highest is None:
+        raise ValueError("no step, so no range")
     return AccumulationRange(lowest, highest)
 
 

@@ -7,7 +7,9 @@ from golden_model.tiling import ConvShape, tile_count
 
 
 def scale_sim(shape: ConvShape, rows: int, cols: int, dataflow: Dataflow) -> int:
-    """Cycles of the layer by SCALE-Sim's law, K = IC * n_kij, M = outputs of a channel.
+    """Cycles of the layer by SCALE-Sim 3's law (Samajdar et al., 2018 and 2020), which counts no memory.
+
+    K = IC * n_kij, M = outputs of a channel.
 
     OS, the drain left out: ceil(M / rows) * ceil(OC / cols) * (K + rows + cols - 2) - 1.
     WS: ceil(K / rows) * ceil(OC / cols) * (M + 2 * rows + cols - 2) - 1.

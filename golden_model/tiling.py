@@ -50,7 +50,8 @@ class ConvShape:
         if weight.shape[1] != activation.shape[0]:
             raise ValueError(f"weight takes {weight.shape[1]} channels, activation has {activation.shape[0]}")
         oc, ic, kh, kw = weight.shape
-        return cls(ic, *activation.shape[1:], oc, kh, kw, stride, padding)
+        ih, iw = activation.shape[1:]
+        return cls(ic, ih, iw, oc, kh, kw, stride, padding)
 
     @property
     def padded_h(self) -> int:

@@ -182,93 +182,125 @@ def plan(
     if pool and (not requant or shape.oh < 2 or shape.ow < 2):
         raise PlanError("pooling needs requantised outputs of at least 2x2")
     rows = [band_rows] if band_rows is not None else [shape.oh, *range(shape.oh - 1, 0, -1)]
-    reason = None
+    reasons = []
     for candidate in rows:
         try:
             return _banded(shape, c, dataflow, simd, pool, requant, candidate)
         except PlanError as error:
-            reason = reason or error  # why the whole map does not fit says more than why its last row does not
-    raise reason
+            reasons.append(error)
+    raise reasons[0]  # why the whole map does not fit says more than why its last row does not
 
 
-def plans(shape: ConvShape, configuration: Configuration, dataflow: Dataflow, **options) -> list[Plan]:
+def plans(shape: ConvShape, configuration: Configuration, dataflow: Dataflow, **options: bool) -> list[Plan]:
     """Every plan of a dataflow, one for each number of rows a band that fits; PlanError where there is none."""
-    found, reason = [], None
+    found, reasons = [], []
     for rows in range(shape.oh, 0, -1):
         try:
             found.append(plan(shape, configuration, dataflow, band_rows=rows, **options))
         except PlanError as error:
-            reason = reason or error
+            reasons.append(error)
     if not found:
-        raise reason
+        raise reasons[0]
     return found
 
 
-def _banded(shape, c, dataflow, simd, pool, requant, band_rows) -> Plan:
+def _banded(
+    shape: ConvShape, c: Configuration, dataflow: Dataflow, simd: bool, pool: bool, requant: bool, band_rows: int
+) -> Plan:
+    """The plan with bands of ``band_rows`` output rows; PlanError where a memory does not take one."""
     ws = dataflow is Dataflow.weight_stationary
-    s, p, k = shape.stride, shape.padding, shape.kh
-    pitch = max(-(-shape.iw // s), shape.ow)
-    phases: list[tuple[int, int]] = []
-    taps = []
-    for ki in range(k):
-        for kj in range(k):
-            phase = ((ki - p) % s, (kj - p) % s)
-            if phase not in phases:
-                phases.append(phase)
-            taps.append(Tap(phases.index(phase), (ki - p) // s * pitch + (kj - p) // s))
-    nearest, farthest = min(t.distance for t in taps), max(t.distance for t in taps)
+    pitch = max(-(-shape.iw // shape.stride), shape.ow)
+    phases, taps = _taps(shape, pitch)
     bands = tile_count(shape.oh, band_rows)
     last_rows = shape.oh - (bands - 1) * band_rows
     group = 1 if ws else c.rows
     ic_group = 2 if simd else 1
     ic_words = tile_count(shape.ic, c.rows * ic_group if ws else ic_group)
     words_per_beat = bus_bits(c) // slot_bits(c.rows, c.act_bits)
-
-    # A block begins and ends at whole memory beats wherever its band lies.
     per_group = 1 if ws else ic_words
-    align = group * (words_per_beat // math.gcd(words_per_beat, per_group))  # values on the grid
-    lead = 0
     if bands > 1:
-        if band_rows * pitch % align:
-            raise PlanError(f"bands of {band_rows} rows do not begin at whole memory beats")
-        if pool and (band_rows % 2 or last_rows < 2):
-            raise PlanError(f"bands of {band_rows} rows cut a pooling window")
-        out_per_beat = bus_bits(c) // slot_bits(c.cols, c.act_bits) if requant else 1
-        out_words = (band_rows // 2) * (shape.ow // 2) if pool else band_rows * shape.ow
-        if out_words % out_per_beat:
-            raise PlanError(f"the outputs of a band of {band_rows} rows do not fill whole memory beats")
-        lead = -(-max(0, -nearest) // align) * align
-        reach = (band_rows - 1) * pitch + shape.ow + max(0, farthest)
-        segment_values = lead + reach
+        # A block begins and ends at whole memory beats wherever its band lies.
+        align = group * (words_per_beat // math.gcd(words_per_beat, per_group))  # values on the grid
+        _check_bands(shape, c, pool, requant, band_rows, last_rows, pitch, align)
+        lead = -(-max(0, -min(tap.distance for tap in taps)) // align) * align
+        farthest = max(0, max(tap.distance for tap in taps))
+        segment_values = lead + (band_rows - 1) * pitch + shape.ow + farthest
     else:
-        segment_values = -(-shape.ih // s) * pitch
+        lead, segment_values = 0, -(-shape.ih // shape.stride) * pitch
     groups = -(-segment_values // group)
     segment_words = -(-groups * per_group // words_per_beat) * words_per_beat
-    block_words = len(phases) * segment_words
-    slots = c.act_depth // block_words
-    if slots < 1:
+    # What the last band's block reads of memory, as long as every other's
+    last_block = -(-segment_words // per_group) * group
+    plane_values = (bands - 1) * band_rows * pitch + last_block if bands > 1 else groups * group
+    slots = _slots(c, len(phases) * segment_words, band_rows)
+    positions = band_rows * shape.ow
+    if ws and positions > c.psum_depth:
+        raise PlanError(f"PSUM_DEPTH = {c.psum_depth} of {c.name} does not take the {positions} psums of a band")
+    pass_words = ic_words * shape.n_kij * (c.cols // c.wgt_lanes if ws else 1)  # of one oc_tile
+    return Plan(
+        shape=shape, configuration=c, dataflow=dataflow, simd=simd, pool=pool, requant=requant, pitch=pitch,
+        phases=phases, taps=taps, bands=bands, band_rows=band_rows, last_rows=last_rows, lead=lead,
+        segment_values=segment_values, segment_words=segment_words, plane_values=plane_values,
+        slots=min(slots, 0xFFFF), resident=slots >= (ic_words if ws else 1), pass_words=pass_words,
+        chunk_words=_chunk_words(c, ws, ic_group, pass_words),
+    )  # fmt: skip
+
+
+def _taps(shape: ConvShape, pitch: int) -> tuple[tuple[tuple[int, int], ...], tuple[Tap, ...]]:
+    """Phases in the order of first use, and for each kij which of them it reads, how far from the position."""
+    s = shape.stride
+    phases: list[tuple[int, int]] = []
+    taps = []
+    for ki in range(shape.kh):
+        for kj in range(shape.kw):
+            y, x = ki - shape.padding, kj - shape.padding
+            phase = (y % s, x % s)
+            if phase not in phases:
+                phases.append(phase)
+            taps.append(Tap(phases.index(phase), y // s * pitch + x // s))
+    return tuple(phases), tuple(taps)
+
+
+def _check_bands(
+    shape: ConvShape,
+    c: Configuration,
+    pool: bool,
+    requant: bool,
+    band_rows: int,
+    last_rows: int,
+    pitch: int,
+    align: int,
+) -> None:
+    """PlanError where bands of so many rows do not begin and end at whole memory beats, or cut a pooling window."""
+    if band_rows * pitch % align:
+        raise PlanError(f"bands of {band_rows} rows do not begin at whole memory beats")
+    if pool and (band_rows % 2 or last_rows < 2):
+        raise PlanError(f"bands of {band_rows} rows cut a pooling window")
+    per_beat = bus_bits(c) // slot_bits(c.cols, c.act_bits) if requant else 1
+    words = (band_rows // 2) * (shape.ow // 2) if pool else band_rows * shape.ow
+    if words % per_beat:
+        raise PlanError(f"the outputs of a band of {band_rows} rows do not fill whole memory beats")
+
+
+def _slots(c: Configuration, block_words: int, band_rows: int) -> int:
+    """Blocks that the activation memory takes; PlanError where it takes none."""
+    if block_words > c.act_depth:
         raise PlanError(
             f"ACT_DEPTH = {c.act_depth} of {c.name} does not take the {block_words} words of a block of "
             f"{band_rows} output rows"
         )
-    n_blocks = ic_words if ws else 1
-    positions = band_rows * shape.ow
-    if ws and positions > c.psum_depth:
-        raise PlanError(f"PSUM_DEPTH = {c.psum_depth} of {c.name} does not take the {positions} psums of a band")
-    pass_words = ic_words * shape.n_kij * (c.cols // c.wgt_lanes) if ws else ic_words * shape.n_kij  # of one oc_tile
+    return c.act_depth // block_words
+
+
+def _chunk_words(c: Configuration, ws: bool, ic_group: int, pass_words: int) -> int:
+    """The weight words of an oc_tile in whole memory beats; PlanError where the ring or a counter is too small."""
     slot = slot_bits(c.rows * c.wgt_lanes if ws else c.cols, c.wgt_bits) * ic_group
     per_beat = bus_bits(c) // slot
     chunk_words = -(-pass_words // per_beat) * per_beat
-    if chunk_words > (0xFFFF if ws else c.wgt_depth):
+    if ws and chunk_words > 0xFFFF:
+        raise PlanError(f"{pass_words} weight words of an oc_tile exceed the sequencer's counters")
+    if not ws and chunk_words > c.wgt_depth:
         raise PlanError(
             f"an output-stationary pass of {pass_words} operands exceeds WGT_DEPTH = {c.wgt_depth} of {c.name}"
-            if not ws
-            else f"{pass_words} weight words of an oc_tile exceed the sequencer's counters"
         )
-    last_start = (bands - 1) * band_rows * pitch
-    # What the last band's block reads of memory, as long as every other's
-    plane_values = last_start + -(-segment_words // per_group) * group if bands > 1 else groups * group
-    return Plan(
-        shape, c, dataflow, simd, pool, requant, pitch, tuple(phases), tuple(taps), bands, band_rows, last_rows, lead,
-        segment_values, segment_words, plane_values, min(slots, 0xFFFF), slots >= n_blocks, pass_words, chunk_words,
-    )  # fmt: skip
+    return chunk_words

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import string
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 RTL = Path(__file__).resolve().parents[2] / "rtl"
@@ -27,6 +29,97 @@ ERRORS = {
     8: "the bus answered with an error",
     9: "nothing moved for WATCHDOG cycles: the descriptor contradicts itself, or the memory does not answer",
 }
+_TEMPLATE = """// registers: the accelerator's registers behind an AXI4-Lite port. Written from registers.toml by
+// golden_model/accelerator/registers.py; do not edit.
+//
+// Place     : AXI4-Lite -> registers -> accelerator.
+// Latency   : a write is answered one cycle after address and data are both there, a read after one cycle.
+// Refuses   : byte strobes other than all ones, and addresses beyond the map, with SLVERR; nothing is written then.
+// locked    : writes of the host's registers are ignored, so that a running layer keeps its descriptor.
+
+`default_nettype none
+
+module registers #(
+    parameter ADDR_BITS = $address_bits   // derived, do not set
+) (
+    input  wire        clk,
+    input  wire        reset,
+    input  wire        locked,
+
+    input  wire        s_axil_awvalid,
+    output wire        s_axil_awready,
+    input  wire [ADDR_BITS-1:0] s_axil_awaddr,
+    input  wire        s_axil_wvalid,
+    output wire        s_axil_wready,
+    input  wire [31:0] s_axil_wdata,
+    input  wire [3:0]  s_axil_wstrb,
+    output reg         s_axil_bvalid,
+    input  wire        s_axil_bready,
+    output reg  [1:0]  s_axil_bresp,
+    input  wire        s_axil_arvalid,
+    output wire        s_axil_arready,
+    input  wire [ADDR_BITS-1:0] s_axil_araddr,
+    output reg         s_axil_rvalid,
+    input  wire        s_axil_rready,
+    output reg  [31:0] s_axil_rdata,
+    output reg  [1:0]  s_axil_rresp,
+
+$ports
+);
+    localparam [ADDR_BITS-3:0] LAST = $last;
+
+    wire                 taken   = s_axil_awvalid & s_axil_wvalid & (~s_axil_bvalid | s_axil_bready);
+    wire [ADDR_BITS-3:0] wr_addr = s_axil_awaddr[ADDR_BITS-1:2];
+    wire [31:0]          wr_data = s_axil_wdata;
+    wire                 refused = wr_addr > LAST | ~&s_axil_wstrb;
+    wire                 wr      = taken & ~refused;
+    assign s_axil_awready = taken;
+    assign s_axil_wready  = taken;
+
+    wire                 asked   = s_axil_arvalid & s_axil_arready;
+    wire [ADDR_BITS-3:0] rd_addr = s_axil_araddr[ADDR_BITS-1:2];
+    assign s_axil_arready = ~s_axil_rvalid | s_axil_rready;
+
+    reg [31:0] rd_word;
+    always @(*)
+        case (rd_addr)
+$reads
+            default: rd_word = 32'd0;
+        endcase
+
+    always @(posedge clk) begin
+        if (reset) begin
+            s_axil_bvalid <= 1'b0;
+            s_axil_rvalid <= 1'b0;
+$no_pulses
+        end else begin
+            if (taken)              s_axil_bvalid <= 1'b1;
+            else if (s_axil_bready) s_axil_bvalid <= 1'b0;
+            if (asked)              s_axil_rvalid <= 1'b1;
+            else if (s_axil_rready) s_axil_rvalid <= 1'b0;
+$pulses
+        end
+        if (taken) s_axil_bresp <= {refused, 1'b0};
+        if (asked) begin
+            s_axil_rdata <= rd_word;
+            s_axil_rresp <= {rd_addr > LAST, 1'b0};
+        end
+
+        if (reset) begin
+$resets
+        end else if (wr & ~locked) begin
+            case (wr_addr)
+$writes
+                default: ;
+            endcase
+        end
+    end
+
+    wire unused = &{1'b0, s_axil_awaddr[1:0], s_axil_araddr[1:0]};
+endmodule
+
+`default_nettype wire
+"""
 
 
 class RegisterError(ValueError):
@@ -124,126 +217,54 @@ def verilog() -> str:
     """The text of ``rtl/accelerator/registers.v``."""
     registers = register_map()
     address_bits = max(3, (4 * len(registers) - 1).bit_length())
-    ports, state, reset, write, read, pulses = [], [], [], [], [], []
-    for register in registers:
-        low, parts = 0, []
-        for name, bits in register.fields:
-            span = f"[{bits - 1}:0]"
-            if register.access == "ro":
-                ports.append(f"    input  wire {span:7} {name}")
-            else:
-                ports.append(f"    output reg  {span:7} {name}")
-            piece = f"wr_data[{low + bits - 1}:{low}]" if bits > 1 else f"wr_data[{low}]"
-            index = f"{address_bits - 2}'d{register.address // 4}"
-            if register.access == "rw":
-                reset.append(f"            {name} <= {bits}'d0;")
-                write.append(f"                {index}: {name} <= {piece};")
-            elif register.access == "wo":
-                pulses.append(f"            {name} <= wr & wr_addr == {index} & {piece};")
-            parts.insert(0, name)
-            low += bits
-        if register.access != "wo":
-            pad = [f"{32 - low}'d0"] if low < 32 else []
-            read.append(f"            {index}: rd_word = {{{', '.join(pad + parts)}}};")
-    merged: dict[str, list[str]] = {}
-    for line in write:
-        index, assignment = line.strip().split(": ", 1)
-        merged.setdefault(index, []).append(assignment)
-    write = [f"                {index}: begin {' '.join(a)} end" for index, a in merged.items()]
-    pulse_reset = [f"            {line.split()[0]} <= 1'b0;" for line in pulses]
-    state = "\n".join(pulse_reset)
-    newline = "\n"
-    return f"""// registers: the accelerator's registers behind an AXI4-Lite port. Written from registers.toml by
-// golden_model/accelerator/registers.py; do not edit.
-//
-// Place     : AXI4-Lite -> registers -> accelerator.
-// Latency   : a write is answered one cycle after address and data are both there, a read after one cycle.
-// Refuses   : byte strobes other than all ones, and addresses beyond the map, with SLVERR; nothing is written then.
-// locked    : writes of the host's registers are ignored, so that a running layer keeps its descriptor.
+    index_bits = address_bits - 2
+    by_access = {access: [r for r in registers if r.access == access] for access in ("rw", "wo", "ro")}
+    pulses = [name for register in by_access["wo"] for name, _ in register.fields]
+    lines = {
+        "ports": ",\n".join(_port(name, bits, r.access) for r in registers for name, bits in r.fields),
+        "reads": "\n".join(_read(r, index_bits) for r in registers if r.access != "wo"),
+        "writes": "\n".join(_write(r, index_bits) for r in by_access["rw"]),
+        "resets": "\n".join(f"            {name} <= {bits}'d0;" for r in by_access["rw"] for name, bits in r.fields),
+        "pulses": "\n".join(_pulse(r, index_bits) for r in by_access["wo"]),
+        "no_pulses": "\n".join(f"            {name} <= 1'b0;" for name in pulses),
+    }
+    last = f"{index_bits}'d{len(registers) - 1}"
+    return string.Template(_TEMPLATE).substitute(lines, address_bits=address_bits, last=last)
 
-`default_nettype none
 
-module registers #(
-    parameter ADDR_BITS = {address_bits}   // derived, do not set
-) (
-    input  wire        clk,
-    input  wire        reset,
-    input  wire        locked,
+def _port(name: str, bits: int, access: str) -> str:
+    kind = "input  wire" if access == "ro" else "output reg "
+    return f"    {kind} {f'[{bits - 1}:0]':7} {name}"
 
-    input  wire        s_axil_awvalid,
-    output wire        s_axil_awready,
-    input  wire [ADDR_BITS-1:0] s_axil_awaddr,
-    input  wire        s_axil_wvalid,
-    output wire        s_axil_wready,
-    input  wire [31:0] s_axil_wdata,
-    input  wire [3:0]  s_axil_wstrb,
-    output reg         s_axil_bvalid,
-    input  wire        s_axil_bready,
-    output reg  [1:0]  s_axil_bresp,
-    input  wire        s_axil_arvalid,
-    output wire        s_axil_arready,
-    input  wire [ADDR_BITS-1:0] s_axil_araddr,
-    output reg         s_axil_rvalid,
-    input  wire        s_axil_rready,
-    output reg  [31:0] s_axil_rdata,
-    output reg  [1:0]  s_axil_rresp,
 
-{("," + newline).join(ports)}
-);
-    localparam [ADDR_BITS-3:0] LAST = {address_bits - 2}'d{len(registers) - 1};
+def _index(register: Register, index_bits: int) -> str:
+    return f"{index_bits}'d{register.address // 4}"
 
-    wire                 taken   = s_axil_awvalid & s_axil_wvalid & (~s_axil_bvalid | s_axil_bready);
-    wire [ADDR_BITS-3:0] wr_addr = s_axil_awaddr[ADDR_BITS-1:2];
-    wire [31:0]          wr_data = s_axil_wdata;
-    wire                 refused = wr_addr > LAST | ~&s_axil_wstrb;
-    wire                 wr      = taken & ~refused;
-    assign s_axil_awready = taken;
-    assign s_axil_wready  = taken;
 
-    wire                 asked   = s_axil_arvalid & s_axil_arready;
-    wire [ADDR_BITS-3:0] rd_addr = s_axil_araddr[ADDR_BITS-1:2];
-    assign s_axil_arready = ~s_axil_rvalid | s_axil_rready;
+def _pieces(register: Register) -> Iterator[tuple[str, str]]:
+    """Each field with the bits of a written word that are its."""
+    low = 0
+    for name, bits in register.fields:
+        yield name, f"wr_data[{low + bits - 1}:{low}]" if bits > 1 else f"wr_data[{low}]"
+        low += bits
 
-    reg [31:0] rd_word;
-    always @(*)
-        case (rd_addr)
-{newline.join(read)}
-            default: rd_word = 32'd0;
-        endcase
 
-    always @(posedge clk) begin
-        if (reset) begin
-            s_axil_bvalid <= 1'b0;
-            s_axil_rvalid <= 1'b0;
-{state}
-        end else begin
-            if (taken)              s_axil_bvalid <= 1'b1;
-            else if (s_axil_bready) s_axil_bvalid <= 1'b0;
-            if (asked)              s_axil_rvalid <= 1'b1;
-            else if (s_axil_rready) s_axil_rvalid <= 1'b0;
-{newline.join(pulses)}
-        end
-        if (taken) s_axil_bresp <= {{refused, 1'b0}};
-        if (asked) begin
-            s_axil_rdata <= rd_word;
-            s_axil_rresp <= {{rd_addr > LAST, 1'b0}};
-        end
+def _write(register: Register, index_bits: int) -> str:
+    taken = " ".join(f"{name} <= {piece};" for name, piece in _pieces(register))
+    return f"                {_index(register, index_bits)}: begin {taken} end"
 
-        if (reset) begin
-{newline.join(reset)}
-        end else if (wr & ~locked) begin
-            case (wr_addr)
-{newline.join(write)}
-                default: ;
-            endcase
-        end
-    end
 
-    wire unused = &{{1'b0, s_axil_awaddr[1:0], s_axil_araddr[1:0]}};
-endmodule
+def _pulse(register: Register, index_bits: int) -> str:
+    here = f"wr & wr_addr == {_index(register, index_bits)}"
+    return "\n".join(f"            {name} <= {here} & {piece};" for name, piece in _pieces(register))
 
-`default_nettype wire
-"""
+
+def _read(register: Register, index_bits: int) -> str:
+    """The word that is read: the fields, the first lowest, below zeros."""
+    used = sum(bits for _, bits in register.fields)
+    zeros = [f"{32 - used}'d0"] if used < 32 else []
+    fields = [name for name, _ in reversed(register.fields)]
+    return f"            {_index(register, index_bits)}: rd_word = {{{', '.join(zeros + fields)}}};"
 
 
 def documented(text: str) -> str:

@@ -3,8 +3,6 @@
 ``cycles(plan)`` follows the hardware pass by pass only while memory is still ahead of the array; from there on the flow
 is steady, and what remains is a product. Its constants are the latencies of the modules named beside them, and measured
 layers agree with it (``test_system.py``, ``test_schedule.py``). ``choose`` takes the plan with the fewest cycles.
-
-``scale_sim`` has the closed forms of SCALE-Sim 3 (Samajdar et al., 2018 and 2020) for comparison. They count no memory.
 """
 
 from __future__ import annotations
@@ -52,49 +50,99 @@ class CycleCount:
 
 def cycles(p: Plan, *, residual: bool = False, latency: int = MEMORY_LATENCY) -> CycleCount:
     """Cycles of a plan behind a memory of that ``latency``; residual: psums come from memory too."""
+    ws = p.dataflow is Dataflow.weight_stationary
+    first, tail = _before_and_after(p, latency)
+    # The first word of the first block can be read so late.
+    flow = _Flow(p, clock=first, loaded=float(READ + latency + 1 + (0 if ws else OS_LOAD)))
+    for band in range(p.bands):
+        for sweep in range(p.oc_tiles if ws else 1):
+            flow.sweep(band, sweep)
+    stalls, fill = flow.stalls, first + tail
+    if residual and ws:
+        stalls += sum(_residual_cycles(p, band) for band in range(p.bands))
+        fill += 2 * p.configuration.rows - 1  # what waited in the array comes out after the last operands
+    # The last pass' own waiting for the next one's weights is no cycle of the layer.
+    stalls -= _steady(p, p.bands - 1) - _length(p, p.bands - 1)
+    return CycleCount(sum(p.active(band) for band in range(p.bands)), fill, max(0, stalls))
+
+
+def _before_and_after(p: Plan, latency: int) -> tuple[int, int]:
+    """Cycles from start to the first operands in the array, and from the last ones to done."""
     c = p.configuration
     ws = p.dataflow is Dataflow.weight_stationary
-    load = c.cols // c.wgt_lanes if ws else 0
+    # Weights are in; activations come beside them.
+    ready = READ + latency + TO_ARRAY + _weight_words(p)
     array = c.rows + c.cols if ws else 2 * c.rows + c.cols
-    ready = READ + latency + TO_ARRAY + load  # weights are in; activations come beside them
-    first = ready if ws else max(ready, c.rows + GATHER)
-    tail = array + REGISTERS + (REQUANT if p.requant else 0) + WRITE_BACK
-    stalls = 0
-    clock = first  # when the next pass may begin
-    arrival = READ + latency + 1 + (0 if ws else OS_LOAD)  # when the first word of the first block can be read
-    loaded = float(arrival)  # when the loader is done with what it was asked for so far
-    released: list[int] = []  # when the places of the ring were given back
-    block = 0
-    for band in range(p.bands):
-        length = p.positions(band) if ws else p.ic_words * p.shape.n_kij
-        steady = max(length, load, _bus_cycles(p)) if ws else max(length, c.rows)
+    return (
+        ready if ws else max(ready, c.rows + GATHER),
+        array + REGISTERS + (REQUANT if p.requant else 0) + WRITE_BACK,
+    )
+
+
+def _weight_words(p: Plan) -> int:
+    """WS: words, and cycles, in which a tile's weights load."""
+    c = p.configuration
+    return c.cols // c.wgt_lanes if p.dataflow is Dataflow.weight_stationary else 0
+
+
+def _length(p: Plan, band: int) -> int:
+    """Operands of a pass."""
+    ws = p.dataflow is Dataflow.weight_stationary
+    return p.positions(band) if ws else p.ic_words * p.shape.n_kij
+
+
+def _steady(p: Plan, band: int) -> int:
+    """Cycles of a pass for which nothing is late: its operands, or what else it waits for."""
+    if p.dataflow is Dataflow.weight_stationary:
+        return max(_length(p, band), _weight_words(p), _bus_cycles(p))
+    return max(_length(p, band), p.configuration.rows)
+
+
+def _residual_cycles(p: Plan, band: int) -> int:
+    """Cycles that a band's residuals cost."""
+    n = p.positions(band)
+    gap = min(RESIDUAL_GAP, max(0, n - RESIDUAL_FIFO) // 8)
+    return p.oc_tiles * (n // RESIDUAL_SHARE + gap)
+
+
+@dataclasses.dataclass
+class _Flow:
+    """Array and loader side by side, block by block."""
+
+    plan: Plan
+    clock: int  # when the next pass may begin
+    loaded: float  # when the loader is done with what it was asked for so far
+    stalls: int = 0
+    block: int = 0  # blocks asked for
+    released: list[int] = dataclasses.field(default_factory=list)  # when the ring's places were given back
+
+    def sweep(self, band: int, sweep: int) -> None:
+        """All blocks of a band once: WS for one oc_tile, OS for all."""
+        p = self.plan
+        ws = p.dataflow is Dataflow.weight_stationary
+        length, steady = _length(p, band), _steady(p, band)
         per_block = p.shape.n_kij if ws else p.o_tiles(band) * p.oc_tiles
-        blocks = p.ic_tiles if ws else 1
-        for sweep in range(p.oc_tiles if ws else 1):
-            again = ws and p.resident and sweep > 0
-            for _ in range(blocks):
-                if not again:
-                    free = released[block - p.slots] if block >= p.slots and block - p.slots < len(released) else 0
-                    begin = max(loaded, free)
-                    loaded = begin + p.block_words
-                    block += 1
-                    clock, waited = _while_loading(p, band, clock, begin, loaded, steady, length, per_block)
-                else:
-                    clock, waited = clock + per_block * steady, per_block * (steady - length)
-                stalls += waited
-                last_use = not (ws and p.resident) or sweep == p.oc_tiles - 1
-                if last_use:
-                    released.append(clock)
-    # The last pass' own waiting for the next one's weights is no cycle of the layer.
-    slack = steady - length
-    fill = first + tail
-    if residual and ws:
-        for band in range(p.bands):
-            n = p.positions(band)
-            gap = min(RESIDUAL_GAP, max(0, n - RESIDUAL_FIFO) // 8)
-            stalls += p.oc_tiles * (n // RESIDUAL_SHARE + gap)
-        fill += 2 * c.rows - 1  # what waited in the array comes out after the last operands
-    return CycleCount(sum(p.active(band) for band in range(p.bands)), fill, max(0, stalls - slack))
+        there = ws and p.resident and sweep > 0  # from the sweep before
+        last_use = not (ws and p.resident) or sweep == p.oc_tiles - 1
+        for _ in range(p.ic_tiles if ws else 1):
+            if there:
+                self.clock += per_block * steady
+                self.stalls += per_block * (steady - length)
+            else:
+                begin = self._ask()
+                self.clock, waited = _while_loading(p, band, self.clock, begin, self.loaded, steady, length, per_block)
+                self.stalls += waited
+            if last_use:
+                self.released.append(self.clock)
+
+    def _ask(self) -> float:
+        """Have the next block loaded; returns when that begins."""
+        place = self.block - self.plan.slots  # the block whose place it takes
+        free = self.released[place] if 0 <= place < len(self.released) else 0
+        begin = max(self.loaded, free)
+        self.loaded = begin + self.plan.block_words
+        self.block += 1
+        return begin
 
 
 def _bus_cycles(p: Plan) -> int:
@@ -103,7 +151,9 @@ def _bus_cycles(p: Plan) -> int:
     return tile_count(words * p.weight_slot_bits, bus_bits(p.configuration))
 
 
-def _while_loading(p, band, clock, begin, loaded, steady, length, per_block):
+def _while_loading(
+    p: Plan, band: int, clock: int, begin: float, loaded: float, steady: int, length: int, per_block: int
+) -> tuple[int, int]:
     """Clock after a block's passes, and the cycles it waited; word i of the block is there at begin + i."""
     waited = 0
     done = 0
@@ -165,13 +215,13 @@ def choose(
     Of the bands that fit, all in few rows are tried. PlanError where no plan fits.
     """
     best: tuple[int, Plan] | None = None
-    reason: PlanError | None = None
+    reasons: list[PlanError] = []
     options = {"simd": simd, "pool": pool, "requant": requant}
     for flow in Dataflow if dataflow is None else [dataflow]:
         try:
             whole = plan(shape, c, flow, **options)
         except PlanError as error:
-            reason = reason or error
+            reasons.append(error)
             continue
         candidates = [whole] if whole.bands == 1 else plans(shape, c, flow, **options)[:8]
         for candidate in candidates:
@@ -179,5 +229,5 @@ def choose(
             if best is None or total < best[0]:
                 best = total, candidate
     if best is None:
-        raise reason
+        raise reasons[0]
     return best[1]

@@ -112,7 +112,11 @@ def plan_golden_set(
 
 
 def write_golden_set(
-    directory: Path | str, captured: Captured, configuration: Configuration, format: str = DEFAULT_FORMAT, **options
+    directory: Path | str,
+    captured: Captured,
+    configuration: Configuration,
+    format: str = DEFAULT_FORMAT,
+    **options: Any,
 ) -> dict[str, Any]:
     """Write the set of one layer into ``directory``, replacing older ones there, and return its manifest.
 
@@ -129,7 +133,7 @@ def write_network_sets(
     layers: Sequence[Captured],
     configuration: Configuration,
     format: str = DEFAULT_FORMAT,
-    **options,
+    **options: Any,
 ) -> dict[str, Any]:
     """Write the sets of several layers into folders ``directory/<layer>``, all of them or none; returns the manifest.
 
@@ -257,8 +261,8 @@ def foreign_files(directory: Path, meta: dict[str, Any]) -> list[str]:
         found = [path for top in outer for path in ([top] if not top.is_dir() else top.rglob("*"))]
         return sorted(foreign + [path.relative_to(directory).as_posix() for path in found if not path.is_dir()])
     known = {MANIFEST, *meta["files"]}
-    found = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir())
-    return sorted(name for name in found if name not in known)
+    names = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir())
+    return sorted(name for name in names if name not in known)
 
 
 def _write(directory: Path, meta: dict[str, Any], files: list[VectorFile]) -> dict[str, Any]:

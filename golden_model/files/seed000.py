@@ -77,6 +77,8 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
     golden = golden_layer(shown, configuration, Dataflow.weight_stationary)
     shape = golden.shape
     address = addresses(shape)
+    if shown.residual is None:
+        raise ValueError("format seed000 has a residual, which may be zeros; this layer has none")
     output = golden.accumulated - shown.residual
     sfp.check_psum_range(output, psum_bits, "output [oc, row, col] = ")
 

@@ -61,8 +61,8 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
     result = []
     tiles = np.zeros((tile_count(shape.ic, lanes) * lanes, shape.ih * shape.iw), np.int64)
     tiles[: shape.ic] = shown.activation.reshape(shape.ic, -1)
-    tiles = tiles.reshape(-1, lanes, shape.ih * shape.iw)
-    for suffix, tile in zip(_suffixes("itile", len(tiles)), tiles, strict=True):
+    by_tile = tiles.reshape(-1, lanes, shape.ih * shape.iw)
+    for suffix, tile in zip(_suffixes("itile", len(by_tile)), by_tile, strict=True):
         header = (*_header_lines(configuration.rows), "#.....#")
         result.append(VectorFile(f"activation{suffix}.txt", tile.T, act_bits, header))
     weights = tiling.weight_tiles(shown.weight, lanes, cols)
@@ -71,7 +71,7 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
         result.append(VectorFile(_weight_name(ic_tile, oc_tile, kij), lines, configuration.wgt_bits, ()))
 
     first, _ = _header_lines(cols)
-    maps = {
+    maps: dict[str, tuple[np.ndarray, tuple[str, ...]]] = {
         "psum": (golden.accumulated, (first, "#.....#")),
         "psum_relu": (sfp.relu(golden.accumulated), ("#ReLUed psum output", _relu_line(cols), "#.....#")),
     }
@@ -82,11 +82,11 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
         sfp.check_psum_range(by_channel, psum_bits, f"psum of kij {kij} [oc, o_nij] = ")
         maps[f"psum_{kij}"] = (by_channel, ())
     suffixes = _suffixes("otile", tile_count(shape.oc, cols))
-    for name, (values, header) in maps.items():
+    for name, (values, lines_above) in maps.items():
         steps = np.zeros((len(suffixes) * cols, shape.n_o_nij), np.int64)
         steps[: shape.oc] = values.reshape(shape.oc, -1)
         for suffix, tile in zip(suffixes, steps.reshape(len(suffixes), cols, -1), strict=True):
-            result.append(VectorFile(f"{name}{suffix}.txt", tile.T, psum_bits, header))
+            result.append(VectorFile(f"{name}{suffix}.txt", tile.T, psum_bits, lines_above))
     return result
 
 

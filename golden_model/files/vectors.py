@@ -89,6 +89,8 @@ def rendered(file: VectorFile) -> dict[str, bytes]:
     """The content of a file of a set, and of its decimal twin if it has one, by name."""
     name, *twins = file.names
     content = {name: vector_text(name, file.matrix, file.bits, file.header)}
+    if file.decimal_width is None:
+        return content
     for twin in twins:
         content[twin] = decimal_text(file.matrix, file.decimal_width, file.header)
     return content
@@ -118,8 +120,8 @@ def read_vectors(
     for number, line in enumerate(data, header_lines + 1):
         _check_line(path, number, line, lanes, bits)
     if count is not None and len(data) != count:
-        line = header_lines + 1 + min(count, len(data))
-        raise VectorFileError(path, line, 1, f"{len(data)} time steps where {count} are expected")
+        place = header_lines + 1 + min(count, len(data))
+        raise VectorFileError(path, place, 1, f"{len(data)} time steps where {count} are expected")
     digits = np.frombuffer("".join(data).encode(), np.uint8).reshape(len(data), lanes, bits) - ord("0")
     values = digits.astype(np.int64) @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int64))
     if signed:

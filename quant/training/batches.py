@@ -68,8 +68,8 @@ class Batches:
     generator: on ``device``; None: in order, without augmentation, the last batch included. With one: shuffled, whole
         batches only.
 
-    ``epoch`` is set from outside, and tells 'alternating' which images to mirror. ``aims`` too: a teacher's scores of the
-    images, float32 [images, classes]; where they are set, each batch has a third part, those of its images [B, classes].
+    ``epoch`` is set from outside, and tells 'alternating' which images to mirror. ``aims`` too: a teacher's scores of
+    the images, float32 [images, classes]; where they are set, each batch has a third part, those of its images.
     """
 
     def __init__(

@@ -168,7 +168,7 @@ class Trainer:
 
     @torch.no_grad()
     def teachers_aims(self) -> Tensor:
-        """The teacher's scores float32 [images, classes]: the mean of those of a training image and its mirror image."""
+        """The teacher's scores float32 [images, classes]: the mean of those of an image and its mirror image."""
         aims = []
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             for images, *_ in tqdm(self.train_loader.plain(MEASURING), desc="teacher", leave=False, disable=None):
