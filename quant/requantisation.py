@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from quant.capture import folded_norm, quantised_layers, refuse_unsupported
-from quant.errors import LayerError, NoConsumer
-from quant.layers import QuantConv2d
-from quant.models import VGG16, BasicBlock, ResNet20, SkipBlock, shortcut_of
+from quant.errors import LayerError
+from quant.models import MODELS, shortcut_of
 from quant.network import Network
 
 
@@ -78,46 +77,11 @@ def _follow(network: Network, layer: str) -> tuple[list[nn.Module], list[str]]:
     existing = quantised_layers(model)
     if layer not in existing:
         raise LayerError(f"{network.name} has no quantised layer {layer!r}; it has {', '.join(existing)}")
-    if isinstance(model, VGG16):
-        return _follow_vgg(model, layer)
-    if isinstance(model, ResNet20):
-        return _follow_resnet(model, layer)
-    raise LayerError(f"what follows {layer} is known for VGG16 and ResNet20, not for {type(model).__name__}")
-
-
-def _follow_vgg(model: VGG16, layer: str) -> tuple[list[nn.Module], list[str]]:
-    chain: dict[str, nn.Module] = {}
-    for index, module in enumerate(model.features):
-        inside = module.named_children() if isinstance(module, SkipBlock) else []
-        chain |= {f"features.{index}.{name}": child for name, child in inside} or {f"features.{index}": module}
-    between = []
-    for name in list(chain)[list(chain).index(layer) + 1 :]:
-        if isinstance(chain[name], QuantConv2d):
-            return between, [name]
-        between.append(chain[name])
-    raise NoConsumer(f"{layer} feeds the classifier, which takes floats: no quantiser follows")
-
-
-def _follow_resnet(model: ResNet20, layer: str) -> tuple[list[nn.Module], list[str]]:
-    blocks = {name: module for name, module in model.named_modules() if isinstance(module, BasicBlock)}
-    parent, _, attribute = layer.rpartition(".")
-    if parent.endswith(".downsample"):
-        block = parent.removesuffix(".downsample")
-        raise NoConsumer(f"{layer} is the shortcut of {block}, added to its conv2 in float: no quantiser follows")
-    if attribute == "conv1" and parent:
-        return [blocks[parent].bn1, blocks[parent].relu], [f"{parent}.conv2"]
-    order = list(blocks)
-    if parent:
-        between, position = [blocks[parent].bn2, blocks[parent].relu], order.index(parent) + 1
-    else:
-        between, position = [model.bn1, model.relu], 0
-    if position == len(order):
-        raise NoConsumer(f"{layer} feeds the average pooling before fc, which takes floats: no quantiser follows")
-    following = order[position]
-    takers = [f"{following}.conv1"]
-    if blocks[following].downsample is not None:
-        takers.append(f"{following}.downsample.0")
-    return between, takers
+    kind = next((kind for kind in MODELS.values() if kind.follow and type(model) is kind.build), None)
+    if kind is None:
+        known = " and ".join(kind.build.__name__ for kind in MODELS.values() if kind.follow)
+        raise LayerError(f"what follows {layer} is known for {known}, not for {type(model).__name__}")
+    return kind.follow(model, layer)
 
 
 def _recognise(layer: str, between: list[nn.Module]) -> tuple[nn.Module | None, bool, bool]:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from torch import nn
 
 from quant.layers import QuantConv2d
+from quant.models import resnet, vgg, wide
 from quant.models._widths import scaled
 from quant.models.residual import Shortcut, shortcut_of
 from quant.models.resnet import BasicBlock, ResNet20
@@ -20,13 +21,8 @@ __all__ = [
 vgg16_quant = VGG16
 resnet20_quant = ResNet20
 
-MODELS = {"vgg16": vgg16_quant, "resnet20": resnet20_quant, "wide": WideNet}
+MODELS = {"vgg16": vgg.KIND, "resnet20": resnet.KIND, "wide": wide.KIND}
 _SHARED = ("width", "w_bits", "a_bits", "num_classes")
-_OWN = {
-    "vgg16": ("squeeze", "squeeze_identity", "skip_block"),
-    "resnet20": ("first_stage", "first_block_norm", "quantise_image"),
-    "wide": (),
-}
 _LATER = ("skip_block", "floating", "image_bits")
 
 
@@ -74,8 +70,8 @@ class ModelSpec:
 
     def build(self) -> nn.Module:
         """A model with random weights. ValueError where the width is out of range."""
-        options = {key: getattr(self, key) for key in _SHARED + _OWN[self.name]}
-        model = MODELS[self.name](**options)
+        kind = MODELS[self.name]
+        model = kind.build(**{key: getattr(self, key) for key in _SHARED + kind.options})
         for layer in model.modules():
             if isinstance(layer, QuantConv2d):
                 layer.floating = self.floating

@@ -1,9 +1,14 @@
 """ResNet20 in the seeds' geometries: 16 channels in the first stage (seed 001), or 8 (seed 000)."""
 
+import re
+from typing import Any
+
 from torch import Tensor, nn
 
+from quant.errors import CheckpointError, NoConsumer
 from quant.layers import QuantConv2d
 from quant.models._widths import scaled
+from quant.models.kind import NetworkKind
 
 STAGES = (16, 32, 64)
 BLOCKS_PER_STAGE = 3
@@ -87,3 +92,52 @@ class ResNet20(nn.Module):
         # Smaller images, on which a run may begin, leave smaller maps.
         x = self.avgpool(x) if x.shape[-1] >= self.avgpool.kernel_size else x.mean((2, 3))
         return self.fc(x.flatten(1))
+
+
+def _recognise(state: dict[str, Tensor]) -> dict[str, Any] | None:
+    if "layer1.0.conv1.weight" not in state:
+        return None
+    blocks = {match[1] for name in state if (match := re.match(r"(layer\d+\.\d+)\.", name))}
+    if len(blocks) != len(STAGES) * BLOCKS_PER_STAGE:
+        raise CheckpointError(f"the checkpoint is a ResNet with blocks {sorted(blocks)}, not a ResNet20 (3, 3, 3)")
+    width = state["layer2.0.conv1.weight"].shape[0] / STAGES[1]
+    channels = state["conv1.weight"].shape[0]
+    return {
+        "width": width,
+        "num_classes": state["fc.weight"].shape[0],
+        "first_stage": STAGES[0] if channels == round(STAGES[0] * width) else channels,
+        "first_block_norm": "layer1.0.bn2.weight" in state,
+        "quantise_image": "conv1.act_alpha" in state,
+    }
+
+
+def _follow(model: ResNet20, layer: str) -> tuple[list[nn.Module], list[str]]:
+    blocks = {name: module for name, module in model.named_modules() if isinstance(module, BasicBlock)}
+    parent, _, attribute = layer.rpartition(".")
+    if parent.endswith(".downsample"):
+        block = parent.removesuffix(".downsample")
+        raise NoConsumer(f"{layer} is the shortcut of {block}, added to its conv2 in float: no quantiser follows")
+    if attribute == "conv1" and parent:
+        return [blocks[parent].bn1, blocks[parent].relu], [f"{parent}.conv2"]
+    order = list(blocks)
+    if parent:
+        between, position = [blocks[parent].bn2, blocks[parent].relu], order.index(parent) + 1
+    else:
+        between, position = [model.bn1, model.relu], 0
+    if position == len(order):
+        raise NoConsumer(f"{layer} feeds the average pooling before fc, which takes floats: no quantiser follows")
+    following = order[position]
+    takers = [f"{following}.conv1"]
+    if blocks[following].downsample is not None:
+        takers.append(f"{following}.downsample.0")
+    return between, takers
+
+
+KIND = NetworkKind(
+    build=ResNet20,
+    options=("first_stage", "first_block_norm", "quantise_image"),
+    recognise=_recognise,
+    follow=_follow,
+    layer_names=r"layer\d|conv1$",
+    default_layers=("layer1.0.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer3.2.conv2"),
+)

@@ -1,9 +1,13 @@
 """VGG16 in the seeds' geometries: plain, or with a squeeze of 8 or 16 channels that fits one tile of the array."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
+from quant.errors import NoConsumer
 from quant.layers import QuantConv2d
 from quant.models._widths import scaled
+from quant.models.kind import NetworkKind
 
 _POOL = "pool"
 # Output channels of the 3x3 convolutions before, inside and after the block that the squeeze replaces.
@@ -111,3 +115,41 @@ class VGG16(nn.Module):
             if x.shape[-1] > 1 or not isinstance(layer, nn.MaxPool2d):
                 x = layer(x)
         return self.classifier(x.flatten(1))
+
+
+def _recognise(state: dict[str, Tensor]) -> dict[str, Any] | None:
+    if "features.0.weight" not in state:
+        return None
+    skip_block = "features.20.conv27.weight" in state
+    plain = "features.28.weight" in state  # BatchNorm after the convolution that the squeeze leaves bare
+    narrow = "features.20.conv27.weight" if skip_block else "features.27.weight"
+    return {
+        "width": state["features.0.weight"].shape[0] / 64,
+        "num_classes": state["classifier.weight"].shape[0],
+        "squeeze": None if plain else state[narrow].shape[0],
+        "squeeze_identity": not plain and "features.30.act_alpha" in state,
+        "skip_block": skip_block,
+    }
+
+
+def _follow(model: VGG16, layer: str) -> tuple[list[nn.Module], list[str]]:
+    chain: dict[str, nn.Module] = {}
+    for index, module in enumerate(model.features):
+        inside = module.named_children() if isinstance(module, SkipBlock) else []
+        chain |= {f"features.{index}.{name}": child for name, child in inside} or {f"features.{index}": module}
+    between = []
+    for name in list(chain)[list(chain).index(layer) + 1 :]:
+        if isinstance(chain[name], QuantConv2d):
+            return between, [name]
+        between.append(chain[name])
+    raise NoConsumer(f"{layer} feeds the classifier, which takes floats: no quantiser follows")
+
+
+KIND = NetworkKind(
+    build=VGG16,
+    options=("squeeze", "squeeze_identity", "skip_block"),
+    recognise=_recognise,
+    follow=_follow,
+    layer_names=r"features\.",
+    default_layers=("features.0", "features.24", "features.27", "features.29"),
+)

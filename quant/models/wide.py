@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quant.models._widths import scaled
+from quant.models.kind import NetworkKind
 
 WIDTHS = (64, 256, 256)
 PATCH = 2  # pixels that the first convolution sees, squared
@@ -50,3 +51,6 @@ class WideNet(nn.Module):
         components = (vectors / (values + SMALLEST).sqrt()).T.reshape(-1, 3, PATCH, PATCH)
         self.whitening.weight.copy_(torch.cat([components, -components]))
         self.whitening.bias.zero_()
+
+
+KIND = NetworkKind(build=WideNet)

@@ -1,13 +1,10 @@
 """Which model a state dict belongs to, for checkpoints without metadata (the course's)."""
 
-import re
-
 import torch
 from torch import Tensor
 
 from quant.errors import CheckpointError
-from quant.models import ModelSpec
-from quant.models.resnet import BLOCKS_PER_STAGE, STAGES
+from quant.models import MODELS, ModelSpec
 from quant.quantizers import MAX_BITS, MIN_BITS, weight_levels
 
 DEFAULT_A_BITS = 4
@@ -27,10 +24,10 @@ def recognise(state: dict[str, Tensor]) -> ModelSpec:
         )
     bits = {"w_bits": infer_w_bits(state) or DEFAULT_W_BITS, "a_bits": DEFAULT_A_BITS}
     try:
-        if "features.0.weight" in state:
-            return _recognise_vgg(state, bits)
-        if "layer1.0.conv1.weight" in state:
-            return _recognise_resnet(state, bits)
+        for name, kind in MODELS.items():
+            options = kind.recognise(state)
+            if options is not None:
+                return ModelSpec(name=name, **options, **bits)
     except KeyError as error:
         raise CheckpointError(f"the checkpoint looks like a network of ours, but {error.args[0]} is missing") from error
     raise CheckpointError(f"the checkpoint is neither a VGG16 nor a ResNet20; its names begin {_first(state)}")
@@ -64,38 +61,6 @@ def _sampled_levels(state: dict[str, Tensor]) -> Tensor | None:
 def _are_levels(values: Tensor, bits: int) -> bool:
     steps = values * weight_levels(bits)
     return bool((steps - steps.round()).abs().max() < 1e-3 and values.max() < 1 + 1e-3)
-
-
-def _recognise_vgg(state: dict[str, Tensor], bits: dict[str, int]) -> ModelSpec:
-    width = state["features.0.weight"].shape[0] / 64
-    skip_block = "features.20.conv27.weight" in state
-    plain = "features.28.weight" in state  # BatchNorm after the convolution that the squeeze leaves bare
-    return ModelSpec(
-        name="vgg16",
-        width=width,
-        num_classes=state["classifier.weight"].shape[0],
-        squeeze=None if plain else state["features.20.conv27.weight" if skip_block else "features.27.weight"].shape[0],
-        squeeze_identity=not plain and "features.30.act_alpha" in state,
-        skip_block=skip_block,
-        **bits,
-    )
-
-
-def _recognise_resnet(state: dict[str, Tensor], bits: dict[str, int]) -> ModelSpec:
-    blocks = {match[1] for name in state if (match := re.match(r"(layer\d+\.\d+)\.", name))}
-    if len(blocks) != len(STAGES) * BLOCKS_PER_STAGE:
-        raise CheckpointError(f"the checkpoint is a ResNet with blocks {sorted(blocks)}, not a ResNet20 (3, 3, 3)")
-    width = state["layer2.0.conv1.weight"].shape[0] / STAGES[1]
-    channels = state["conv1.weight"].shape[0]
-    return ModelSpec(
-        name="resnet20",
-        width=width,
-        num_classes=state["fc.weight"].shape[0],
-        first_stage=STAGES[0] if channels == round(STAGES[0] * width) else channels,
-        first_block_norm="layer1.0.bn2.weight" in state,
-        quantise_image="conv1.act_alpha" in state,
-        **bits,
-    )
 
 
 def _first(state: dict[str, Tensor]) -> str:

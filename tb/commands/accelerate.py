@@ -89,7 +89,7 @@ def main(words: list[str] | None = None) -> int:
     names = None if settings["LAYER"] in (None, "all") else options.layer_names(settings["LAYER"])
     failed = 0
     work = []
-    checkpoints = list(SHIPPED) if names is None else [network_with(names[0])]
+    checkpoints = list(SHIPPED) if names is None else [network_with(names)]
     for checkpoint in [settings["CHECKPOINT"]] if settings["CHECKPOINT"] else checkpoints:
         network = load_network(checkpoint)
         layers = real_layers(network, names, int(settings["IMAGE"]), c, dataflow, settings["DATA"])

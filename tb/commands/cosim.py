@@ -33,7 +33,7 @@ from tb import options, simulators
 from tb.commands.report import convolution, flow, tiles
 from tb.layers.captured import RealLayer, real_layers
 from tb.layers.from_files import golden_configuration, golden_names, golden_task
-from tb.layers.networks import DEFAULT_LAYERS, MAIN_JOB, network_with
+from tb.layers.networks import MAIN_JOB, default_layers, network_with
 from tb.options import UserError
 from tb.target import CannotRun, find_target, prepared, run_layers
 
@@ -68,24 +68,26 @@ def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list
     dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
     if settings["GOLDEN"]:
         return {settings["GOLDEN"]: [golden_layer_of(settings, name, dataflow, c) for name in chosen_golden(settings)]}
+    from quant.checkpoints import SHIPPED
     from quant.network import load_network
 
     image = int(settings["IMAGE"])
     if settings["CHECKPOINT"]:
         checkpoints = [settings["CHECKPOINT"]]
     elif settings["LAYER"] not in (None, "all"):  # the network that has the layer
-        checkpoints = [network_with(options.layer_names(settings["LAYER"])[0])]
+        checkpoints = [network_with(options.layer_names(settings["LAYER"]))]
     else:
-        checkpoints = MAIN_JOB
+        checkpoints = list(MAIN_JOB)
     result = {}
     for checkpoint in checkpoints:
-        if settings["LAYER"] == "all":
+        network = load_network(checkpoint)
+        if settings["LAYER"] == "all" or (not settings["LAYER"] and checkpoint not in SHIPPED):
             names = None
         elif settings["LAYER"]:
             names = options.layer_names(settings["LAYER"])
         else:
-            names = DEFAULT_LAYERS.get(checkpoint)
-        result[checkpoint] = real_layers(load_network(checkpoint), names, image, c, dataflow, settings["DATA"])
+            names = (None if settings["CHECKPOINT"] else MAIN_JOB[checkpoint]) or default_layers(network)
+        result[checkpoint] = real_layers(network, names, image, c, dataflow, settings["DATA"])
     return result
 
 

@@ -5,9 +5,11 @@ import pytest
 from golden_model.configuration import configuration
 from quant.capture import quantised_layers
 from quant.checkpoints import SHIPPED
+from quant.errors import LayerError
 from quant.network import load_network
 from tb import options
 from tb.commands import cosim
+from tb.layers.networks import MAIN_JOB, default_layers
 
 CORE = configuration("course_8x8")
 
@@ -31,14 +33,15 @@ def test_default():
     images = {name: data for name, (data, _) in found.items()}
     assert images == {"vgg16_w4a4": {"photos"}, "vgg16_w4a2": {"photos"}, "resnet20_w4a4": {"photos"}}
     for checkpoint, (_, layers) in found.items():
-        assert layers == cosim.DEFAULT_LAYERS[checkpoint]
+        assert layers == (MAIN_JOB[checkpoint] or default_layers(load_network(checkpoint)))
 
 
 @pytest.mark.parametrize("checkpoint", SHIPPED)
 def test_every_shipped_network_has_default_layers(checkpoint):
     network = load_network(checkpoint)
-    assert set(cosim.DEFAULT_LAYERS[checkpoint]) < set(quantised_layers(network.model))
-    assert chosen(CHECKPOINT=checkpoint) == {checkpoint: ({network.samples}, cosim.DEFAULT_LAYERS[checkpoint])}
+    layers = default_layers(network)
+    assert len(layers) >= 3 and set(layers) < set(quantised_layers(network.model))
+    assert chosen(CHECKPOINT=checkpoint) == {checkpoint: ({network.samples}, layers)}
 
 
 def test_a_layer_alone_chooses_its_network():
@@ -46,6 +49,12 @@ def test_a_layer_alone_chooses_its_network():
     assert chosen(LAYER="layer3.0.conv1,layer3.0.conv2") == {
         "resnet20_w4a4": ({"photos"}, ["layer3.0.conv1", "layer3.0.conv2"])
     }
+
+
+@pytest.mark.parametrize("layers", ["features.0,layer1.0.conv2", "conv1d", "fc"])
+def test_layers_of_no_one_network_are_told(layers):
+    with pytest.raises(LayerError, match=rf"no network has all of the layers {layers.replace(',', ', ')}; name one"):
+        chosen(LAYER=layers)
 
 
 def test_another_data_set_is_told():

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 from golden_model.tiling import ConvShape
-from quant.models import ModelSpec, shortcut_of
+from quant.capture import quantised_layers
+from quant.errors import LayerError
+from quant.models import MODELS, ModelSpec, shortcut_of
+from quant.network import Network
 from quant.training.recipes import named_recipe
 
-# The shipped networks that the main job takes its layers from: the best of each architecture.
-VGG16, _, RESNET20 = MAIN_JOB = "vgg16_w4a4", "vgg16_w4a2", "resnet20_w4a4"
-# Without LAYER, each kind of convolution that a network has runs. LAYER=all runs every quantised layer.
-VGG16_LAYERS = ["features.0", "features.24", "features.27", "features.29"]
-RESNET20_LAYERS = ["layer1.0.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer3.2.conv2"]
-DEFAULT_LAYERS = {
-    "vgg16_w4a4": VGG16_LAYERS,
-    "vgg16_digits": VGG16_LAYERS,
-    "vgg16_w4a2": ["features.24"],
-    "vgg16_w4a2_digits": ["features.24"],
-    "resnet20_w4a4": RESNET20_LAYERS,
-    "resnet20_w2a4": RESNET20_LAYERS,
-    "resnet20_digits": RESNET20_LAYERS,
-}
+# The shipped networks that the main job takes its layers from, the best of each kind, and which of their layers; None:
+# those that show each kind of convolution.
+MAIN_JOB = {"vgg16_w4a4": None, "vgg16_w4a2": ["features.24"], "resnet20_w4a4": None}
 
 
-def network_with(layer: str) -> str:
-    """The main job's network that has a layer of that name."""
-    return RESNET20 if re.match(r"layer\d|conv1", layer) else VGG16
+def default_layers(network: Network) -> list[str]:
+    """Quantised layers that show each kind of convolution of a network."""
+    there = quantised_layers(network.model)
+    return [name for name in MODELS[network.name].default_layers if name in there]
+
+
+def network_with(layers: Sequence[str]) -> str:
+    """The main job's network that has layers of these names. LayerError where none has all."""
+    kinds = {name: named_recipe(name)[1]["name"] for name in MAIN_JOB}
+    for checkpoint, kind in kinds.items():
+        if all(re.match(MODELS[kind].layer_names, layer) for layer in layers):
+            return checkpoint
+    raise LayerError(
+        f"no network has all of the layers {', '.join(layers)}; name one with CHECKPOINT. Layers of "
+        + ", of ".join(f"{name} are called {MODELS[kind].default_layers[0]}" for name, kind in kinds.items())
+    )
 
 
 # The geometries of the seeds, by the names that benches and tests have for them
