@@ -230,7 +230,7 @@ async def weight_stationary_line(dut):
     psums = deque([None] * LATENCY)  # and the psums that leave in the coming cycles
     expected, actual = [], []
     for _ in range(600):
-        word = [int(rng.integers(0, 1 << bits)) for _ in range(tb.parts.lanes)] if rng.random() < 0.7 else None
+        word = [int(rng.integers(0, 1 << bits)) for _ in range(tb.lanes)] if rng.random() < 0.7 else None
         swap = shadow is not None and rng.random() < 0.35
         tb.drive(act=low if swap else None, start=int(swap), north=0)
         dut.wgt_valid_w.value = int(word is not None)
