@@ -38,6 +38,7 @@ from tb.options import UserError
 from tb.target import CannotRun, find_target, prepared, run_layers
 
 CORE = find_target("core")
+LARGEST_ERROR = 1e-3  # mean error of psum x scales against the float network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,41 +160,25 @@ def replay(layer: RealLayer, checkpoint: str, settings: dict, sim: str, c: Confi
     return f"make {options.variables(values)}{extra}   (WAVES=1 for waves)"
 
 
-def main(words: list[str] | None = None) -> int:
-    parsed = arguments(words)
-    settings = {setting.variable: getattr(parsed, setting.variable) for setting in options.SETTINGS}
-    console = Console(stderr=False, highlight=False)
-    sim = settings["SIM"] or "icarus"
-    try:
-        options.check(settings)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    seed = int(settings["SEED"])
-    simulators.check_simulator(sim)
-    if settings["GOLDEN"] and not settings["CONFIG"]:
-        c = golden_configuration(settings["GOLDEN"], chosen_golden(settings)[0])
-    else:
-        c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
-    by_checkpoint = collect(settings, c)
-    everything = [layer for layers in by_checkpoint.values() for layer in layers]
+def simulated(
+    layers: list[RealLayer], c: Configuration, sim: str, settings: dict, stalls: float, jobs: int, console: Console
+) -> dict[int, Outcome]:
+    """Every layer in a simulation of its own, so many at a time; by the layer's id."""
     # Before anything is built: a layer that the configuration cannot run is refused. What was made is what runs.
-    made = dict(zip(map(id, everything), prepared(CORE, c, [layer.task for layer in everything]), strict=True))
+    made = dict(zip(map(id, layers), prepared(CORE, c, [layer.task for layer in layers]), strict=True))
+    seed, waves = int(settings["SEED"]), bool(settings["WAVES"])
     with console.status(f"building core ({c.name}) for {sim}"):
-        CORE.build(sim, c, waves=bool(settings["WAVES"]))
-    outcomes: dict[int, Outcome] = {}
+        CORE.build(sim, c, waves=waves)
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
+    outcomes: dict[int, Outcome] = {}
     with (
         Progress(*columns, console=console, transient=True) as progress,
-        concurrent.futures.ThreadPoolExecutor(max(1, parsed.jobs)) as pool,
+        concurrent.futures.ThreadPoolExecutor(max(1, jobs)) as pool,
     ):
-        bar = progress.add_task(f"layers on {sim}", total=len(everything))
+        bar = progress.add_task(f"layers on {sim}", total=len(layers))
         # The longest first, so that no core waits for the last one.
-        order = sorted(everything, key=lambda layer: -CORE.least_cycles(c, layer.task))
-        waves = bool(settings["WAVES"])
-        futures = {
-            pool.submit(simulate, layer, c, sim, seed, parsed.stalls, waves, made.pop(id(layer))): layer
-            for layer in order
-        }
+        order = sorted(layers, key=lambda layer: -CORE.least_cycles(c, layer.task))
+        futures = [pool.submit(simulate, layer, c, sim, seed, stalls, waves, made.pop(id(layer))) for layer in order]
         try:
             for future in concurrent.futures.as_completed(futures):
                 outcome = future.result()
@@ -203,30 +188,70 @@ def main(words: list[str] | None = None) -> int:
             pool.shutdown(wait=False, cancel_futures=True)
             simulators.stop_all()
             raise
+    return outcomes
+
+
+def failures(
+    rows: list[Outcome], checkpoint: str, settings: dict, sim: str, c: Configuration, stalls: float
+) -> list[str]:
+    """What is printed of each layer that failed: where, and the command that runs it again."""
+    told = []
+    for row in rows:
+        if row.failure:
+            title = row.layer.task.title
+            again = replay(row.layer, checkpoint, settings, sim, c, stalls)
+            why = escape(row.failure.removeprefix(f"{title}: "))
+            told.append(f"\n[bold red]FAIL[/] {title}: {why}\nreplay: {escape(again)}")
+    return told
+
+
+def summary(layers: list[RealLayer], outcomes: dict[int, Outcome], failed: int) -> str:
+    """The last line."""
+    compared = sum(o.measured["compared"] for o in outcomes.values() if o.measured)
+    matches = f"{len(layers) - failed} of {len(layers)} layers match: {compared:,} values"
+    error = largest_error(layers)
+    return matches + ("" if failed else ", 0 mismatches") + ("" if error is None else f", recovery error {error:.1e}")
+
+
+def largest_error(layers: list[RealLayer]) -> float | None:
+    """The largest mean recovery error; None where no layer has a float reference."""
+    return max((layer.recovery_error for layer in layers if layer.recovery_error is not None), default=None)
+
+
+def main(words: list[str] | None = None) -> int:
+    parsed = arguments(words)
+    settings = {setting.variable: getattr(parsed, setting.variable) for setting in options.SETTINGS}
+    console = Console(stderr=False, highlight=False)
+    sim = settings["SIM"] or "icarus"
+    try:
+        options.check(settings)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    simulators.check_simulator(sim)
+    if settings["GOLDEN"] and not settings["CONFIG"]:
+        c = golden_configuration(settings["GOLDEN"], chosen_golden(settings)[0])
+    else:
+        c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
+    by_checkpoint = collect(settings, c)
+    everything = [layer for layers in by_checkpoint.values() for layer in layers]
+    outcomes = simulated(everything, c, sim, settings, parsed.stalls, parsed.jobs, console)
 
     failed = 0
     for checkpoint, layers in by_checkpoint.items():
         rows = [outcomes[id(layer)] for layer in layers]
         what = "golden files" if settings["GOLDEN"] else f"image {settings['IMAGE']} of {layers[0].data}"
-        about = f"{what} on {c.name}, {sim}"
         console.print()
-        console.print(table(checkpoint, about, rows, c))
-        for row in rows:
-            if row.failure:
-                failed += 1
-                title = row.layer.task.title
-                told = row.failure.removeprefix(f"{title}: ")
-                again = replay(row.layer, checkpoint, settings, sim, c, parsed.stalls)
-                console.print(f"\n[bold red]FAIL[/] {title}: {escape(told)}\nreplay: {escape(again)}", soft_wrap=True)
-    compared = sum(o.measured["compared"] for o in outcomes.values() if o.measured)
-    errors = [layer.recovery_error for layer in everything if layer.recovery_error is not None]
-    recovery = f", recovery error {max(errors):.1e}" if errors else ""
-    console.print(
-        f"\n{len(everything) - failed} of {len(everything)} layers match: {compared:,} values"
-        f"{'' if failed else ', 0 mismatches'}{recovery}"
-    )
-    if errors and max(errors) >= 1e-3:
-        console.print("[bold red]FAIL[/] the recovered psums do not reproduce the float reference (limit 1e-3)")
+        console.print(table(checkpoint, f"{what} on {c.name}, {sim}", rows, c))
+        told = failures(rows, checkpoint, settings, sim, c, parsed.stalls)
+        failed += len(told)
+        for text in told:
+            console.print(text, soft_wrap=True)
+    console.print(f"\n{summary(everything, outcomes, failed)}")
+    error = largest_error(everything)
+    if error is not None and error >= LARGEST_ERROR:
+        console.print(
+            f"[bold red]FAIL[/] the recovered psums do not reproduce the float reference (limit {LARGEST_ERROR})"
+        )
         return 1
     return 1 if failed else 0
 

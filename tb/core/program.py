@@ -196,23 +196,51 @@ def _bands(shape: ConvShape, ic_tiles: int, c: Configuration) -> list[range]:
     ]
 
 
-def _compile_ws(shape, operands, channels, c, act, wgt, streams):
-    weight, activation, residual, relu = operands.weight, operands.activation, operands.residual, operands.relu
-    unpadded = dataclasses.replace(shape, padding=0, kh=1, kw=1, stride=1)
-    # [ic_tile, ij, (row, channel)] and [oc_tile, ic_tile, kij, col, (row, channel)]
-    act_words = tiling.activation_tiles(activation, unpadded, c.rows * channels).swapaxes(1, 2)
-    wgt_words = tiling.weight_tiles(weight, c.rows * channels, c.cols).transpose(1, 0, 2, 4, 3)
-    oc_tiles, ic_tiles, n_kij = wgt_words.shape[:3]
-    # WGT_LANES columns a word, a row's beside each other, each with the weights of all its channels
+@dataclasses.dataclass(frozen=True)
+class _Window:
+    """What each tap reads: ``position`` [kij, o_nij] of the input map, and ``inside``, False where it is padding."""
+
+    nij: np.ndarray
+    position: np.ndarray
+    inside: np.ndarray
+
+    @classmethod
+    def of(cls, shape: ConvShape) -> _Window:
+        nij = tiling.nij_index(shape)
+        pi, pj = np.divmod(nij, shape.padded_w)
+        ii, ij = pi - shape.padding, pj - shape.padding
+        inside = (ii >= 0) & (ii < shape.ih) & (ij >= 0) & (ij < shape.iw)
+        return cls(nij, np.where(inside, ii * shape.iw + ij, 0), inside)
+
+    def used(self, o_nij: np.ndarray) -> np.ndarray:
+        """Positions that outputs ``o_nij`` read, in that order: no pass waits for a word that it does not need."""
+        read, first = np.unique(self.position[:, o_nij][self.inside[:, o_nij]], return_index=True)
+        return read[np.argsort(first)]
+
+
+def _ws_weight_words(weight: np.ndarray, c: Configuration, channels: int) -> np.ndarray:
+    """[oc_tile, ic_tile, kij, load, lane]: WGT_LANES columns a word, those of a row together, with all channels."""
+    tiles = tiling.weight_tiles(weight, c.rows * channels, c.cols).transpose(1, 0, 2, 4, 3)
     n_loads = c.cols // c.wgt_lanes
-    wgt_words = wgt_words.reshape(oc_tiles, ic_tiles, n_kij, n_loads, c.wgt_lanes, c.rows, channels).swapaxes(4, 5)
-    wgt_words = wgt_words.reshape(oc_tiles, ic_tiles, n_kij, n_loads, -1)
-    pad_all = (1 << c.rows) - 1
-    nij_index = tiling.nij_index(shape)
-    pi, pj = np.divmod(nij_index, shape.padded_w)
-    ii, ij = pi - shape.padding, pj - shape.padding  # [kij, o_nij]
-    inside = (ii >= 0) & (ii < shape.ih) & (ij >= 0) & (ij < shape.iw)
-    input_position = np.where(inside, ii * shape.iw + ij, 0)
+    split = tiles.reshape(*tiles.shape[:3], n_loads, c.wgt_lanes, c.rows, channels).swapaxes(4, 5)
+    return split.reshape(*tiles.shape[:3], n_loads, -1)
+
+
+def _ws_pass(there: np.ndarray, word: np.ndarray, base: int, rows: int) -> list[tuple[int, ...]]:
+    """act_op of one pass: the word of the block at ``base`` that each position reads, zeros where none is there."""
+    start, last = _pass_flags(len(there))
+    zero = np.zeros(len(there), np.int64)
+    addr, pad = np.where(there, base + word, 0), np.where(there, 0, (1 << rows) - 1)
+    return list(zip(*(field.tolist() for field in (addr, zero, zero, pad, start, last)), strict=True))
+
+
+def _compile_ws(shape, operands, channels, c, act, wgt, streams):
+    unpadded = dataclasses.replace(shape, padding=0, kh=1, kw=1, stride=1)
+    # [ic_tile, ij, (row, channel)]
+    act_words = tiling.activation_tiles(operands.activation, unpadded, c.rows * channels).swapaxes(1, 2)
+    wgt_words = _ws_weight_words(operands.weight, c, channels)
+    oc_tiles, ic_tiles, n_kij, n_loads = wgt_words.shape[:4]
+    window, residual, relu = _Window.of(shape), operands.residual, int(operands.relu)
     psums = Ring(c.psum_depth)
     psum_labels, output_labels, passes = [], [], 0
 
@@ -220,9 +248,7 @@ def _compile_ws(shape, operands, channels, c, act, wgt, streams):
         for band, positions in enumerate(_bands(shape, ic_tiles, c)):
             o_nij = np.arange(positions.start, positions.stop)
             n = len(o_nij)
-            # Only input positions that are read, in the order in which they are: no pass waits for a word it needs not.
-            read, first_read = np.unique(input_position[:, o_nij][inside[:, o_nij]], return_index=True)
-            used = read[np.argsort(first_read)]
+            used = window.used(o_nij)
             word_of = np.full(shape.ih * shape.iw, -1)
             word_of[used] = np.arange(len(used))
             psum_base = psums.place((oc_tile, band), n)[0]  # the first pass only stores: nothing to wait for
@@ -232,26 +258,20 @@ def _compile_ws(shape, operands, channels, c, act, wgt, streams):
             output_labels.append(np.stack([np.full(n, oc_tile), o_nij], axis=1))
 
             for ic_tile in range(ic_tiles):
-                window = act_words[ic_tile, used]
                 for kij in range(n_kij):
                     act_key, wgt_key = ("act", ic_tile, band), ("wgt", oc_tile, ic_tile, kij)
-                    act_base = act.block(act_key, window)
+                    act_base = act.block(act_key, act_words[ic_tile, used])
                     wgt_base = wgt.block(wgt_key, wgt_words[oc_tile, ic_tile, kij])
                     wgt.operate(wgt_key, [(wgt_base + i,) for i in range(n_loads)], list(range(n_loads)))
-                    there = inside[kij, o_nij]
-                    start, last = _pass_flags(n)
-                    word = np.where(there, word_of[input_position[kij, o_nij]], -1)  # padding waits for nothing
-                    addr = np.where(there, act_base + word, 0)
-                    zero = np.zeros(n, np.int64)
-                    pad = np.where(there, 0, pad_all)
-                    items = zip(*(a.tolist() for a in (addr, zero, zero, pad, start, last)), strict=True)
-                    act.operate(act_key, list(items), word.tolist())
+                    there = window.inside[kij, o_nij]
+                    word = np.where(there, word_of[window.position[kij, o_nij]], -1)  # padding waits for nothing
+                    act.operate(act_key, _ws_pass(there, word, act_base, c.rows), word.tolist())
                     first_pass, last_pass = ic_tile == kij == 0, ic_tile == ic_tiles - 1 and kij == n_kij - 1
                     with_residual = first_pass and residual is not None
-                    flags = (int(not first_pass), int(with_residual), int(not last_pass), int(last_pass), int(relu))
+                    flags = (int(not first_pass), int(with_residual), int(not last_pass), int(last_pass), relu)
                     streams["sfp_op"].extend([(*flags, a, a) for a in range(psum_base, psum_base + n)], 0)
                     tile = np.broadcast_to([oc_tile, ic_tile, kij], (n, 3))
-                    psum_labels.append(np.column_stack([tile, o_nij, nij_index[kij, o_nij]]))
+                    psum_labels.append(np.column_stack([tile, o_nij, window.nij[kij, o_nij]]))
                     passes += 1
     return WS_PSUM, np.concatenate(psum_labels), np.concatenate(output_labels), passes
 
