@@ -23,7 +23,7 @@ TO_ARRAY = 3  # unpack, memory, fetch into l0
 GATHER = 3  # os_rows' flags through act_walk and act_fetch into l0
 OS_LOAD = 6  # measured: how much later than in WS an OS block's words are of use
 # Cycles from the last operands' start to done, beside the array itself.
-REGISTERS = 2  # start (l0, ififo), operand, product; less the cycle that rows + cols has too many
+REGISTERS = 2  # three: start, operand, product; rows + cols counts one cycle twice
 REQUANT = 3
 WRITE_BACK = 3  # sfp, pack, the last beat and its response
 # Residuals take the whole bus while a first pass runs: measured, a cycle in 16 goes to the other readers, and up to 20

@@ -182,29 +182,30 @@ module accelerator #(
               | act_segments == 0 | act_repeats == 0 | wgt_pass_words == 0 | wgt_beats == 0 | out_words == 0
               | last_out_words == 0 | out_beats == 0 | last_out_beats == 0
               | (dataflow & (o_tiles == 0 | last_o_tiles == 0));
-    wire [31:0] crooked = (act_base | act_segment_stride | act_tile_stride | act_band_stride | wgt_base | wgt_chunk_stride
+    wire [31:0] misaligned = (act_base | act_segment_stride | act_tile_stride | act_band_stride | wgt_base | wgt_chunk_stride
               | out_base | out_tile_stride | out_band_stride | (records ? record_base : 32'd0)
               | (residual ? residual_base | residual_tile_stride | residual_band_stride : 32'd0)) & ALIGNED;
     wire outside = act_base >= mem_limit | wgt_base >= mem_limit | out_base >= mem_limit
               | (records & record_base >= mem_limit) | (residual & residual_base >= mem_limit);
-    wire unfit = ring_words > DEPTH_ACT | wgt_chunk_words < wgt_pass_words
+    wire too_large = ring_words > DEPTH_ACT | wgt_chunk_words < wgt_pass_words
               | (dataflow ? wgt_chunk_words > DEPTH_WGT[15:0] : positions > DEPTH_PSUM[15:0] | last_positions > DEPTH_PSUM[15:0])
               | (resident & ~dataflow & slots < ic_words) | (pool & ow > DEPTH_POOL[15:0]);
-    wire unbuilt = (simd & SIMD == 0) | (half & ACT_BITS % 2 != 0) | (pool & ~requant);
-    reg [3:0] flaw_q;
+    wire not_built = (simd & SIMD == 0) | (half & ACT_BITS % 2 != 0) | (pool & ~requant);
+    reg [3:0] refusal_q;
     always @(posedge clk)
-        flaw_q <= zero ? 4'd1 : kernel != 4'd1 & ~kernel3 ? 4'd2 : stride != 4'd1 & ~stride2 ? 4'd3 : padding > 4'd1 ? 4'd4
-                : crooked != 32'd0 | outside ? 4'd5 : unfit ? 4'd6 : unbuilt ? 4'd7 : 4'd0;
+        refusal_q <= zero ? 4'd1 : kernel != 4'd1 & ~kernel3 ? 4'd2 : stride != 4'd1 & ~stride2 ? 4'd3 : padding > 4'd1 ? 4'd4
+                : misaligned != 32'd0 | outside ? 4'd5 : too_large ? 4'd6 : not_built ? 4'd7 : 4'd0;
 
     // Control
     localparam [1:0] IDLE = 2'd0, RUN = 2'd1, ABORT = 2'd2, CLEAR = 2'd3;
-    localparam DOG_BITS = $clog2(WATCHDOG + 1);
-    localparam [31:0] DOG = WATCHDOG;
+    // still_q: cycles in which nothing moved; STILL of them are the watchdog's
+    localparam STILL_BITS = $clog2(WATCHDOG + 1);
+    localparam [31:0] STILL = WATCHDOG;
     reg  [1:0]          state_q;
     reg                 done_q, overflow_q, saturated_q;
     reg  [3:0]          error_q;
-    reg  [DOG_BITS-1:0] dog_q;
-    wire go    = state_q == IDLE & start & flaw_q == 4'd0;
+    reg  [STILL_BITS-1:0] still_q;
+    wire go    = state_q == IDLE & start & refusal_q == 4'd0;
     wire halt  = state_q == ABORT | state_q == CLEAR;
     wire clear = reset | state_q == CLEAR;      // of everything but the registers
     wire read_idle, write_idle, finished, fault, bus_error, core_overflow, requant_saturated, base_overflow, progress;
@@ -223,26 +224,26 @@ module accelerator #(
             overflow_q  <= 1'b0;
             saturated_q <= 1'b0;
             error_q     <= 4'd0;
-            dog_q       <= {DOG_BITS{1'b0}};
+            still_q       <= {STILL_BITS{1'b0}};
         end else begin
             if (irq_clear) begin
                 done_q  <= 1'b0;
                 error_q <= 4'd0;
             end
-            dog_q <= progress | state_q == IDLE ? {DOG_BITS{1'b0}} : dog_q + 1'b1;
+            still_q <= progress | state_q == IDLE ? {STILL_BITS{1'b0}} : still_q + 1'b1;
             case (state_q)
                 IDLE: if (start) begin
                     done_q      <= 1'b0;
                     overflow_q  <= 1'b0;
                     saturated_q <= 1'b0;
-                    error_q     <= flaw_q;
+                    error_q     <= refusal_q;
                     if (go) state_q <= RUN;
                 end
                 RUN: begin
                     if (bus_error) error_q <= 4'd8;
                     else if (fault) error_q <= 4'd5;
-                    else if (dog_q == DOG[DOG_BITS-1:0]) error_q <= 4'd9;
-                    if (bus_error | fault | dog_q == DOG[DOG_BITS-1:0]) state_q <= ABORT;
+                    else if (still_q == STILL[STILL_BITS-1:0]) error_q <= 4'd9;
+                    if (bus_error | fault | still_q == STILL[STILL_BITS-1:0]) state_q <= ABORT;
                     else if (finished) begin
                         done_q  <= 1'b1;
                         state_q <= CLEAR;

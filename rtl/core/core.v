@@ -193,7 +193,7 @@ module core #(
     );
 
     // Array
-    reg psum_pop_q;   // a cycle late: what takes the psums is far from what counts them
+    reg psum_pop_q;   // a cycle late: sfp and issue lie far apart on the chip
     always @(posedge clk)
         if (reset) psum_pop_q <= 1'b0;
         else       psum_pop_q <= psum_valid & psum_ready;

@@ -80,9 +80,11 @@ module sfp #(
     assign mem_wr_addr = sum_waddr_q;
     assign mem_wr_data = sum_q;
 
-    // The sums of the three operations before may be younger than the word read. The first comes from the base stage, just
-    // when it adds; the second lies in sum_q, as does an older one while no other was added; the third was written in the
-    // cycle of the read and has moved on to sum_before_q.
+    // A sum that was stored a short while ago is not in the word read yet. Where it is, by how many operations before:
+    //   1           in the adder: it is in sum_q in the cycle in which this one adds    follows, then base_follows_q
+    //   2           in sum_q, and so is an older one while no other was added           meets
+    //   3           written in the cycle of the read, since then in sum_before_q        read_behind_q
+    //   4 and more  in the word read                                                    from_mem
     wire sums    = read_acc_q & ~read_res_q;
     wire follows = sums & base_valid_q & base_store_q & (base_waddr_q == read_raddr_q);
     wire meets   = sum_stored_q & (sum_waddr_q == read_raddr_q);

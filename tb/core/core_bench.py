@@ -42,7 +42,7 @@ class CoreBench:
 
     def __init__(self, dut, configuration: Configuration):
         self.dut, self.configuration = dut, configuration
-        self.idle_lies = 0  # words that moved while busy was low
+        self.moved_while_idle = 0  # words that moved while busy was low
         self.sources: dict[str, StreamSource] = {}
 
     async def start(self) -> None:
@@ -76,7 +76,7 @@ class CoreBench:
 
     def _must_be_busy(self) -> None:
         if not read_bit(self.dut.busy):
-            self.idle_lies += 1
+            self.moved_while_idle += 1
 
     async def reset(self) -> None:
         """Reset in the middle of whatever goes on; everything queued is forgotten."""
@@ -107,7 +107,7 @@ class CoreBench:
 
         ``slack``: the cycles allowed are ``slack`` times the operations, plus 2,000.
         """
-        self.idle_lies = 0
+        self.moved_while_idle = 0
         self.psum.clear()
         self.out.clear()
         self.load(program, act_signed)
@@ -124,8 +124,8 @@ class CoreBench:
         left = [f"{len(s.items) - s.sent} of {prefix}" for prefix, s in self.sources.items() if not s.idle]
         if left:
             notes = [*notes, f"input items that the core never took: {', '.join(left)}"]
-        if self.idle_lies:
-            notes = [*notes, f"busy was low while {self.idle_lies} words moved"]
+        if self.moved_while_idle:
+            notes = [*notes, f"busy was low while {self.moved_while_idle} words moved"]
         scoreboard.check(*notes)
         cycles = (self.out.last_step - first_step) // CLOCK_STEPS + 1
         multipliers = self.configuration.rows * self.configuration.cols * program.precision.channels
