@@ -17,7 +17,7 @@ from golden_model.sfp import check_psum_range
 
 
 @dataclasses.dataclass(frozen=True)
-class SystemGolden:
+class AcceleratorGolden:
     """Golden values of one layer; ``output`` is [OC, OH, OW] as it lies in memory, requantised and pooled if asked."""
 
     plan: Plan
@@ -80,7 +80,7 @@ class SystemGolden:
         return np.concatenate(labels), np.concatenate(values)
 
 
-def system_golden(plan: Plan, operands: Operands) -> SystemGolden:
+def accelerator_golden(plan: Plan, operands: Operands) -> AcceleratorGolden:
     """Golden values; PsumOverflow where the final sums leave PSUM_BITS."""
     requant = operands.requant
     convolved = convolve(operands.weight, operands.activation, plan.shape.stride, plan.shape.padding)
@@ -99,4 +99,4 @@ def system_golden(plan: Plan, operands: Operands) -> SystemGolden:
         output = requant(output).astype(np.int64)
     if plan.pool:
         output = max_pool(output)
-    return SystemGolden(plan, operands.weight, operands.activation, accumulated, output, saturated)
+    return AcceleratorGolden(plan, operands.weight, operands.activation, accumulated, output, saturated)

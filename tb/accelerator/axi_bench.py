@@ -15,7 +15,7 @@ from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiSlave, MemoryRegion
 
 from golden_model.accelerator import registers
-from golden_model.accelerator.golden import SystemGolden
+from golden_model.accelerator.golden import AcceleratorGolden
 from golden_model.configuration import Configuration
 from tb.accelerator.axi_rules import broken_rules
 from tb.accelerator.checks import CONTROL, COUNTERS, miscounted, refusal
@@ -118,7 +118,9 @@ class AxiBench:
         await self.write(CONTROL, 2)
         await self.write(CONTROL, 1)
 
-    async def run_layer(self, command: Command, golden: SystemGolden, *, title: str, slack: int = 60) -> dict[str, int]:
+    async def run_layer(
+        self, command: Command, golden: AcceleratorGolden, *, title: str, slack: int = 60
+    ) -> dict[str, int]:
         """Run one layer and compare outputs, counters, and memory that was not to be written; returns the counters."""
         plan = command.plan
         limit = slack * sum(plan.passes(b) for b in range(plan.bands)) * plan.pass_cycles + 30_000

@@ -11,14 +11,14 @@ import numpy as np
 from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 
 from golden_model.accelerator import registers
-from golden_model.accelerator.golden import system_golden
+from golden_model.accelerator.golden import accelerator_golden
 from golden_model.configuration import configuration
 from golden_model.operands import Operands
 from tb.accelerator.axi_rules import broken_rules
 from tb.accelerator.checks import CONTROL, LayerFailed
 from tb.accelerator.command import compile_command
 from tb.accelerator.prepared import planned, prepare
-from tb.accelerator.system_bench import NOWHERE, SystemBench
+from tb.accelerator.system_bench import NOWHERE, AcceleratorBench
 from tb.layers.small_layers import OS, WS, bus_layers, small_layer
 from tb.layers.task import LayerTask
 from tb.parts.clocking import PERIOD_NS
@@ -27,7 +27,7 @@ from tb.parts.stimulus import generator, seed
 FAR = 0x4000_0000
 
 
-class Bench(SystemBench):
+class Bench(AcceleratorBench):
     """Fills all memory that a layer could reach, so that what it may not touch can be compared afterwards."""
 
     def fill(self, command) -> None:
@@ -208,7 +208,7 @@ async def overflow_is_told(dut):
 
     async def runs(*values, title):
         plan, operands = layer(*values)
-        await tb.run_layer(compile_command(plan, operands), system_golden(plan, operands), title=title)
+        await tb.run_layer(compile_command(plan, operands), accelerator_golden(plan, operands), title=title)
 
     async def overflows(*values, title):
         """The layer must end, and tell that a sum left PSUM_BITS."""

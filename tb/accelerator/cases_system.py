@@ -6,7 +6,7 @@ import dataclasses
 
 import cocotb
 
-from tb.accelerator.system_bench import SystemBench
+from tb.accelerator.system_bench import AcceleratorBench
 from tb.layers.job import LayerJob, report
 
 
@@ -14,7 +14,7 @@ from tb.layers.job import LayerJob, report
 async def layers(dut):
     """Every layer of the job: psums where asked for, accumulated psums and outputs equal the golden model."""
     job = LayerJob.load()
-    tb, results = SystemBench(dut, job.configuration), []
+    tb, results = AcceleratorBench(dut, job.configuration), []
     await tb.start(job.seed, job.stalls, job.stalled)
     for task, (command, golden) in zip(job.layers, job.prepared, strict=True):
         run = await tb.run_layer(command, golden, title=task.title, psums=task.psums)

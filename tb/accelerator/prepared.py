@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from golden_model.accelerator import schedule
-from golden_model.accelerator.golden import SystemGolden, system_golden
+from golden_model.accelerator.golden import AcceleratorGolden, accelerator_golden
 from golden_model.accelerator.plan import Plan, plan
 from golden_model.configuration import Configuration, Dataflow
 from tb.accelerator.command import Command, compile_command
@@ -35,7 +35,7 @@ def chosen(c: Configuration, task: LayerTask, dataflow: Dataflow | None = None) 
     return dataclasses.replace(task, dataflow=best.dataflow, band_rows=best.band_rows)
 
 
-def prepare(c: Configuration, task: LayerTask) -> tuple[Command, SystemGolden]:
+def prepare(c: Configuration, task: LayerTask) -> tuple[Command, AcceleratorGolden]:
     """The layer's command and golden values. PlanError where it cannot run, PsumOverflow where its sums do not fit."""
     plan = planned(c, task)
-    return compile_command(plan, task.operands), system_golden(plan, task.operands)
+    return compile_command(plan, task.operands), accelerator_golden(plan, task.operands)

@@ -14,7 +14,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 
 from golden_model.accelerator import registers
-from golden_model.accelerator.golden import SystemGolden
+from golden_model.accelerator.golden import AcceleratorGolden
 from golden_model.accelerator.plan import bus_bits
 from golden_model.configuration import Dataflow
 from tb.accelerator.axi_rules import broken_rules
@@ -31,7 +31,7 @@ NOWHERE = 0xFFFFFFFF  # a beat that no memory has
 
 
 @dataclasses.dataclass(frozen=True)
-class SystemRun:
+class AcceleratorRun:
     """What one layer gave: the hardware's counters, values compared, mismatches."""
 
     cycles: int
@@ -46,7 +46,7 @@ class SystemRun:
     mismatches: int
 
 
-class SystemBench:
+class AcceleratorBench:
     """Owns clock, reset, register port and memory of one ``system``; files lie in the simulation's directory."""
 
     def __init__(self, dut, configuration):
@@ -146,8 +146,15 @@ class SystemBench:
         return from_hex(Path("dump.hex"), self.beat, 8, signed=False)[0].astype(np.uint8).reshape(-1)
 
     async def run_layer(
-        self, command: Command, golden: SystemGolden, *, title: str, psums: bool = False, slack: int = 40, during=None
-    ) -> SystemRun:
+        self,
+        command: Command,
+        golden: AcceleratorGolden,
+        *,
+        title: str,
+        psums: bool = False,
+        slack: int = 40,
+        during=None,
+    ) -> AcceleratorRun:
         """Run one layer and compare; Mismatch or LayerFailed tell what was wrong.
 
         psums: also every psum of every pass. during: awaited once the layer has been started. slack: the cycles
@@ -181,12 +188,12 @@ class SystemBench:
         notes += [f"a rule of the bus was broken: {rule}" for rule in broken_rules(int(self.dut.broken.value))]
         scoreboard.check(*notes)
         tiles = self.configuration.rows * self.configuration.cols * plan.ic_group
-        return SystemRun(
+        return AcceleratorRun(
             **counters, utilisation=plan.shape.macs / (counters["cycles"] * tiles),
             compared=scoreboard.compared, mismatches=scoreboard.mismatches,
         )  # fmt: skip
 
-    def _compare(self, command: Command, golden: SystemGolden, title: str, psums: bool) -> Scoreboard:
+    def _compare(self, command: Command, golden: AcceleratorGolden, title: str, psums: bool) -> Scoreboard:
         c, plan = self.configuration, command.plan
         scoreboard = Scoreboard(title)
         if psums:
