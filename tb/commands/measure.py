@@ -367,7 +367,7 @@ def training_table() -> Table:
     means = {
         "float32": {},
         "bfloat16": {"amp": True},
-        "bfloat16, compiled, channels last": {"amp": True, "compile": True, "channels_last": True},
+        "and compiled": {"amp": True, "compile": True, "channels_last": True},
     }
     networks = {name: ModelSpec(name) for name in ("resnet20", "vgg16")}
     specs = {
