@@ -30,9 +30,11 @@ def network_with(layers: Sequence[str]) -> str:
     for checkpoint, kind in kinds.items():
         if all(re.match(MODELS[kind].layer_names, layer) for layer in layers):
             return checkpoint
+    called = ", ".join(
+        f"those of {kind} like {MODELS[kind].default_layers[0]}" for kind in dict.fromkeys(kinds.values())
+    )
     raise LayerError(
-        f"no network has all of the layers {', '.join(layers)}; name one with CHECKPOINT. Layers of "
-        + ", of ".join(f"{name} are called {MODELS[kind].default_layers[0]}" for name, kind in kinds.items())
+        f"no network has all of the layers {', '.join(layers)}; name one with CHECKPOINT. Layers are called: {called}"
     )
 
 
