@@ -8,6 +8,7 @@ from typing import Any
 from quant.errors import QuantError
 
 FILE = Path(__file__).with_name("recipes.toml")
+LIKE = "like"  # the recipe whose lines stand where a recipe has none of its own
 SHARE = "share"  # of the minutes that a recipe and those that it builds on take together
 
 
@@ -40,12 +41,11 @@ def builds_on(name: str, at_hand: Callable[[str], bool] = lambda _: False) -> li
     order: list[str] = []
 
     def visit(recipe: str) -> None:
-        for before in (known[recipe].get("teacher"), known[recipe].get("warm_start")):
+        for before in (_recipe(recipe).get("teacher"), _recipe(recipe).get("warm_start")):
             if before in known and before not in order and not at_hand(before):
                 visit(before)
         order.append(recipe)
 
-    _recipe(name)
     visit(name)
     return order
 
@@ -54,4 +54,6 @@ def _recipe(name: str) -> dict[str, Any]:
     recipes = tomllib.loads(FILE.read_text())
     if name not in recipes:
         raise QuantError(f"unknown recipe {name!r}; {FILE.name} has {', '.join(recipes)}")
-    return recipes[name]
+    own = dict(recipes[name])
+    base = own.pop(LIKE, None)
+    return own if base is None else {**_recipe(base), **own}
