@@ -2,7 +2,9 @@
 
 import csv
 import math
+import subprocess
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -497,6 +499,19 @@ def test_clock_forgets_pauses_and_remembers_kills(tmp_path, monkeypatch):
     assert Clock(tmp_path, 20).seconds == 20
 
 
+def test_measuring_for_minutes_is_no_pause(tmp_path, small_data, monkeypatch):
+    """On a slow machine the held-out images alone can take longer than what counts as a pause."""
+    now = [0.0]
+    monkeypatch.setattr("quant.training.schedule.time.monotonic", lambda: now[0])
+    recipe = replace(RECIPE, minutes=60, augment="none")
+    trainer = Trainer(recipe, small_data, torch.device("cpu"), clock=Clock(tmp_path))
+    trainer.tested.register_forward_pre_hook(lambda *_: now.__setitem__(0, now[0] + 0.75 * PAUSE))
+    trainer.test_loader.batch_size = 8
+    trainer.test()
+    trainer.clock.tick()
+    assert now[0] == 4 * 0.75 * PAUSE == trainer.clock.seconds
+
+
 def test_minutes_end_with_a_rate_of_zero_on_any_machine(tmp_path, small_data, monkeypatch):
     """A budget that is killed three times, on a machine that takes four times as long after half of it."""
     now = [0.0]
@@ -567,4 +582,13 @@ def test_networks_take_smaller_images(name, size):
 def test_the_image_may_have_bits_of_its_own():
     model = ModelSpec("vgg16", width=0.125, a_bits=2, image_bits=4).build()
     assert [model.features[i].a_bits for i in (0, 3)] == [4, 2]
-    assert "image_bits" not in ModelSpec("vgg16").to_dict() or not ModelSpec("vgg16").to_dict()["image_bits"]
+    assert "image_bits" not in ModelSpec("vgg16").to_dict()
+
+
+def test_commit_is_that_of_the_checkout():
+    """Wherever within the package the module lies."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("not a checkout")
+    head = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+    assert commit().removesuffix("+") == head.strip()

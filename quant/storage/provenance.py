@@ -6,7 +6,7 @@ from pathlib import Path
 
 def commit() -> str | None:
     """The commit of the working tree that this package lies in, '+' behind it where files differ; None if unknown."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).resolve().parents[1]  # quant/
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]

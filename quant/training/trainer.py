@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -163,7 +163,7 @@ class Trainer:
 
     def remeasure(self) -> None:
         """BatchNorm's statistics of the tested network, on ``recipe.statistics`` training images as they are."""
-        images = self.train_loader.plain(MEASURING, self.recipe.statistics)
+        images = self._timed(self.train_loader.plain(MEASURING, self.recipe.statistics))
         remeasure_statistics(self.model if self.epoch == 0 else self.tested, images, self.device)
 
     @torch.no_grad()
@@ -171,10 +171,19 @@ class Trainer:
         """The teacher's scores float32 [images, classes]: the mean of those of an image and its mirror image."""
         aims = []
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            for images, *_ in tqdm(self.train_loader.plain(MEASURING), desc="teacher", leave=False, disable=None):
+            for images, *_ in self._timed(
+                tqdm(self.train_loader.plain(MEASURING), desc="teacher", leave=False, disable=None)
+            ):
                 both = (images, images.flip(3).contiguous(memory_format=torch.channels_last))
                 aims.append(sum(self.teacher(seen).float() for seen in both) / 2)
         return torch.cat(aims)
+
+    def _timed(self, batches: Iterable) -> Iterator:
+        """The batches, each counted by the clock: work that takes minutes must not look like a pause."""
+        for batch in batches:
+            if self.clock is not None:
+                self.clock.tick()
+            yield batch
 
     def _set_rates(self) -> None:
         if self.clock is not None:
@@ -275,7 +284,7 @@ class Trainer:
 
     def test(self) -> float:
         """Accuracy in per cent of the images that choose the epoch, in full precision."""
-        result = evaluate(self.tested, self.test_loader, self.device)
+        result = evaluate(self.tested, self._timed(self.test_loader), self.device)
         self.test_loss = result.loss
         return result.accuracy
 
