@@ -14,7 +14,7 @@ from golden_model.files.golden_set import read_golden_set, write_golden_set
 from golden_model.files.operands import GoldenSetError
 from quant.capture import capture
 from quant.network import load_network
-from tb.layers.from_files import golden_task
+from tb.layers.from_files import GoldenLayers
 from tb.target import find_target, run_layers
 
 
@@ -25,7 +25,7 @@ def main(sim: str = "icarus") -> dict:
         folder = Path(work, "golden")
         write_golden_set(folder, layer, c)
         print(f"{len(list(folder.rglob('*.txt')))} files, weights {read_golden_set(folder).operands.weight.shape}")
-        ran = run_layers(find_target("core"), c, [golden_task(folder, "features.27")], sim=sim)
+        ran = run_layers(find_target("core"), c, [GoldenLayers(folder).task("features.27")], sim=sim)
         if ran.failure:
             raise SystemExit(ran.failure)
         [result] = ran.results
@@ -35,7 +35,7 @@ def main(sim: str = "icarus") -> dict:
         text = out.read_text()
         out.write_text(text[:-2] + ("1" if text[-2] == "0" else "0") + "\n")
         try:
-            golden_task(folder, "features.27")
+            GoldenLayers(folder).task("features.27")
         except GoldenSetError as error:
             print("a wrong digit:", str(error).replace(work, "..."))
         else:

@@ -91,7 +91,7 @@ def test_a_value_that_the_width_does_not_hold_is_refused(value):
         ("#a\n#b\n00000000\n", 3, 1, "header line 3 of 3 must start with '#'"),
         ("#a\n#b\n#c\n", 4, 1, "no data after the header"),
         ("#a\n#b\n#c\n00000000\n0000000\n", 5, 8, "the line ends after 7 of 8 digits (2 words of 4 bits)"),
-        ("#a\n#b\n#c\n00000000\n\n", 5, 1, "the line ends after 0 of 8 digits (2 words of 4 bits)"),
+        ("#a\n#b\n#c\n\n00000000\n", 4, 1, "the line ends after 0 of 8 digits (2 words of 4 bits)"),
         ("#a\n#b\n#c\n000000001\n", 4, 9, "the line goes on to 9 characters after 8 digits (2 words of 4 bits)"),
         ("#a\n#b\n#c\n0000x000\n", 4, 5, "'x' is neither 0 nor 1"),
         ("#a\n#b\n#c\n0000 0000\n", 4, 5, "' ' is neither 0 nor 1"),

@@ -10,8 +10,6 @@ folders, one for each layer, under a directory whose own manifest lists them. A 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,16 +20,15 @@ from golden_model import sfp
 from golden_model.configuration import Configuration, ConfigurationError, Dataflow, configuration
 from golden_model.convolution import convolve
 from golden_model.files.atomic import replaced_directory
+from golden_model.files.folder import MANIFEST, GoldenFolder, content_hash, file_hash, manifest_text
 from golden_model.files.formats import DEFAULT_FORMAT, TILES, layout_of
 from golden_model.files.operands import Captured, GoldenSetError, Source
 from golden_model.files.vectors import VectorFile, VectorFileError, rendered
 from golden_model.operands import Operands
 from golden_model.tiling import ConvShape
 
-MANIFEST = "manifest.json"
 # Fields of a manifest by which the tables of rtl/configurations.toml can be told from those the set was written for.
 _WIDTHS = ("rows", "cols", "act_bits", "wgt_bits", "psum_bits")
-_OWN_HASH = "manifest_sha256"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +36,18 @@ class GoldenSet:
     """A set as read back, all arrays int64: the layer that its files show, see ``excerpt``.
 
     out_raw (without residual) and out [OC, OH, OW]; in seed 002, out is out_raw. An output-stationary tile is a 1x1
-    layer of K channels on ROWS positions, to COLS channels. ``meta`` is the manifest.
+    layer of K channels on ROWS positions, to COLS channels.
     """
 
     operands: Operands
     out_raw: np.ndarray
     out: np.ndarray
-    meta: dict[str, Any]
+    folder: GoldenFolder
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The manifest."""
+        return self.folder.meta
 
     @property
     def dataflow(self) -> Dataflow:
@@ -163,57 +165,30 @@ def write_network_sets(
     return meta
 
 
-def manifest_text(meta: dict[str, Any]) -> bytes:
-    """The bytes of manifest.json; its last field is the hash of the text without it, so that a change shows."""
-    fields = {name: value for name, value in meta.items() if name != _OWN_HASH}
-    plain = json.dumps(fields, indent=2)
-    return (json.dumps(fields | {_OWN_HASH: content_hash(plain.encode())}, indent=2) + "\n").encode()
-
-
-def content_hash(content: bytes) -> str:
-    """SHA-256 as a manifest has it."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_golden_set(directory: Path | str) -> GoldenSet:
+def read_golden_set(directory: GoldenFolder | Path | str) -> GoldenSet:
     """Read a set back. Raises GoldenSetError, or VectorFileError that names file, line and column of what is wrong.
 
     The hashes are not looked at: files of one's own may stand in the place of those that were written.
     """
-    directory = Path(directory)
-    meta = read_manifest(directory)
-    if "layers" in meta:
-        raise GoldenSetError(f"{directory} holds the sets of {len(meta['layers'])} layers; name one of its folders")
+    folder = directory if isinstance(directory, GoldenFolder) else GoldenFolder(directory)
+    meta = folder.meta
+    if folder.several:
+        raise GoldenSetError(f"{folder.directory} holds the sets of {len(folder.sets)} layers; name one of its folders")
     try:
         layout = layout_of(meta["format"], meta["dataflow"])
         shape, _ = ConvShape(**meta["shape"]), ConvShape(**meta["layer_shape"])
-        arrays = layout.read(directory, shape, meta)
+        arrays = layout.read(folder.directory, shape, meta)
     except FileNotFoundError as error:
         raise GoldenSetError(f"{error.filename}: the set misses this file") from None
     except VectorFileError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise GoldenSetError(f"{directory / MANIFEST}: a field is missing or wrong: {error}") from error
+        raise GoldenSetError(f"{folder.manifest}: a field is missing or wrong: {error}") from error
     outputs = {name: arrays.pop(name) for name in ("out_raw", "out")}
     operands = Operands(
         **arrays, stride=shape.stride, padding=shape.padding, a_signed=meta["a_signed"], relu=bool(meta["out_relu"])
     )
-    return GoldenSet(operands, **outputs, meta=meta)
-
-
-def set_directories(directory: Path | str) -> dict[str, Path]:
-    """The sets in ``directory`` by layer: itself, or its folders where it holds several. Raises GoldenSetError."""
-    directory = Path(directory)
-    meta = read_manifest(directory)
-    if "layers" in meta:
-        return {layer: directory / layer for layer in meta["layers"]}
-    return {str(meta.get("layer")): directory}
+    return GoldenSet(operands, **outputs, folder=folder)
 
 
 def configuration_of(meta: dict[str, Any]) -> Configuration:
@@ -228,41 +203,6 @@ def configuration_of(meta: dict[str, Any]) -> Configuration:
                 f"the set was written for {name.upper()} = {meta[name]}; now [{core.name}] has {getattr(core, name)}"
             )
     return core
-
-
-def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest in ``directory``, of a set (``files``) or of several (``layers``). Raises GoldenSetError."""
-    path = directory / MANIFEST
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise GoldenSetError(f"{directory} is not a golden set: it has no {MANIFEST}") from None
-    except json.JSONDecodeError as error:
-        raise GoldenSetError(f"{path}:{error.lineno}:{error.colno}: {error.msg}") from None
-    except UnicodeDecodeError as error:
-        raise GoldenSetError(f"{path}: {error}") from None
-    listed = meta.get("layers" if "layers" in meta else "files") if isinstance(meta, dict) else None
-    if not isinstance(listed, dict):
-        raise GoldenSetError(f"{path}: not the manifest of a golden set")
-    if odd := [name for name in listed if Path(name).is_absolute() or ".." in Path(name).parts]:
-        raise GoldenSetError(f"{path}: {odd[0]!r} is not in this directory")
-    return meta
-
-
-def foreign_files(directory: Path, meta: dict[str, Any]) -> list[str]:
-    """What lies in the directory of a set, or of several, and is not in its manifest; sorted names."""
-    if "layers" in meta:
-        foreign = []
-        for layer in meta["layers"]:
-            if (directory / layer).is_dir():
-                inner = foreign_files(directory / layer, read_manifest(directory / layer))
-                foreign += [f"{layer}/{name}" for name in inner]
-        outer = [path for path in directory.iterdir() if path.name not in {MANIFEST, *meta["layers"]}]
-        found = [path for top in outer for path in ([top] if not top.is_dir() else top.rglob("*"))]
-        return sorted(foreign + [path.relative_to(directory).as_posix() for path in found if not path.is_dir()])
-    known = {MANIFEST, *meta["files"]}
-    names = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir())
-    return sorted(name for name in names if name not in known)
 
 
 def _write(directory: Path, meta: dict[str, Any], files: list[VectorFile]) -> dict[str, Any]:
@@ -290,7 +230,7 @@ def _check_is_ours(directory: Path) -> None:
     if not any(directory.iterdir()):
         return
     try:
-        foreign = foreign_files(directory, read_manifest(directory))
+        foreign = GoldenFolder(directory).foreign_files()
     except GoldenSetError:
         raise GoldenSetError(f"{directory} was not written by make golden; choose another OUT") from None
     if foreign:

@@ -55,12 +55,13 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
     [[psums]] = golden.psums
     # The seed's third header line has another number of dots in different files.
     psum_header = vector_header("time", "col", cols, dots=4)
-    result = [VectorFile("activation.txt", activation.T, configuration.act_bits, vector_header("time", "row", rows))]
+    row_header, wgt_header = vector_header("time", "row", rows), vector_header("col", "row", rows, dots=4)
+    result = [VectorFile("activation.txt", activation.T, configuration.act_bits, row_header, axes=("nij", "row"))]
     for kij in range(shape.n_kij):
-        header = vector_header("col", "row", rows, dots=4)
-        result.append(VectorFile(f"weight_kij{kij}.txt", weights[kij].T, configuration.wgt_bits, header))
-        result.append(VectorFile(f"psum_kij{kij}.txt", psums[kij], psum_bits, psum_header))
-    result.append(VectorFile("out.txt", out, psum_bits, psum_header))
+        name, weight = f"weight_kij{kij}.txt", weights[kij].T
+        result.append(VectorFile(name, weight, configuration.wgt_bits, wgt_header, axes=("col", "row")))
+        result.append(VectorFile(f"psum_kij{kij}.txt", psums[kij], psum_bits, psum_header, axes=("nij", "col")))
+    result.append(VectorFile("out.txt", out, psum_bits, psum_header, axes=("o_nij", "col")))
     return result
 
 

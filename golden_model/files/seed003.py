@@ -64,7 +64,7 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
     by_tile = tiles.reshape(-1, lanes, shape.ih * shape.iw)
     for suffix, tile in zip(_suffixes("itile", len(by_tile)), by_tile, strict=True):
         header = (*_header_lines(configuration.rows), "#.....#")
-        result.append(VectorFile(f"activation{suffix}.txt", tile.T, act_bits, header))
+        result.append(VectorFile(f"activation{suffix}.txt", tile.T, act_bits, header, axes=("position", "row")))
     weights = tiling.weight_tiles(shown.weight, lanes, cols)
     for ic_tile, oc_tile, kij in np.ndindex(weights.shape[:3]):
         lines = _turned(weights[ic_tile, oc_tile, kij].T, packed)
@@ -86,7 +86,7 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
         steps = np.zeros((len(suffixes) * cols, shape.n_o_nij), np.int64)
         steps[: shape.oc] = values.reshape(shape.oc, -1)
         for suffix, tile in zip(suffixes, steps.reshape(len(suffixes), cols, -1), strict=True):
-            result.append(VectorFile(f"{name}{suffix}.txt", tile.T, psum_bits, lines_above))
+            result.append(VectorFile(f"{name}{suffix}.txt", tile.T, psum_bits, lines_above, axes=("o_nij", "col")))
     return result
 
 

@@ -53,24 +53,25 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
     out_header = vector_header("time", "col", cols, lane_above="co")
     result = []
 
-    def operand(name: str, matrix: np.ndarray, bits: int, header: tuple[str, ...]) -> None:
-        result.append(VectorFile(f"{name}.txt", matrix, bits, header, OPERAND_WIDTH))
+    def operand(name: str, matrix: np.ndarray, bits: int, header: tuple[str, ...], time: str) -> None:
+        result.append(VectorFile(f"{name}.txt", matrix, bits, header, OPERAND_WIDTH, (time, "row")))
 
-    def output(name: str, matrix: np.ndarray) -> None:
-        result.append(VectorFile(f"{name}.txt", matrix, psum_bits, out_header, PSUM_WIDTH))
+    def output(name: str, matrix: np.ndarray, time: str = "o_nij") -> None:
+        result.append(VectorFile(f"{name}.txt", matrix, psum_bits, out_header, PSUM_WIDTH, (time, "col")))
 
     for tile, steps in enumerate(tiling.activation_tiles(shown.activation, shape, rows).swapaxes(1, 2)):
-        operand(f"activation_tile{tile}", steps, configuration.act_bits, row_header)
+        operand(f"activation_tile{tile}", steps, configuration.act_bits, row_header, "nij")
     weights = tiling.weight_tiles(shown.weight, rows, cols)
     for ic_tile, oc_tile, kij in np.ndindex(weights.shape[:3]):
         name = _weight_name(ic_tile, oc_tile, kij)
-        operand(name, weights[ic_tile, oc_tile, kij].T, configuration.wgt_bits, vector_header("col", "row", rows))
+        header = vector_header("col", "row", rows)
+        operand(name, weights[ic_tile, oc_tile, kij].T, configuration.wgt_bits, header, "col")
     maps = {"out_raw": out_raw, "residual": shown.residual, "out": golden.output}
     for name, values in maps.items():
         if values is not None:
             for suffix, steps in _by_oc_tile(values, shape, cols):
                 output(f"{name}{suffix}", steps)
-    output("psum", psum)
+    output("psum", psum, "nij")
     return result
 
 

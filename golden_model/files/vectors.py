@@ -28,13 +28,33 @@ class VectorFileError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class VectorFile:
-    """One file of a set: name, values [time, lane], their width, header, and the width of numbers in a decimal twin."""
+    """One file of a set: name, values [time, lane], their width, header, and the width of numbers in a decimal twin.
+
+    ``axes``: what a line and a word of it are in the layer, for messages.
+    """
 
     name: str
     matrix: np.ndarray
     bits: int
     header: tuple[str, ...]
     decimal_width: int | None = None
+    axes: tuple[str, str] = ("line", "word")
+
+    def word_at(self, line: int, column: int, found: str) -> str | None:
+        """What stands at a place of the file, both counted from 1, and what should: ``o_nij 3, col 5: -9, not 7``.
+
+        found: the text of that line. None outside of the data, and where ``found`` is no line of words.
+        """
+        time, lanes = line - 1 - len(self.header), self.matrix.shape[1]
+        place = (column - 1) // self.bits
+        digits = found[place * self.bits : (place + 1) * self.bits]
+        if not (0 <= time < len(self.matrix) and place < lanes and len(digits) == self.bits and set(digits) <= {*"01"}):
+            return None
+        lane = lanes - 1 - place
+        value = int(digits, 2)
+        if self.matrix.min() < 0 and digits[0] == "1":
+            value -= 1 << self.bits
+        return f"{self.axes[0]} {time}, {self.axes[1]} {lane}: {value}, not {self.matrix[time, lane]}"
 
     @property
     def names(self) -> list[str]:
@@ -99,14 +119,16 @@ def rendered(file: VectorFile) -> dict[str, bytes]:
 def read_vectors(
     path: Path, lanes: int, bits: int, signed: bool, count: int | None = None, header_lines: int = HEADER_LINES
 ) -> np.ndarray:
-    """Read a vector file into int64 [time, lane], lane 0 first; Windows line ends are taken too.
+    """Read a vector file into int64 [time, lane], lane 0 first.
+
+    Windows line ends are taken too, blank last lines, and a last line without an end.
 
     Raises VectorFileError for a missing header, no data, a character other than 0 and 1, a line that is too short or
     too long, or, given ``count``, another number of time steps; OSError when the file cannot be opened.
     """
     # latin-1 decodes any byte, so that a binary file is reported by position like every other wrong character.
     lines = Path(path).read_text(encoding="latin-1").split("\n")
-    if lines[-1] == "":
+    while lines and not lines[-1].strip():
         lines.pop()
     for number, line in enumerate(lines[:header_lines], 1):
         if not line.startswith("#"):

@@ -11,29 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from golden_model.files.golden_set import (
-    MANIFEST,
-    GoldenSet,
-    content_hash,
-    file_hash,
-    foreign_files,
-    manifest_text,
-    read_manifest,
-)
+from golden_model.files.folder import MANIFEST, GoldenFolder, content_hash, file_hash, manifest_text
+from golden_model.files.golden_set import GoldenSet
 from golden_model.files.operands import GoldenSetError
-from golden_model.files.vectors import VectorFile, rendered
+from golden_model.files.vectors import VectorFile, rendered, vector_text
+
+_OTHERWISE = "the operands in this directory give otherwise"
 
 
-def against_hashes(directory: Path) -> list[str]:
+def against_hashes(folder: GoldenFolder) -> list[str]:
     """Files that were changed, that are missing, that are not the set's, and a manifest that is not as written.
 
     Takes a set, or a directory of several, whose manifest holds the hashes of theirs. Raises GoldenSetError for a
     directory without a manifest that can be read.
     """
-    meta = read_manifest(directory)
-    found = (directory / MANIFEST).read_bytes()
-    findings = _difference(directory / MANIFEST, manifest_text(meta), found, "changed since it was written")
-    several = "layers" in meta
+    directory, meta = folder.directory, folder.meta
+    findings = _difference(folder.manifest, manifest_text(meta), folder.text, "changed since it was written")
+    several = folder.several
     for name, expected in meta["layers" if several else "files"].items():
         path = directory / name / MANIFEST if several else directory / name
         if not path.is_file():
@@ -44,64 +38,74 @@ def against_hashes(directory: Path) -> list[str]:
         listed = {MANIFEST, *meta["layers"]}
         extra = sorted(path.name for path in directory.iterdir() if path.name not in listed)
     else:
-        extra = foreign_files(directory, meta)
+        extra = folder.foreign_files()
     return findings + [f"{directory / name}: not a file of this set" for name in extra]
 
 
-def against_operands(directory: Path, golden: GoldenSet, *, data_only: bool = False) -> list[str]:
+def against_operands(golden: GoldenSet) -> list[str]:
     """Where the text of a set's files is not what the operands in them give: the first place in each file.
 
-    ``data_only`` looks past headers, line ends, decimal twins and files that are not there: what a set of somebody
-    else's making may differ in. Raises what ``GoldenSet.files`` raises.
+    Raises what ``GoldenSet.files`` raises.
     """
     findings = []
     for file in golden.files():
         for name, expected in rendered(file).items():
-            path = directory / name
-            if data_only and (name != file.name or not path.is_file()):
-                continue
-            why = "the operands in this directory give otherwise"
-            findings += _compared(path, expected, why, skipped=len(file.header) if data_only else 0)
+            findings += _compared(golden.folder.directory / name, file, expected, _OTHERWISE)
     return findings
 
 
-def against_fresh(directory: Path, meta: dict[str, Any], files: list[VectorFile], source: str) -> list[str]:
+def against_fresh(folder: GoldenFolder, meta: dict[str, Any], files: list[VectorFile], source: str) -> list[str]:
     """Where files and manifest differ from those that ``plan_golden_set`` gives now; the first place in each."""
     findings, hashes, why = [], {}, f"{source} gives otherwise"
     for file in files:
         for name, expected in rendered(file).items():
             hashes[name] = content_hash(expected)
-            findings += _compared(directory / name, expected, why)
-    return findings + _compared(directory / MANIFEST, manifest_text(meta | {"files": hashes}), why)
+            findings += _compared(folder.directory / name, file, expected, why)
+    return findings + _difference(folder.manifest, manifest_text(meta | {"files": hashes}), folder.text, why)
 
 
-def check_outputs(directory: Path, golden: GoldenSet) -> None:
-    """Raise GoldenSetError where outputs or psums of a set do not follow from its operands: its files are wrong."""
+def check_outputs(golden: GoldenSet) -> list[str]:
+    """Raise GoldenSetError where outputs or psums of a set do not follow from its operands: its files are wrong.
+
+    Looks past headers, line ends, and files that are neither listed nor there: what a set of somebody else's making may
+    differ in. Returns what the manifest lists and was not compared: decimal twins, and files that the format has not.
+    """
+    directory, listed = golden.folder.directory, golden.meta["files"]
     try:
-        findings = against_operands(directory, golden, data_only=True)
+        files = [file for file in golden.files() if file.name in listed or (directory / file.name).is_file()]
     except ValueError as error:
         raise GoldenSetError(f"{directory}: {error}") from error
+    findings = []
+    for file in files:
+        text = vector_text(file.name, file.matrix, file.bits, file.header)
+        findings += _compared(directory / file.name, file, text, _OTHERWISE, data_only=True)
     if findings:
         more = "" if len(findings) == 1 else f"; and in other files: {len(findings) - 1}"
         raise GoldenSetError(f"{findings[0]}{more}")
+    compared = {file.name for file in files}
+    return [name for name in listed if name not in compared]
 
 
-def _compared(path: Path, expected: bytes, why: str, skipped: int = 0) -> list[str]:
-    """Findings of one file; ``skipped`` header lines and a carriage return before a line end do not count."""
+def _compared(path: Path, file: VectorFile, expected: bytes, why: str, *, data_only: bool = False) -> list[str]:
+    """Findings of one file; with ``data_only``, header and line ends do not count."""
     try:
         found = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return [f"{path}: missing"]
-    first = 1
-    if skipped:
-        found = found.replace(b"\r\n", b"\n")
-        expected, found = (text.split(b"\n", skipped)[-1] for text in (expected, found))
-        first += skipped
-    return _difference(path, expected, found, why, first)
+    header = len(file.header) if data_only else 0
+    if data_only:
+        found = found.replace(b"\r\n", b"\n").rstrip() + b"\n"
+        expected, found = (text.split(b"\n", header)[-1] for text in (expected, found))
+    return _difference(path, expected, found, why, header + 1, None if path.name != file.name else file)
 
 
-def _difference(path: Path, expected: bytes, found: bytes, why: str, first_line: int = 1) -> list[str]:
-    """The first byte at which two texts differ, as a finding; none where they are equal."""
+def _difference(
+    path: Path, expected: bytes, found: bytes, why: str, first_line: int = 1, file: VectorFile | None = None
+) -> list[str]:
+    """The first byte at which two texts differ, as a finding; none where they are equal.
+
+    file: what the text should hold, to say it in words of the layer.
+    """
     if expected == found:
         return []
     length = min(len(expected), len(found))
@@ -109,8 +113,11 @@ def _difference(path: Path, expected: bytes, found: bytes, why: str, first_line:
     differing = np.flatnonzero(left != right)
     at = int(differing[0]) if len(differing) else length
     line = first_line + found.count(b"\n", 0, at)
-    column = at - (found.rfind(b"\n", 0, at) + 1) + 1
-    return [f"{path}:{line}:{column}: {_shown(found, at)} where {_shown(expected, at)} is expected: {why}"]
+    start = found.rfind(b"\n", 0, at) + 1
+    column = at - start + 1
+    word = None if file is None else file.word_at(line, column, found[start:].split(b"\n")[0].decode("latin-1"))
+    problem = f"{_shown(found, at)} where {_shown(expected, at)} is expected{f' ({word})' if word else ''}"
+    return [f"{path}:{line}:{column}: {problem}: {why}"]
 
 
 def _shown(text: bytes, at: int) -> str:

@@ -32,7 +32,7 @@ from golden_model.files.operands import GoldenSetError
 from tb import options, simulators
 from tb.commands.report import convolution, flow, tiles
 from tb.layers.captured import RealLayer, real_layers
-from tb.layers.from_files import golden_configuration, golden_names, golden_task
+from tb.layers.from_files import GoldenLayers
 from tb.layers.networks import MAIN_JOB, default_layers, network_with
 from tb.options import UserError
 from tb.target import CannotRun, find_target, prepared, run_layers
@@ -64,11 +64,24 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list[RealLayer]]:
+def golden_folder(settings: dict[str, str | None]) -> GoldenLayers | None:
+    """The layers of the GOLDEN folder that are to run; None where a checkpoint gives them."""
+    if not settings["GOLDEN"]:
+        return None
+    for name in ("CHECKPOINT", "DATA"):
+        if settings[name]:
+            raise UserError(f"GOLDEN={settings['GOLDEN']} runs without a checkpoint: leave {name} away")
+    return GoldenLayers(settings["GOLDEN"], settings["LAYER"])
+
+
+def collect(
+    settings: dict[str, str | None], c: Configuration, golden: GoldenLayers | None
+) -> dict[str, list[RealLayer]]:
     """Capture the chosen layers, or read them from golden files; by checkpoint or folder."""
     dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
-    if settings["GOLDEN"]:
-        return {settings["GOLDEN"]: [golden_layer_of(settings, name, dataflow, c) for name in chosen_golden(settings)]}
+    if golden:
+        folder = str(settings["GOLDEN"])
+        return {folder: [RealLayer(folder, name, golden.task(name, dataflow, c)) for name in golden.names]}
     from quant.checkpoints import SHIPPED
     from quant.network import load_network
 
@@ -90,22 +103,6 @@ def collect(settings: dict[str, str | None], c: Configuration) -> dict[str, list
             names = (None if settings["CHECKPOINT"] else MAIN_JOB[checkpoint]) or default_layers(network)
         result[checkpoint] = real_layers(network, names, image, c, dataflow, settings["DATA"])
     return result
-
-
-def chosen_golden(settings: dict[str, str | None]) -> list[str]:
-    """The layers of the GOLDEN folder that are to run."""
-    for name in ("CHECKPOINT", "DATA"):
-        if settings[name]:
-            raise UserError(f"GOLDEN={settings['GOLDEN']} runs without a checkpoint: leave {name} away")
-    return golden_names(settings["GOLDEN"], settings["LAYER"])
-
-
-def golden_layer_of(
-    settings: dict[str, str | None], name: str, dataflow: Dataflow | None, c: Configuration
-) -> RealLayer:
-    """A layer of the GOLDEN folder."""
-    task = golden_task(settings["GOLDEN"], name, dataflow, c)
-    return RealLayer(settings["GOLDEN"], name, task)
 
 
 def wave_file(sim: str, c: Configuration, title: str) -> Path:
@@ -228,11 +225,12 @@ def main(words: list[str] | None = None) -> int:
     except ValueError as error:
         raise UserError(str(error)) from None
     simulators.check_simulator(sim)
-    if settings["GOLDEN"] and not settings["CONFIG"]:
-        c = golden_configuration(settings["GOLDEN"], chosen_golden(settings)[0])
+    golden = golden_folder(settings)
+    if golden and not settings["CONFIG"]:
+        c = golden.configuration()
     else:
         c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
-    by_checkpoint = collect(settings, c)
+    by_checkpoint = collect(settings, c, golden)
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
     outcomes = simulated(everything, c, sim, settings, parsed.stalls, parsed.jobs, console)
 
@@ -246,6 +244,10 @@ def main(words: list[str] | None = None) -> int:
         failed += len(told)
         for text in told:
             console.print(text, soft_wrap=True)
+    if golden and (files := [f"{layer}/{name}" for layer, names in golden.not_compared.items() for name in names]):
+        console.print(
+            f"\n{len(files)} files have no operands, psums or outputs, not compared: {files[0]} ...", soft_wrap=True
+        )
     console.print(f"\n{summary(everything, outcomes, failed)}")
     error = largest_error(everything)
     if error is not None and error >= LARGEST_ERROR:

@@ -14,15 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from golden_model.configuration import Dataflow
-from golden_model.files.golden_set import (
-    MANIFEST,
-    configuration_of,
-    file_hash,
-    plan_golden_set,
-    read_golden_set,
-    read_manifest,
-    set_directories,
-)
+from golden_model.files.folder import GoldenFolder, file_hash
+from golden_model.files.golden_set import configuration_of, plan_golden_set, read_golden_set
 from golden_model.files.operands import GoldenSetError, Source
 from golden_model.files.vectors import VectorFile
 from golden_model.files.verify import against_fresh, against_hashes, against_operands
@@ -55,36 +48,34 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(directory: Path, checkpoint: str | None) -> int:
-    folders = list(set_directories(directory).values())
-    several = folders != [directory]
-    wrong = against_hashes(directory) if several else []
+    whole = GoldenFolder(directory)
+    wrong = against_hashes(whole) if whole.several else []
     _print(wrong)
     fresh = _Fresh(checkpoint)
-    for folder in folders:
-        if not (folder / MANIFEST).is_file():
+    for folder in whole.sets.values():
+        if not folder.manifest.is_file():
             continue  # the directory's own manifest has named it
         findings, about = _check_set(folder, fresh)
         _print(findings)
-        print(f"{folder}: {about}")
+        print(f"{folder.directory}: {about}")
         wrong += findings
     return 1 if wrong else 0
 
 
-def _check_set(folder: Path, fresh: _Fresh) -> tuple[list[str], str]:
+def _check_set(folder: GoldenFolder, fresh: _Fresh) -> tuple[list[str], str]:
     """All findings of one set, and a line about what was checked."""
     try:
-        meta = read_manifest(folder)
         findings = against_hashes(folder)
     except GoldenSetError as error:
         return [str(error)], "1 finding"
     done, skipped = [], []
     try:
-        located = against_fresh(folder, *fresh.plan(meta), source="the checkpoint")
+        located = against_fresh(folder, *fresh.plan(folder.meta), source="the checkpoint")
     except Skipped as reason:
         located = None
         skipped.append(f"not compared with its checkpoint: {reason}")
     except ValueError as error:
-        located = [f"{folder / MANIFEST}: {error}"]
+        located = [f"{folder.manifest}: {error}"]
     if located is not None:
         # Where the place is known, that the hash of the file differs is no more news.
         places = {finding.split(":", 1)[0] for finding in located}
@@ -93,7 +84,7 @@ def _check_set(folder: Path, fresh: _Fresh) -> tuple[list[str], str]:
             done.append("equal a fresh computation from the checkpoint")
     if not located:  # else everything that follows from a changed operand would be named too
         try:
-            disagreeing = against_operands(folder, read_golden_set(folder))
+            disagreeing = against_operands(read_golden_set(folder))
         except ValueError as error:
             disagreeing = [str(error)]
         findings += disagreeing
@@ -102,6 +93,7 @@ def _check_set(folder: Path, fresh: _Fresh) -> tuple[list[str], str]:
     if findings:
         done = [f"{len(findings)} finding{'s' * (len(findings) > 1)}"]
     else:
+        meta = folder.meta
         done.insert(0, f"{len(meta['files'])} {meta['format']} files of {meta['model']} {meta['layer']} are as written")
     return findings, "; ".join(done + skipped)
 

@@ -14,14 +14,9 @@ from typing import Any
 import numpy as np
 
 from golden_model.configuration import DEFAULT_CONFIGURATION, Dataflow, configuration
+from golden_model.files.folder import GoldenFolder, file_hash
 from golden_model.files.formats import DEFAULT_FORMAT, FORMATS, TILES
-from golden_model.files.golden_set import (
-    file_hash,
-    read_golden_set,
-    set_directories,
-    write_golden_set,
-    write_network_sets,
-)
+from golden_model.files.golden_set import read_golden_set, write_golden_set, write_network_sets
 from golden_model.files.operands import Captured, GoldenSetError, Source
 
 
@@ -99,13 +94,15 @@ def _export(options: argparse.Namespace) -> None:
             write_golden_set(options.out, layers[0], core, **settings)
     except OSError as error:
         raise GoldenSetError(f"cannot write {options.out}, which is unchanged: {error.strerror}") from error
-    for directory in set_directories(options.out).values():
-        golden = read_golden_set(directory)
+    for folder in GoldenFolder(options.out).sets.values():
+        golden = read_golden_set(folder)
         if not np.array_equal(golden.recompute(), golden.out):
-            raise GoldenSetError(f"{directory}: convolving the files that were written does not reproduce the outputs")
+            raise GoldenSetError(
+                f"{folder.directory}: convolving the files that were written does not reproduce the outputs"
+            )
         meta = golden.meta
         print(
-            f"{directory}: {len(meta['files'])} {meta['format']} files of {meta['model']} {meta['layer']}, "
+            f"{folder.directory}: {len(meta['files'])} {meta['format']} files of {meta['model']} {meta['layer']}, "
             f"image {meta['image']}; read back, they reproduce all {golden.out.size} outputs"
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from golden_model.configuration import Dataflow, configuration
+from golden_model.files.folder import GoldenFolder, manifest_text
 from golden_model.files.golden_set import write_golden_set, write_network_sets
 from golden_model.files.operands import GoldenSetError
 from golden_model.operands import Operands
@@ -17,7 +18,7 @@ from quant.network import load_network
 from tb.commands import cosim
 from tb.commands import golden_write as export
 from tb.layers.captured import real_layers
-from tb.layers.from_files import golden_configuration, golden_names, golden_task
+from tb.layers.from_files import GoldenLayers
 from tb.layers.job import LayerJob
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,12 +73,12 @@ FOLDERS = {
 def test_golden_folder(simulate, name, seed, tmp_path):
     layer, how = FOLDERS[name]
     write_golden_set(tmp_path / "g", operands(seed, **layer), CORE, **how)
-    [conv] = golden_names(tmp_path / "g")
-    own = golden_task(tmp_path / "g", conv)
-    other = golden_task(tmp_path / "g", conv, Dataflow(1 - own.dataflow))
+    golden = GoldenLayers(tmp_path / "g")
+    [conv] = golden.names
+    own = golden.task(conv)
+    other = golden.task(conv, Dataflow(1 - own.dataflow))
     assert own.dataflow is how.get("dataflow", Dataflow.weight_stationary)
-    core = golden_configuration(tmp_path / "g", conv)
-    simulate.layers(LayerJob(core, [own, other], seed))
+    simulate.layers(LayerJob(golden.configuration(conv), [own, other], seed))
 
 
 @pytest.mark.parametrize("checkpoint", SHIPPED)
@@ -88,7 +89,7 @@ def test_every_shipped_network_live_and_from_its_files(simulate, checkpoint, see
     live = [dataclasses.replace(layer.task, dataflow=flow) for flow in Dataflow]
     options = ["--checkpoint", checkpoint, "--layer", layer.name, "--format", "seed004"]
     assert export.main([*options, "--out", str(tmp_path / "g")]) == 0
-    files = [golden_task(tmp_path / "g", layer.name, flow) for flow in Dataflow]
+    files = [GoldenLayers(tmp_path / "g").task(layer.name, flow) for flow in Dataflow]
     for one, other in zip(live, files, strict=True):
         assert np.array_equal(one.operands.weight, other.operands.weight)
         assert np.array_equal(one.operands.activation, other.operands.activation)
@@ -117,11 +118,11 @@ def test_a_wrong_output_is_the_folders_error(tmp_path, format, file, line, colum
     turn(tmp_path / "g" / file, line, column)
     message = rf"the golden files are wrong, the core was not run: .*{file}:{line}:{column}: '.' where '.' is expected"
     with pytest.raises(GoldenSetError, match=message):
-        golden_task(tmp_path / "g", "conv")
+        GoldenLayers(tmp_path / "g").task("conv")
 
 
 def test_files_of_somebody_elses_making_may_differ_in_what_is_no_data(tmp_path):
-    """Other headers, Windows line ends, no decimal twins, no psum.txt."""
+    """Other headers, Windows line ends, no decimal twins, no psum.txt, and a manifest that lists neither."""
     write_golden_set(tmp_path / "g", operands(1), CORE)
     for path in (tmp_path / "g/viz").iterdir():
         path.unlink()
@@ -129,7 +130,44 @@ def test_files_of_somebody_elses_making_may_differ_in_what_is_no_data(tmp_path):
     for name in ("out.txt", "activation_tile0.txt"):
         data = (tmp_path / "g" / name).read_text().split("\n")[3:]
         (tmp_path / "g" / name).write_bytes("\r\n".join(["# mine", "#", "#", *data]).encode())
-    assert golden_task(tmp_path / "g", "conv").operands.weight.shape == (8, 8, 3, 3)
+    meta = GoldenFolder(tmp_path / "g").meta
+    meta["files"] = {name: value for name, value in meta["files"].items() if (tmp_path / "g" / name).exists()}
+    (tmp_path / "g/manifest.json").write_bytes(manifest_text(meta))
+    assert GoldenLayers(tmp_path / "g").task("conv").operands.weight.shape == (8, 8, 3, 3)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n\n", b"\r\n \n\n"], ids=["none", "blank", "windows"])
+def test_the_end_of_a_file_may_be_missing_or_blank(tmp_path, end):
+    write_golden_set(tmp_path / "g", operands(1), CORE)
+    for name in ("out.txt", "psum.txt", "activation_tile0.txt", "weight_itile0_otile0_kij3.txt"):
+        path = tmp_path / "g" / name
+        path.write_bytes(path.read_bytes().rstrip() + end)
+    assert GoldenLayers(tmp_path / "g").task("conv").operands.weight.shape == (8, 8, 3, 3)
+
+
+@pytest.mark.parametrize("name", ["psum.txt", "viz/viz_psum.txt", "out.txt"])
+def test_a_file_that_the_manifest_lists_must_be_there(tmp_path, name):
+    write_golden_set(tmp_path / "g", operands(1), CORE)
+    (tmp_path / "g" / name).unlink()
+    with pytest.raises(GoldenSetError, match=f"the core was not run: .*/{name}: listed in manifest.json, not there"):
+        GoldenLayers(tmp_path / "g").task("conv")
+
+
+def test_wrong_padding_is_told_in_words_of_the_layer(tmp_path):
+    write_golden_set(tmp_path / "g", operands(1), CORE)
+    turn(tmp_path / "g/activation_tile0.txt", 4, 32)  # position 0 is padding; row 0 stands last
+    with pytest.raises(GoldenSetError, match=r"activation_tile0.txt:4:32: .*\(nij 0, row 0: 1, not 0\)"):
+        GoldenLayers(tmp_path / "g").task("conv")
+
+
+def test_the_manifest_is_read_once(tmp_path, monkeypatch):
+    write_golden_set(tmp_path / "g", operands(1), CORE)
+    reads = []
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path.name) or read(path))
+    golden = GoldenLayers(tmp_path / "g")
+    golden.task(golden.names[0], configuration=golden.configuration())
+    assert reads.count("manifest.json") == 1
 
 
 def test_several_wrong_files_are_counted(tmp_path):
@@ -137,7 +175,7 @@ def test_several_wrong_files_are_counted(tmp_path):
     for path in (tmp_path / "g").glob("out*.txt"):
         turn(path, 4, 1)
     with pytest.raises(GoldenSetError, match=r"out(_raw)?\.txt:4:1: .*; and in other files: 1$"):
-        golden_task(tmp_path / "g", "conv")
+        GoldenLayers(tmp_path / "g").task("conv")
 
 
 @pytest.fixture
@@ -148,10 +186,10 @@ def two_layers(tmp_path):
 
 
 def test_layers_are_chosen_by_name(two_layers):
-    assert golden_names(two_layers) == golden_names(two_layers, "all") == ["a", "b"]
-    assert golden_names(two_layers, "b") == ["b"]
+    assert GoldenLayers(two_layers).names == GoldenLayers(two_layers, "all").names == ["a", "b"]
+    assert GoldenLayers(two_layers, "b").names == ["b"]
     with pytest.raises(GoldenSetError, match="g has no golden files of 'c'; it has a, b"):
-        golden_names(two_layers, "a,c")
+        GoldenLayers(two_layers, "a,c")
 
 
 def run_cosim(monkeypatch, capfd, **settings):
@@ -167,6 +205,7 @@ def test_the_main_job_runs_a_folder(two_layers, sim, monkeypatch, capfd):
     assert code == 0, told
     assert f"golden files on course_8x8, {sim}" in told.out
     assert "2 of 2 layers match: 9,680 values, 0 mismatches\n" in told.out
+    assert " files have no operands, psums or outputs, not compared: a/viz/viz_activation_tile0.txt ..." in told.out
 
 
 def test_the_main_job_names_the_files_that_are_wrong(two_layers, sim, monkeypatch, capfd):
@@ -193,4 +232,4 @@ def test_operands_that_overflow_are_the_folders_error(tmp_path):
     for path in (tmp_path / "g").glob("weight_*.txt"):
         path.write_text(path.read_text().replace("0011", "0111"))
     with pytest.raises(GoldenSetError, match=r"the core was not run: .*/g: the psum of oc 0.*PSUM_BITS = 17 would"):
-        golden_task(tmp_path / "g", "conv")
+        GoldenLayers(tmp_path / "g").task("conv")

@@ -5,7 +5,6 @@
 """
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from golden_model.configuration import Dataflow, Precision, configuration
 from golden_model.files.operands import GoldenSetError
 from golden_model.operands import Operands
 from tb.conftest import setting
-from tb.layers.from_files import golden_configuration, golden_names, golden_task
+from tb.layers.from_files import GoldenLayers
 from tb.layers.job import LayerJob
 from tb.layers.task import LayerTask
 
@@ -64,10 +63,11 @@ def pytest_generate_tests(metafunc):
 def golden_cases(folder: str, layer: str | None) -> list[tuple]:
     """Every layer of a folder of golden files, or those named, in both dataflows."""
     try:
-        cores = {name: golden_configuration(folder, name).name for name in golden_names(folder, layer)}
+        golden = GoldenLayers(folder, layer)
+        cores = {name: golden.configuration(name).name for name in golden.names}
     except GoldenSetError as error:
         raise pytest.UsageError(f"--golden: {error}") from None
-    return [(core, flow, Path(folder), name) for flow in Dataflow for name, core in cores.items()]
+    return [(core, flow, golden, name) for flow in Dataflow for name, core in cores.items()]
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +88,7 @@ def network():
 def test_layer(simulate, network, real, request, seed):
     name, dataflow, checkpoint, layer = real
     c = configuration(name)
-    if isinstance(checkpoint, Path):
+    if isinstance(checkpoint, GoldenLayers):
         run_golden(simulate, checkpoint, layer, c, dataflow, seed)
         return
     from golden_model.throughput import ideal_cycles
@@ -105,10 +105,10 @@ def test_layer(simulate, network, real, request, seed):
         assert result["cycles"] <= 200, "9 passes over 16 positions have 144 cycles of work"
 
 
-def run_golden(simulate, folder, layer, c, dataflow, seed) -> None:
+def run_golden(simulate, golden, layer, c, dataflow, seed) -> None:
     """A layer of a folder of golden files; what is wrong in the folder is told as that, without a run."""
     try:
-        task = golden_task(folder, layer, dataflow, c)
+        task = golden.task(layer, dataflow, c)
     except GoldenSetError as error:
         pytest.fail(str(error), pytrace=False)
     (result,) = simulate.layers(LayerJob(c, [task], seed))
