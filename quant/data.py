@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from quant._torchvision import torchvision
 from quant.errors import DataError, ImageError
+from quant.images import read_image
 
 SIZE = 32
 DEFAULT_ROOT = "data"
@@ -193,9 +194,9 @@ def _cifar10(root: str, download: bool) -> DataSet:
     except (RuntimeError, OSError) as error:
         reason = f" ({error})" if download else ""
         raise DataError(
-            f"CIFAR-10 cannot be read from {root!r}{reason}. Add --download to fetch it (170 MB), name its folder "
-            "with --data-root or QUANT_DATA, or use --data folder:PATH with PATH/train/<class>/ and "
-            "PATH/test/<class>/; to run layers on images that need no files, --data photos"
+            f"CIFAR-10 cannot be read from {root!r}{reason}. Set QUANT_DATA to the folder that holds it; "
+            "python -m quant.eval --data cifar10 --download CHECKPOINT fetches it (170 MB). Or name your own images: "
+            "folder:PATH with PATH/train/<class>/ and PATH/test/<class>/, or those that need no files: photos"
         ) from error
     return DataSet("cifar10", CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD, train, test)
 
@@ -213,7 +214,7 @@ def _folder(path: str) -> DataSet:
         if not folder.is_dir():
             raise DataError(f"folder:{path} needs {folder}/<class>/<image files>, but {folder} is not a folder")
         try:
-            splits[split] = ImageFolder(str(folder), transform)
+            splits[split] = ImageFolder(str(folder), transform, loader=read_image)
         except (FileNotFoundError, OSError) as error:
             raise DataError(f"folder:{path}: {folder} holds no images in class folders ({error})") from error
     train, test = splits["train"], splits["test"]

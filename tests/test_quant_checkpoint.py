@@ -124,6 +124,31 @@ def test_course_checkpoint_loads_unchanged(tmp_path, spec, prefix):
         torch.testing.assert_close(value, stored[name], rtol=1e-5, atol=1e-5)
 
 
+def test_stored_integers_that_contradict_the_weights_are_refused(tmp_path):
+    """One that another made, in one place or everywhere; not one that lies between two integers, nor all zeros."""
+    path, name = tmp_path / "c.pth", "features.3"
+    state = {key: value.detach().clone() for key, value in course_model(SPECS["vgg16"]).state_dict().items()}
+    stored, step = state[f"{name}.weight_q"], state[f"{name}.weight_quant.wgt_alpha"] / 7
+    for changed in (lambda q: q + step * (torch.arange(q.numel()) == 40).view_as(q), lambda q: -q):
+        torch.save({"state_dict": state | {f"{name}.weight_q": changed(stored)}}, path)
+        with pytest.raises(CheckpointError, match=r"features\.3\.weight_q contradicts features\.3\.weight: \d+ of \d+"):
+            load_network(path)
+    torch.save({"state_dict": state | {f"{name}.weight_q": torch.zeros_like(stored)}}, path)
+    load_network(path)
+    # The middle between two integers, as nearly as float32 has it: another order of summation gives the other one.
+    layer = load_network(path).model.get_submodule(name)
+    with torch.no_grad():
+        weight = layer.weight
+        weight.flatten()[0] = 2.5 * step * weight.std() + weight.mean()
+        weight.flatten()[0] = 2.5 * step * weight.std() + weight.mean()
+        layer.refresh_weight_q()
+        other = layer.weight_q.clone()
+        other.flatten()[0] = (5 - round(float(other.flatten()[0] / step))) * step
+    for stored in (layer.weight_q, other):
+        torch.save({"state_dict": state | {f"{name}.weight": weight, f"{name}.weight_q": stored}}, path)
+        load_network(path)
+
+
 def test_a_bits_cannot_be_seen_and_default_to_4(tmp_path):
     path = tmp_path / "c.pth"
     torch.save({"state_dict": course_model(SPECS["vgg16-2a4w"]).state_dict()}, path)

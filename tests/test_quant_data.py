@@ -7,8 +7,9 @@ from torch.utils.data import DataLoader
 
 from quant import eval, export, pack, train
 from quant._torchvision import torchvision
-from quant.data import load_data
+from quant.data import CIFAR_MEAN, CIFAR_STD, load_data
 from quant.errors import DataError, ImageError
+from quant.images import read_image
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_unknown_name_lists_the_names(name):
 
 
 def test_missing_cifar10_says_what_to_do(tmp_path):
-    with pytest.raises(DataError, match=r"--download .*--data photos"):
+    with pytest.raises(DataError, match=r"QUANT_DATA .*--download .* photos"):
         load_data("cifar10", root=tmp_path)
 
 
@@ -156,3 +157,61 @@ def test_folder_without_images(photographs):
     (photographs / "train" / "dog" / "0000.png").unlink()
     with pytest.raises(DataError, match="holds no images"):
         load_data(f"folder:{photographs}")
+
+
+def grey_gradient():
+    """16 bits, 0 to 65535, all 257 apart."""
+    return (np.arange(32 * 32, dtype=np.uint32) * 65535 // 1023).astype(np.uint16).reshape(32, 32)
+
+
+def test_16_bit_grey_keeps_its_shades(photographs):
+    from PIL import Image
+
+    Image.fromarray(grey_gradient()).save(photographs / "test/cat/0000.png")
+    image, _ = load_data(f"folder:{photographs}").test_image(0)
+    pixels = image * torch.tensor(CIFAR_STD)[:, None, None] + torch.tensor(CIFAR_MEAN)[:, None, None]
+    expected = (grey_gradient() / 65535).astype(np.float32)
+    for channel in pixels:
+        np.testing.assert_allclose(channel.numpy(), expected, atol=0.51 / 255)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr", "LA", "RGBA"])
+def test_modes_of_8_bits_are_read_as_they_look(tmp_path, mode):
+    from PIL import Image
+
+    plain = Image.new("RGB", (8, 8), (255, 255, 255))
+    suffix = {"CMYK": "tif", "YCbCr": "tif"}.get(mode, "png")
+    plain.convert(mode).save(tmp_path / f"a.{suffix}")
+    image = read_image(tmp_path / f"a.{suffix}")
+    assert image.mode == "RGB" and set(np.asarray(image).flatten()) <= {254, 255}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda image: image.new("RGBA", (8, 8), (9, 9, 9, 128)), "has transparent pixels"),
+        (lambda image: image.new("LA", (8, 8), (9, 0)), "has transparent pixels"),
+        (lambda image: image.new("F", (8, 8), 0.5), "has the mode F, whose range is not known"),
+        (lambda image: image.new("I", (8, 8), 70000), "has the mode I, whose range is not known"),
+        (lambda image: image.new("LAB", (8, 8)), "has the mode LAB, whose range is not known"),
+    ],
+)
+def test_modes_that_cannot_be_converted_are_refused_by_name(tmp_path, make, message):
+    from PIL import Image
+
+    path = tmp_path / "a.tif"
+    make(Image).save(path)
+    with pytest.raises(DataError, match=f"image {path} {message}"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("cut", [0, 20, 200])
+def test_a_damaged_image_is_named(photographs, cut):
+    path = photographs / "test/cat/0000.png"
+    noise = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+    from PIL import Image
+
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(DataError, match=rf"image {path} cannot be read \(.*\); remove it or write it anew"):
+        load_data(f"folder:{photographs}").test_image(0)
