@@ -29,7 +29,7 @@ accelerate: simulator ## whole networks by the accelerator's own sequencer (Veri
 	@SIM='$(or $(SIM),verilator)' $(RUN) -m tb.commands.accelerate $(ACCELERATE_ARGS)
 
 test: simulator ## all tests, on both simulators unless SIM names one
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest tests tb --sim '$(or $(SIM),$(BOTH))' -n $(JOBS) $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest tests tb --sim '$(or $(SIM),$(BOTH))' -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
 golden: $(SETUP) ## write golden files: LAYER=features.27 IMAGE=0 OUT=golden/ FORMAT=seed004 (000, 002, 003)
 	@$(RUN) -m tb.commands.golden_write --checkpoint '$(or $(CHECKPOINT),vgg16_w4a4)' --layer '$(or $(LAYER),features.27)' \

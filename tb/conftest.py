@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 
 from golden_model.configuration import Configuration, ConfigurationError
 from tb import options, simulators
+from tb.accelerator.target import WATCHDOG
 from tb.layers.job import LayerJob
 from tb.target import find_target, run_layers
 
@@ -47,6 +49,25 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("sim", [name.strip() for name in names], scope="session")
 
 
+# Of a test whose ``case`` names a cocotb test: all cases that are wanted of the same build.
+CASES = pytest.StashKey[tuple[str, ...]]()
+_outcomes: dict[tuple, dict[str, simulators.TestOutcome]] = {}  # of simulations that ran several cases
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that differ in their ``case`` alone can share one simulation, if one worker runs them all."""
+    groups: dict[tuple, list] = {}
+    for item in items:
+        parameters = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+        if "case" in parameters and "simulate" in item.fixturenames:
+            case = parameters.pop("case")
+            groups.setdefault((item.path, item.originalname, str(parameters)), []).append((item, case))
+    for number, members in enumerate(groups.values()):
+        for item, _ in members:
+            item.stash[CASES] = tuple(case for _, case in members)
+            item.add_marker(pytest.mark.xdist_group(f"simulation{number}"))
+
+
 def pytest_report_header(config):
     values = config.option_values
     return f"co-simulation: SIM={values['SIM'] or 'icarus'} SEED={values['SEED']} (--sim, --seed)"
@@ -71,14 +92,19 @@ class Simulate:
 
         failing: after a failure, the --layer with which the test runs only what failed, if it takes one.
         """
+        variables = {
+            "COSIM_SEED": str(self.seed), "COSIM_PARAMETERS": json.dumps(parameters), **(environment or {}),
+        }  # fmt: skip
         try:
             built = simulators.build(self.sim, toplevel, parameters, sources=sources, waves=self.waves)
-            outcomes = simulators.run(
-                built, cases, only=only, seed=self.seed, keep=WAVES / self.name,
-                environment={
-                    "COSIM_SEED": str(self.seed), "COSIM_PARAMETERS": json.dumps(parameters), **(environment or {}),
-                },
-            )  # fmt: skip
+
+            def run(names):
+                return simulators.run(
+                    built, cases, only=names, seed=self.seed, keep=WAVES / self.name, environment=variables
+                )
+
+            together = () if self.waves else self.request.node.stash.get(CASES, ())
+            outcomes = self.shared(run, built, together, only) if only in together else run(only)
         except simulators.SimulationError as error:
             pytest.fail(f"{error}\n{self.replay()}", pytrace=False)
         failures = [f"{outcome.name}: {outcome.failure}" for outcome in outcomes if outcome.failure]
@@ -87,6 +113,25 @@ class Simulate:
             alone = [f"that layer alone: {self.command(layer)}"] if layer else []
             pytest.fail("\n".join([*failures, self.replay(), *alone, *self.wave_hint()]), pytrace=False)
         return outcomes
+
+    def shared(
+        self, run, built: simulators.Build, together: tuple[str, ...], only: str
+    ) -> list[simulators.TestOutcome]:
+        """The outcome of one case from a simulation that ran all of them; alone where it failed there, or was lost."""
+        key = (built.directory, together)
+        if key not in _outcomes:
+            try:
+                _outcomes[key] = {outcome.name: outcome for outcome in run("|".join(together))}
+            except simulators.SimulationError:  # of which case is not known
+                _outcomes[key] = {}
+        found = _outcomes[key].get(only)
+        if found and not found.failure:
+            return [found]
+        alone = run(only)
+        if found and not any(outcome.failure for outcome in alone):
+            before = ", ".join(list(_outcomes[key])[: list(_outcomes[key]).index(only)])
+            return [dataclasses.replace(found, failure=f"{found.failure} (alone it passes; here after {before})")]
+        return alone
 
     def target(
         self, name: str, c: Configuration, tasks, *, stalls=0.0, stalled=None, only="layers", sources=None, layers=(),
@@ -124,7 +169,7 @@ class Simulate:
         if job is not None:
             environment |= job.save(self.tmp_path / "job.pickle")
         return self(
-            toplevel, {**c.parameters, **extra}, cases, only, environment=environment,
+            toplevel, {**c.parameters, **WATCHDOG, **extra}, cases, only, environment=environment,
             sources=simulators.system_sources(),
         )  # fmt: skip
 
@@ -140,7 +185,8 @@ class Simulate:
             for s in options.SETTINGS
             if s.variable not in ("SIM", "SEED", "WAVES") and values[s.variable] not in (None, s.default)
         )
-        node = shlex.quote(self.request.node.nodeid)
+        path, at, group = self.request.node.nodeid.rpartition("@simulation")  # what xdist appends
+        node = shlex.quote(path if at and group.isdigit() else self.request.node.nodeid)
         words = ["pytest", node, "--sim", self.sim, "--seed", str(self.seed), given]
         return " ".join(filter(None, words))
 

@@ -1,7 +1,9 @@
 """``make golden-check``: every changed byte is found and named, with the checkpoint at hand and without."""
 
+import functools
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from golden_model.files.folder import GoldenFolder, file_hash, manifest_text
 from golden_model.files.golden_set import read_golden_set
 from golden_model.files.verify import against_fresh, against_hashes
+from quant import network
 from quant.checkpoints import SHIPPED
 from quant.models import ModelSpec
 from quant.storage.checkpoint import write_checkpoint
@@ -29,6 +32,21 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded_once():
+    """A shipped network is the same each time, and VGG16 takes a second to load."""
+    with pytest.MonkeyPatch.context() as patch:
+        plain = network.load_network
+        shipped = functools.cache(plain)
+
+        def load(checkpoint, **options):
+            ships = checkpoint in SHIPPED or Path(checkpoint) in SHIPPED.values()
+            return (shipped if ships else plain)(checkpoint, **options)
+
+        patch.setattr(network, "load_network", load)
+        yield
 
 
 def write(out, *options, checkpoint="vgg16_digits", layer=LAYER):

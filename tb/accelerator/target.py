@@ -4,7 +4,10 @@ from tb import simulators
 from tb.accelerator.prepared import predicted, prepare
 from tb.target import Target
 
+# Cycles. Short beside the default of the Verilog, so that a contradiction is found soon; no memory here is as slow.
+WATCHDOG = {"WATCHDOG": 600}
+
 TARGET = Target(
     "accelerator", "system", simulators.system_sources, "tb.accelerator.cases_system", prepare, predicted,
-    output_stage=True,
+    parameters=WATCHDOG, output_stage=True,
 )  # fmt: skip

@@ -60,9 +60,8 @@ class Bench(NamedTuple):
 
 # Beside rtl/, what the top ``system`` is made of
 BESIDE = tuple(set(simulators.system_sources()) - set(simulators.rtl_sources()))
-# A layer that stands still shall not take the 65,536 cycles after which the hardware gives up by itself.
-WATCHDOG = {"WATCHDOG": 2000}
 ODD = configuration("odd_3x5")  # the configuration that is quickest to run
+SYSTEM = {**ODD.parameters, **find_target("accelerator").parameters}
 BENCHES = {
     "act_fetch": Bench(
         "act_fetch_with_banks", {"ROWS": 8, "ACT_BITS": 4, "ADDR_BITS": 5, "FLAGS": 2}, "tb.modules.cases_act_fetch",
@@ -73,9 +72,7 @@ BENCHES = {
         "sfp_with_memory", {"COLS": 8, "PSUM_BITS": 16, "ADDR_BITS": 4}, "tb.modules.cases_sfp",
         sources=(simulators.HDL / "sfp_with_memory.v",),
     ),
-    "faults": Bench(
-        "system", {**ODD.parameters, **WATCHDOG}, "tb.accelerator.cases_faults", "overflow_is_told", BESIDE, ODD.name
-    ),
+    "faults": Bench("system", SYSTEM, "tb.accelerator.cases_faults", "overflow_is_told", BESIDE, ODD.name),
     "issue": Bench("issue", {"ROWS": 8, "COLS": 8, "WGT_LANES": 2, "OFIFO_DEPTH": 32}, "tb.modules.cases_issue"),
 }  # fmt: skip
 
@@ -168,7 +165,7 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | No
         target.write_text(text.replace(mutant.old, mutant.new))
         if isinstance(run, LayerJob):
             target = find_target(mutant.bench)
-            parameters = {**run.configuration.parameters, **(WATCHDOG if target.output_stage else {})}
+            parameters = {**run.configuration.parameters, **target.parameters}
             beside = tuple(set(target.sources()) - set(simulators.rtl_sources()))
             bench = Bench(target.toplevel, parameters, target.cases, "layers", sources=beside)
             environment = run.save(folder / "job.pickle")

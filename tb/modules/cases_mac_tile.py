@@ -121,15 +121,20 @@ async def weight_stationary_products(dut):
         low, high = tb.act_range(signed)
         for wgt in range(tb.wgt_range[0], tb.wgt_range[1] + 1):
             await tb.cycle(wgt_w=wgt)
-            first = True
-            for act in range(low, high + 1):
-                # The psum from the north leaves room for the product: in the array the sum of all rows fits.
-                lo, hi = tb.psum_range[0] - min(act * wgt, 0), tb.psum_range[1] - max(act * wgt, 0)
-                north = int(rng.choice([lo, hi, rng.integers(lo, hi, endpoint=True)]))
-                await tb.cycle(act=act, start=int(first), north=north)
-                first = False
-                expected.append(north + act * wgt)
-                actual.append(await tb.result(LATENCY))
+            acts = range(low, high + 1)
+            # An operand a cycle; the sum of each shows LATENCY cycles later.
+            for index in range(len(acts) + LATENCY):
+                if index < len(acts):
+                    act = acts[index]
+                    # The psum from the north leaves room for the product: in the array the sum of all rows fits.
+                    lo, hi = tb.psum_range[0] - min(act * wgt, 0), tb.psum_range[1] - max(act * wgt, 0)
+                    north = (lo, hi, int(rng.integers(lo, hi, endpoint=True)))[int(rng.integers(3))]
+                    await tb.cycle(act=act, start=int(index == 0), north=north)
+                    expected.append(north + act * wgt)
+                else:
+                    await tb.cycle()
+                if index >= LATENCY:
+                    actual.append(tb.psum_s())
     scoreboard = Scoreboard("mac_tile products")
     scoreboard.compare("psum", expected, [NONE if a is None else a for a in actual])
     scoreboard.check()

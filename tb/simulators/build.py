@@ -10,6 +10,9 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
+import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -77,12 +80,12 @@ def build(
         runtime = _VerilatorRuntime(directory, waves) if simulator == "verilator" else None
         for words in commands:
             if runtime is not None and words[0] == "make":
-                runtime.bring()
+                environment = runtime.brought(environment)
             code = execute(words, directory, environment, log)
             if code:
                 raise SimulationError(f"building {toplevel} for {simulator} failed:\n{tail(log, 30)}")
         if runtime is not None:
-            runtime.keep()
+            runtime.keep(log, environment)
             for intermediate in (*directory.glob("*.o"), *directory.glob("*.gch"), *directory.glob("*.a")):
                 intermediate.unlink()
         try:
@@ -103,24 +106,40 @@ def discard(built: Build) -> None:
 
 
 class _VerilatorRuntime:
-    """Verilator's runtime library is the same in every build of a kind, and takes most of the time of a small one.
+    """What is the same in every build of a kind and takes most of the time of a small one: Verilator's runtime library,
+    and its header, which two files of each build include first.
 
-    Its objects are kept once and copied into a build's directory before make looks for them.
+    The library's objects are kept once and copied into a build's directory before make looks for them; the header is
+    kept as the compiler has read it (GCC's precompiled form) and linked from there.
     """
 
     OBJECTS = ("verilated.o", "verilated_dpi.o", "verilated_vpi.o", "verilated_threads.o", "verilated_vcd_c.o")
+    HEADER = "runtime.h"
 
     def __init__(self, directory: Path, waves: bool):
         self.directory = directory
         kind = hashlib.sha256(f"{tool_version('verilator')} {VERILATOR_MAKEFLAGS} {waves}".encode()).hexdigest()[:16]
         self.kept = BUILD / "verilator" / f"runtime-{kind}"
 
-    def bring(self) -> None:
-        if self.kept.exists():
-            for item in self.kept.iterdir():
+    def brought(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Bring what is kept into the build's directory; the environment in which make uses it."""
+        for item in self.kept.iterdir() if self.kept.exists() else ():
+            if item.suffix in (".o", ".d"):
                 shutil.copyfile(item, self.directory / item.name)  # newer than its sources: make is content
+        environment = {**environment, "MAKEFLAGS": f"-j{os.cpu_count() or 1} {environment['MAKEFLAGS']}"}
+        header = self.kept / f"{self.HEADER}.gch"
+        if not header.exists():
+            return environment
+        (self.directory / self.HEADER).write_text('#include "verilated.h"\n')
+        (self.directory / header.name).symlink_to(header)  # 70 MB
+        # A large model is compiled in parts, with a precompiled header of its own; the compiler takes one only. What it
+        # finds in place of it are the headers themselves, of which the kept one has read the most.
+        for own in ("Vtop__pch.h.fast", "Vtop__pch.h.slow"):
+            (self.directory / own).write_text('#include "Vtop__pch.h"\n')
+            (self.directory / f"{own}.gch").touch()
+        return {**environment, "MAKEFLAGS": f"{environment['MAKEFLAGS']} USER_CPPFLAGS=-include{self.HEADER}"}
 
-    def keep(self) -> None:
+    def keep(self, log: Path, environment: Mapping[str, str]) -> None:
         if self.kept.exists():
             return
         with tempfile.TemporaryDirectory(dir=self.kept.parent) as work:
@@ -130,5 +149,19 @@ class _VerilatorRuntime:
                 for item in (self.directory / name, self.directory / f"{name[:-1]}d"):
                     if item.exists():
                         shutil.copyfile(item, fresh / item.name)
+            self._compile_header(fresh, log, environment)
             with contextlib.suppress(OSError):  # another process was first
                 fresh.rename(self.kept)
+
+    def _compile_header(self, folder: Path, log: Path, environment: Mapping[str, str]) -> None:
+        """As the model itself was compiled; without it, builds are slower and the same."""
+        own = re.search(r"^(\S*\+\+ .*) -c -o Vtop(__ALL)?\.o ", log.read_text(errors="replace"), re.MULTILINE)
+        if own is None:
+            return
+        source, header = folder / self.HEADER, folder / f"{self.HEADER}.gch"
+        source.write_text('#include "verilated.h"\n')
+        words = re.sub(r" -MMD| -include \S+", "", own[1])
+        if execute(
+            [*shlex.split(words), "-x", "c++-header", "-o", str(header), str(source)], self.directory, environment, log
+        ):
+            header.unlink(missing_ok=True)
