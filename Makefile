@@ -59,7 +59,7 @@ synth: synthesiser ## cells of each module by Yosys, Fmax and longest path by ne
 	@$(RUN) -m tb.commands.synthesis $(call options,CONFIG TOP PNR SEED)
 
 registers: $(SETUP) ## write rtl/accelerator/registers.v and its page's tables from rtl/accelerator/registers.toml
-	@$(RUN) -m golden_model.accelerator.registers
+	@$(RUN) -m tb.commands.registers
 
 mutate: simulator ## plant bugs in the RTL one by one and see that each turns the run red
 	@$(RUN) -m tb.commands.mutate

@@ -10,6 +10,7 @@ import enum
 import functools
 import tomllib
 from pathlib import Path
+from typing import Any
 
 CONFIGURATION_FILE = Path(__file__).resolve().parents[1] / "rtl" / "configurations.toml"
 DEFAULT_CONFIGURATION = "course_8x8"
@@ -67,20 +68,10 @@ class Configuration:
 
     def __post_init__(self) -> None:
         """The rules that the modules of ``rtl/`` check too; here they are named before anything is built."""
+        least_of = {"rows": 1, "cols": 1, "act_bits": 1, "wgt_lanes": 1, "simd": 0}
+        self._check({name.lower(): least_of.get(name.lower(), 2) for name in self.parameters})
         sum_bits = self.act_bits + self.wgt_bits + max(1, (self.rows - 1).bit_length())
-        rules = [
-            (f.name.upper(), {"rows": 1, "cols": 1, "act_bits": 1, "wgt_lanes": 1, "simd": 0}.get(f.name, 2))
-            for f in dataclasses.fields(self)
-            if f.name not in ("name", "about")
-        ]
-        rules += [("PSUM_BITS", sum_bits), ("OFIFO_DEPTH", self.rows)]
-        for parameter, least in rules:
-            value = getattr(self, parameter.lower())
-            if not isinstance(value, int) or value < least:
-                raise ConfigurationError(
-                    f"[{self.name}] {parameter} must be a number of at least {least}, is {value!r}"
-                )
-
+        self._check({"psum_bits": sum_bits, "ofifo_depth": self.rows})
         if self.cols % self.wgt_lanes:
             raise ConfigurationError(f"[{self.name}] WGT_LANES must divide COLS = {self.cols}, is {self.wgt_lanes}")
         if self.simd not in (0, 1) or (self.simd and self.act_bits % 2):
@@ -88,6 +79,15 @@ class Configuration:
                 f"[{self.name}] SIMD must be 0 or 1, and 0 with an odd ACT_BITS; it is {self.simd}, "
                 f"ACT_BITS {self.act_bits}"
             )
+
+    def _check(self, rules: dict[str, int]) -> None:
+        """ConfigurationError where a parameter is no whole number of at least that."""
+        for name, least in rules.items():
+            parameter, value = name.upper(), getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigurationError(
+                    f"[{self.name}] {parameter} must be a whole number of at least {least}, is {value!r}"
+                )
 
     @property
     def wgt_field(self) -> int:
@@ -138,18 +138,34 @@ class Configuration:
 
 @functools.cache
 def configurations() -> dict[str, Configuration]:
-    """All named configurations, in the order of the file."""
-    with CONFIGURATION_FILE.open("rb") as file:
-        tables = tomllib.load(file)
+    """All named configurations, in the order of the file. ConfigurationError says what is wrong with the file."""
+    tables = read_toml(CONFIGURATION_FILE, ConfigurationError)
     known = {f.name for f in dataclasses.fields(Configuration)} - {"name"}
-    result = {}
+    where, result = CONFIGURATION_FILE.name, {}
     for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{where}: {name} = {table!r} stands outside of a [table]")
         fields = {key.lower(): value for key, value in table.items()}
+        if len(fields) < len(table):
+            twice = next(key for key in table if key != key.upper() and key.upper() in table)
+            raise ConfigurationError(f"{where}: [{name}] has {twice.upper()} twice, in capitals and not")
         if set(fields) != known:
-            wrong = ", ".join(sorted(set(fields) ^ known))
-            raise ConfigurationError(f"{CONFIGURATION_FILE.name}: [{name}] misses or does not know: {wrong}")
+            wrong = ", ".join(sorted(key if key == "about" else key.upper() for key in set(fields) ^ known))
+            raise ConfigurationError(f"{where}: [{name}] misses or does not know: {wrong}")
         result[name] = Configuration(name=name, **fields)
+    if not result:
+        raise ConfigurationError(f"{CONFIGURATION_FILE} is empty; take it from git again")
     return result
+
+
+def read_toml(path: Path, error: type[Exception]) -> dict[str, Any]:
+    """The tables of a TOML file; ``error`` names the file and the place of what is wrong."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as reason:
+        raise error(f"{path}: {reason.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as reason:
+        raise error(f"{path}: not a TOML file: {reason}") from None
 
 
 def configuration(name: str = DEFAULT_CONFIGURATION) -> Configuration:

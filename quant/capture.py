@@ -12,11 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from golden_model.operands import Operands
+from quant.checkpoints import resolve
 from quant.data import DataSet, load_data
-from quant.errors import LayerError
+from quant.errors import CheckpointError, LayerError
 from quant.layers import QuantConv2d
-from quant.models import shortcut_of
+from quant.models import ModelSpec, shortcut_of
 from quant.network import Network
+from quant.storage.checkpoint import require_file
+from quant.storage.packed import looks_packed, read_description
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,7 @@ def capture(
     """
     existing = quantised_layers(network.model)
     layers = existing if layers is None else list(layers)
-    for name in layers:
-        if name not in existing:
-            raise LayerError(f"{network.name} has no quantised layer {name!r}; it has {', '.join(existing)}")
+    _check_layers(network.name, existing, layers)
     data = load_data(network.samples) if data is None else data
     pixels, _ = data.test_image(image)
 
@@ -90,6 +91,35 @@ def capture(
         refuse_unsupported(name, modules[name])
     seen = _forward(network.model, pixels, layers)
     return {name: _operands(network, modules, name, int(image), seen) for name in layers}
+
+
+def check_request(checkpoint: str, layers: list[str] | None, image: int, data: str | None = None) -> None:
+    """Raise what ``load_network`` and :func:`capture` would raise for a wrong name, image or data set, but at once.
+
+    A packed checkpoint says what it is before its weights are made, which takes seconds; of others nothing is known.
+    """
+    path = resolve(checkpoint)
+    if path.is_file() and not looks_packed(path):
+        if data is not None:
+            load_data(data).test_image(image)
+        return
+    require_file(path)
+    meta = read_description(path)
+    try:
+        spec = ModelSpec.from_dict(meta["model"])
+        samples = data or meta.get("samples") or meta["dataset"]
+        with torch.device("meta"):
+            existing = quantised_layers(spec.build())
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be loaded: {error}") from error
+    _check_layers(spec.name, existing, existing if layers is None else layers)
+    load_data(samples).test_image(image)
+
+
+def _check_layers(network: str, existing: list[str], layers: list[str]) -> None:
+    for name in layers:
+        if name not in existing:
+            raise LayerError(f"{network} has no quantised layer {name!r}; it has {', '.join(existing)}")
 
 
 @dataclass

@@ -1,122 +1,82 @@
-"""What the commands share: options, device choice, and errors without a traceback."""
+"""What commands are made of: a parser whose complaints are one line, types of options, errors without a traceback."""
+
+from __future__ import annotations
 
 import argparse
+import math
+import re
+import signal
 import sys
 from collections.abc import Callable
-from dataclasses import fields
 
-import torch
-
-from quant.data import NAMES
-from quant.errors import QuantError
-from quant.models import MODELS, ModelSpec
+from quant.errors import QuantError, UserError
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
-def run(main: Callable[[], int]) -> None:
-    """Call ``main`` and exit with its code; a user's error or a failing file becomes ``error: ...`` and exit code 2."""
+class Parser(argparse.ArgumentParser):
+    """argparse's, for ``python -m module``: options in full only, and a wrong one is a UserError of one line."""
+
+    def __init__(self, module: str, description: str):
+        super().__init__(prog=f"python -m {module}", description=description, allow_abbrev=False)
+
+    def error(self, message: str):
+        raise UserError(f"{message} (--help lists the options)")
+
+
+def whole(low: int = 0, high: int | None = None) -> Callable[[str], int]:
+    """Argument type: a whole number from ``low`` to ``high``, in ASCII digits."""
+    limits = f"from {low} on" if high is None else f"from {low} to {high}"
+
+    def read(text: str) -> int:
+        # 18 digits are more than any of these may have, and longer ones take long to be read.
+        if not re.fullmatch(r"-?[0-9]{1,18}", text) or int(text) < low or (high is not None and int(text) > high):
+            raise argparse.ArgumentTypeError(f"must be a whole number {limits}, not {text[:40]!r}")
+        return int(text)
+
+    return read
+
+
+def number(low: float, high: float, *, open_low: bool = False) -> Callable[[str], float]:
+    """Argument type: a finite number from ``low`` (or above it) to ``high``."""
+    limits = f"above {low:g}" if open_low else f"from {low:g}"
+    limits += f" to {high:g}" if math.isfinite(high) else ""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text) if text.isascii() else math.nan
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or not low <= value <= high or (open_low and value == low):
+            raise argparse.ArgumentTypeError(f"must be a number {limits}, not {text[:40]!r}")
+        return value
+
+    return read
+
+
+def run(main: Callable[[], int], errors: tuple[type[Exception], ...] = ()) -> int:
+    """The exit code of ``main``; an error of the user's, or a failing file, is told as ``error: ...`` and gives 2.
+
+    errors: further ones that users cause. SIGTERM ends a command as an interrupt does.
+    """
+
+    def terminate(*_):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
-        code = main()
-    except (QuantError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = EXIT_ERROR
+        return main()
+    except (QuantError, OSError, *errors) as error:
+        print(f"error: {told(error)}", file=sys.stderr)
+        return EXIT_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        code = EXIT_INTERRUPTED
-    sys.exit(code)
+        return EXIT_INTERRUPTED
 
 
-def _channels_or_none(text: str) -> int | None:
-    return None if text == "none" else int(text)
-
-
-def name_or_none(text: str) -> str | None:
-    """Argument type: 'none' is None."""
-    return None if text == "none" else text
-
-
-def _yes_or_no(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise argparse.ArgumentTypeError(f"must be yes or no, got {text!r}")
-    return text == "yes"
-
-
-# Option type and help of each field of ModelSpec; the defaults are the fields' own.
-_MODEL_OPTIONS = {
-    "name": (str, f"model: {', '.join(MODELS)}"),
-    "width": (float, "multiplies the channel counts"),
-    "w_bits": (int, "weight bits, 2..8"),
-    "a_bits": (int, "activation bits, 2..8"),
-    "num_classes": None,  # follows from the data set
-    "squeeze": (_channels_or_none, "vgg16: channels of features.24 and features.27, or 'none' for the plain network"),
-    "squeeze_identity": (_yes_or_no, "vgg16: Identity in place of the squeeze's removed BatchNorm (yes, no)"),
-    "skip_block": (_yes_or_no, "vgg16: seed 003's SkipBlock, a shortcut around the squeeze's second layer (yes, no)"),
-    "first_stage": (int, "resnet20: channels of the first stage; 16 scales with the width, others do not"),
-    "first_block_norm": (_yes_or_no, "resnet20: BatchNorm after layer1.0.conv2 (yes, no); None: not with 8 channels"),
-    "floating": (_yes_or_no, "nothing is quantised: the float network that quantised training starts from (yes, no)"),
-    "image_bits": (int, "bits of the signed activations of the layer that sees the image; None: as --a-bits"),
-    "quantise_image": (_yes_or_no, "resnet20: quantise the first convolution too (yes, no)"),
-}
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """One option for each field of :class:`ModelSpec`; :func:`spec_from` reads them back."""
-    group = parser.add_argument_group("model")
-    for field in fields(ModelSpec):
-        option = _MODEL_OPTIONS[field.name]
-        if option is None:
-            continue
-        kind, text = option
-        flag = "--model" if field.name == "name" else "--" + field.name.replace("_", "-")
-        group.add_argument(
-            flag,
-            dest=f"spec_{field.name}",
-            metavar="VALUE",
-            type=kind,
-            default=argparse.SUPPRESS,
-            help=f"{text} [{field.default}]",
-        )
-
-
-def spec_from(arguments: argparse.Namespace, num_classes: int, base: dict | None = None) -> ModelSpec:
-    """The ModelSpec with ``base``'s fields and, before them, the options'. QuantError where a value is out of range."""
-    given = {name.removeprefix("spec_"): value for name, value in vars(arguments).items() if name.startswith("spec_")}
-    try:
-        return ModelSpec.from_dict({**(base or {}), **given, "num_classes": num_classes})
-    except ValueError as error:
-        raise QuantError(str(error)) from error
-
-
-def add_data_options(
-    parser: argparse.ArgumentParser, default: str | None, otherwise: str = "as the checkpoint says"
-) -> None:
-    """Which data set, where, and how it is read. default None: what ``otherwise`` says."""
-    group = parser.add_argument_group("data")
-    group.add_argument("--data", default=default, help=f"{', '.join(NAMES)} [{default or otherwise}]")
-    group.add_argument("--data-root", help="folder of CIFAR-10 [$QUANT_DATA, else data]")
-    group.add_argument("--download", action="store_true", help="fetch CIFAR-10 if it is not there")
-    group.add_argument("--workers", type=int, default=0, help="processes that load images [0]")
-
-
-def add_device_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... [auto: cuda if present]")
-
-
-def add_bits_overrides(parser: argparse.ArgumentParser) -> None:
-    """Bits for checkpoints that do not state them."""
-    parser.add_argument("--w-bits", type=int, help="weight bits, in place of the checkpoint's")
-    parser.add_argument("--a-bits", type=int, help="activation bits; a course checkpoint does not state them [4]")
-
-
-def choose_device(name: str) -> torch.device:
-    """'auto' or any name that torch knows. QuantError where that device is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise QuantError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return device
+def told(error: Exception) -> str:
+    """The message; of the system's errors: the file and what it says, in the order of the others'."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)

@@ -5,6 +5,10 @@ class QuantError(ValueError):
     """Base of every error below; commands print it as ``error: ...`` and exit with code 2."""
 
 
+class UserError(QuantError):
+    """An option or a setting that cannot be used."""
+
+
 class CheckpointError(QuantError):
     """A checkpoint file is missing, truncated, of another architecture, or holds values that cannot be used."""
 

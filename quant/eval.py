@@ -6,7 +6,7 @@ code 1 where a layer's mean recovery error reaches 1e-3, or a packed checkpoint'
 that it states. ``--plots DIR`` draws the same as PNG files.
 """
 
-import argparse
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from golden_model.operands import Operands
 from quant import cli
+from quant import options as shared
 from quant.capture import CapturedLayer, capture, integer_psum, recovery_error
 from quant.checkpoints import SHIPPED
 from quant.data import DataSet, load_data
@@ -191,14 +192,14 @@ def agrees(network: Network, evaluation: Evaluation, data: str) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m quant.eval", description="Accuracy and capture check.")
-    parser.add_argument("--checkpoint", default=next(iter(SHIPPED)), help=f"a file, or {' or '.join(SHIPPED)}")
-    parser.add_argument("--images", type=int, default=4, help="test images whose layers are captured [4]")
+    parser = cli.Parser("quant.eval", "Accuracy and capture check.")
+    parser.add_argument("--checkpoint", default=next(iter(SHIPPED)), help=f"a file, or {', '.join(SHIPPED)}")
+    parser.add_argument("--images", type=cli.whole(), default=4, help="test images whose layers are captured [4]")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw histograms and psum ranges as PNG files there")
-    parser.add_argument("--batch-size", type=int, default=256)
-    cli.add_bits_overrides(parser)
-    cli.add_device_option(parser)
-    cli.add_data_options(parser, default=None)
+    parser.add_argument("--batch-size", type=cli.whole(1, 65536), default=256, help="images at a time [256]")
+    shared.add_bits_overrides(parser)
+    shared.add_device_option(parser)
+    shared.add_data_options(parser, default=None)
     options = parser.parse_args(arguments)
 
     network = load_network(
@@ -208,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
     data.require_classes("measuring the accuracy")
     if len(data.classes) != network.spec.num_classes:
         raise QuantError(f"{data.name} has {len(data.classes)} classes, but the network {network.spec.num_classes}")
-    device = cli.choose_device(options.device)
+    device = shared.choose_device(options.device)
     loader = DataLoader(data.test, options.batch_size, num_workers=options.workers)
     evaluation = evaluate(network.model.to(device), loader, device)
     # Captured on the CPU, whose float32 convolution is exact enough to compare with (a GPU's may use TF32).
@@ -242,4 +243,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    sys.exit(cli.run(main))

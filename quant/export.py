@@ -5,13 +5,14 @@ BatchNorm's batch counter, which loading recomputes or does not need. Rounding t
 neighbouring level, so the accuracy is measured again on the file as written, and that number is stored.
 """
 
-import argparse
+import sys
 from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
 
 from quant import cli
+from quant import options as shared
 from quant.data import DataSet, load_data
 from quant.evaluation import evaluate
 from quant.network import Network, load_network, load_state
@@ -62,11 +63,11 @@ def export(checkpoint: str | Path, out: Path, data: DataSet, **options) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m quant.export", description="Make a small checkpoint.")
+    parser = cli.Parser("quant.export", "Make a small checkpoint.")
     parser.add_argument("checkpoint", help="a checkpoint file, or the name of a shipped one")
     parser.add_argument("out", type=Path, help="the file to write")
-    cli.add_bits_overrides(parser)
-    cli.add_data_options(parser, default=None)
+    shared.add_bits_overrides(parser)
+    shared.add_data_options(parser, default=None)
     options = parser.parse_args(arguments)
     overrides = {"w_bits": options.w_bits, "a_bits": options.a_bits, "dataset": options.data}
     name = load_network(options.checkpoint, **overrides).dataset
@@ -75,4 +76,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    sys.exit(cli.run(main))

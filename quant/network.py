@@ -109,6 +109,7 @@ def load_network(
             )
         model = spec.build()
         load_state(model, state)
+        _refuse_contradictions(model, state)
         return Network(
             model=model.eval(),
             spec=spec,
@@ -157,8 +158,7 @@ def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Copy ``state`` into ``model``, all names and shapes matching, and bring every ``weight_q`` up to date.
 
     float16 weights (of an exported checkpoint) become float32. CheckpointError lists the first few names that are
-    missing, not known, or of another shape, clipping levels that are not positive, and layers whose stored ``weight_q``
-    is not what the quantiser makes of their ``weight``.
+    missing, not known, or of another shape, and clipping levels that are not positive.
     """
     expected = model.state_dict()
     # weight_q follows from weight, and BatchNorm's counter is not used: neither must be in the file.
@@ -186,22 +186,23 @@ def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:
             layer.refresh_weight_q()
             if not torch.isfinite(layer.weight_q).all():
                 raise CheckpointError(f"{name}.weight has no spread (all weights are equal), so it has no integers")
-            _refuse_contradiction(name, layer, state.get(f"{name}.weight_q"))
 
 
-def _refuse_contradiction(name: str, layer: QuantConv2d, stored: Tensor | None) -> None:
+def _refuse_contradictions(model: nn.Module, state: dict[str, Tensor]) -> None:
     """CheckpointError where the integers that a file states are not those of the weights beside them.
 
     A ``weight_q`` of zeros states none: the course's layer has it until its first forward pass. A weight in the middle
     between two integers may go to either: devices sum its layer's mean in another order.
     """
-    if layer.floating or stored is None or not stored.any():
-        return
-    weight, levels = layer.weight.detach().double(), weight_levels(layer.w_bits)
-    exact = (weight - weight.mean()) / weight.std() / layer.weight_quant.wgt_alpha.item() * levels
-    stated = (stored.double() / layer.w_delta).round()
-    if different := int(((exact.clamp(-levels, levels) - stated).abs() > 0.5 + MIDDLE).sum()):
-        raise CheckpointError(
-            f"{name}.weight_q contradicts {name}.weight: {different} of {weight.numel()} integers differ. Where weight "
-            "is right, save the file after a forward pass in eval mode, or without its weight_q entries"
-        )
+    for name, layer in model.named_modules():
+        stored = state.get(f"{name}.weight_q")
+        if not isinstance(layer, QuantConv2d) or layer.floating or stored is None or not stored.any():
+            continue
+        weight, levels = layer.weight.detach().double(), weight_levels(layer.w_bits)
+        exact = (weight - weight.mean()) / weight.std() / layer.weight_quant.wgt_alpha.item() * levels
+        stated = (stored.double() / layer.w_delta).round()
+        if different := int(((exact.clamp(-levels, levels) - stated).abs() > 0.5 + MIDDLE).sum()):
+            raise CheckpointError(
+                f"{name}.weight_q contradicts {name}.weight: {different} of {weight.numel()} integers differ. Where "
+                "weight is right, save the file after a forward pass in eval mode, or without its weight_q entries"
+            )

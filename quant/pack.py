@@ -9,7 +9,7 @@ OUT says what is written: ``*.safetensors`` the packed form (:mod:`quant.storage
 What was written is read again before the command ends: every layer's integers must be the same, bit for bit.
 """
 
-import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from quant import cli
+from quant import options as shared
 from quant.capture import quantised_layers
 from quant.data import load_data
 from quant.errors import CheckpointError, DataError
@@ -117,7 +118,7 @@ def _same_integers(before: Network, after: Network) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m quant.pack", description="Packed checkpoints, from and to.")
+    parser = cli.Parser("quant.pack", "Packed checkpoints, from and to.")
     parser.add_argument("checkpoint", help="a checkpoint file of either form, or the name of a shipped one")
     parser.add_argument("out", type=Path, help=f"the file to write: *{SUFFIX} packed, else the course's form")
     parser.add_argument(
@@ -129,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--samples", help="data set whose images show the layers where the checkpoint's must be fetched"
     )
     parser.add_argument("--note", help="text to store, such as 'accuracy on JPEG-recompressed images'")
-    cli.add_bits_overrides(parser)
+    shared.add_bits_overrides(parser)
     options = parser.parse_args(arguments)
     print(
         convert(
@@ -148,4 +149,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    sys.exit(cli.run(main))

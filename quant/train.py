@@ -12,6 +12,7 @@ every epoch) and ``log.png`` (at the end, and when interrupted by Ctrl-C).
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch.utils.data import Subset
 from tqdm import tqdm
 
 from quant import cli
+from quant import options as shared
 from quant.checkpoints import SHIPPED
 from quant.data import DataSet, load_data
 from quant.errors import QuantError
@@ -65,27 +67,29 @@ _OPTIONS = (
     ("amp", bool, "bfloat16 mixed precision, where the hardware has it"),
     ("channels_last", bool, "memory layout, on CUDA, or compiled"),
     ("compile", bool, "compile the network, where a C++ compiler is at hand"),
-    ("warm_start", cli.name_or_none, "checkpoint or recipe whose layers are the start where they fit, or 'none'"),
-    ("teacher", cli.name_or_none, "checkpoint or recipe to distil from, or 'none'"),
+    ("warm_start", shared.name_or_none, "checkpoint or recipe whose layers are the start where they fit, or 'none'"),
+    ("teacher", shared.name_or_none, "checkpoint or recipe to distil from, or 'none'"),
     ("distill", float, "weight of the teacher beside the labels"),
     ("temperature", float, "of the teacher's scores"),
 )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m quant.train", description="Quantisation-aware training.")
+    parser = cli.Parser("quant.train", "Quantisation-aware training.")
     parser.add_argument("--recipe", help=f"options from quant/training/recipes.toml: {', '.join(recipe_names())}")
     parser.add_argument("--out", type=Path, help="folder for the checkpoints [runs/RECIPE]")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out, if there is one")
     parser.add_argument("--restart", action="store_true", help="overwrite the run in --out")
     parser.add_argument("--export", type=Path, metavar="FILE", help="write the best epoch packed too (*.safetensors)")
-    parser.add_argument("--train-images", type=int, metavar="N", help="take N images of the training split, to try out")
-    cli.add_device_option(parser)
-    cli.add_model_options(parser)
-    cli.add_data_options(parser, default=None, otherwise=Recipe.data)
+    text = "take N images of the training split, to try out"
+    parser.add_argument("--train-images", type=cli.whole(), metavar="N", help=text)
+    shared.add_device_option(parser)
+    shared.add_model_options(parser)
+    shared.add_data_options(parser, default=None, otherwise=Recipe.data)
     group = parser.add_argument_group("recipe")
     for name, kind, text in _OPTIONS:
         text = f"{text} [{getattr(Recipe, name)}]"
+        kind = {int: cli.whole(), float: cli.number(0, math.inf)}.get(kind, kind)
         action = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": "VALUE"}
         group.add_argument("--" + name.replace("_", "-"), default=argparse.SUPPRESS, help=text, **action)
     group.add_argument(
@@ -103,7 +107,7 @@ def recipe_from(options: argparse.Namespace, data: DataSet) -> Recipe:
     """The named recipe, if any, with the command line's options in place of its own."""
     fields, model = named_recipe(options.recipe) if options.recipe else ({}, {})
     given = {name: getattr(options, name) for name, _, _ in _OPTIONS if hasattr(options, name)}
-    spec = cli.spec_from(options, len(data.classes), model)
+    spec = shared.spec_from(options, len(data.classes), model)
     try:
         return Recipe(spec=spec, **{**fields, **given, "data": data.name})
     except TypeError as error:
@@ -150,7 +154,7 @@ def _needed_first(options: argparse.Namespace, data: DataSet, device: torch.devi
     for number, name in enumerate(before, 1):
         fields, model = named_recipe(name)
         seed = {"seed": options.seed} if hasattr(options, "seed") else {}
-        spec = cli.spec_from(argparse.Namespace(), len(data.classes), model)
+        spec = shared.spec_from(argparse.Namespace(), len(data.classes), model)
         recipe = Recipe(spec=spec, **{**fields, **seed, "data": data.name, "minutes": parts.get(name, 0)})
         announce(f"{number} of {len(before) + 1}: {name}, which {options.recipe} needs")
         folder = options.out.parent / name
@@ -167,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.recipe is None:
             raise QuantError("where to? Name a folder with --out, or a recipe with --recipe")
         options.out = Path("runs", options.recipe)
-    device = cli.choose_device(options.device)
+    device = shared.choose_device(options.device)
     named = named_recipe(options.recipe)[0].get("data") if options.recipe else None
     data = load_data(options.data or named or Recipe.data, options.data_root, options.download)
     data.require_classes("training")
@@ -200,4 +204,4 @@ def _few(data: DataSet, count: int, seed: int) -> DataSet:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    sys.exit(cli.run(main))

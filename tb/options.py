@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import shlex
+from argparse import ArgumentTypeError
 from typing import NamedTuple
 
 from golden_model.configuration import Dataflow, configuration
 from quant.checkpoints import SHIPPED
-
-
-class UserError(Exception):
-    """A setting that cannot be used; the message says which and what to do."""
+from quant.cli import Parser, number, whole
+from quant.errors import UserError
 
 
 class Setting(NamedTuple):
@@ -38,26 +37,55 @@ SETTINGS = (
 )
 
 
+# The watchdog of the simulated accelerator takes a memory that hardly ever answers for one that does not.
+MOST_STALLS = 0.95
+LARGEST_SEED = 2**31 - 1
+
+
+def add_settings(parser: Parser, *without: str) -> None:
+    """An option for each setting but those named, with the environment's value by default."""
+    for setting in SETTINGS:
+        if setting.variable not in without:
+            default, text = from_environment(setting), f"{setting.help} [{setting.variable}]"
+            parser.add_argument(setting.option, dest=setting.variable, default=default, help=text)
+
+
+def add_stalls(parser: Parser, what: str) -> None:
+    text = f"probability of a held cycle on {what}, 0 to {MOST_STALLS} [0]"
+    parser.add_argument("--stalls", type=number(0, MOST_STALLS), default=0.0, help=text)
+
+
 def from_environment(setting: Setting) -> str | None:
     """Value of a setting that make or the shell has set; an empty one counts as not set."""
     return os.environ.get(setting.variable) or setting.default
 
 
 def check(values: dict[str, str | None]) -> None:
-    """Raise ValueError, naming the setting, for a value that can be seen to be wrong without loading anything."""
-    for variable in ("SEED", "IMAGE"):
-        if not (values[variable] or "0").isdigit():
-            raise ValueError(f"{variable} must be a whole number from 0, not {values[variable]!r}")
+    """Raise UserError, naming the setting, for a value that can be seen to be wrong without loading anything."""
+    for variable, largest in (("SEED", LARGEST_SEED), ("IMAGE", None)):
+        try:
+            whole(0, largest)(values[variable] or "0")
+        except ArgumentTypeError as error:
+            raise UserError(f"{variable} {error}") from None
     names = [flow.name for flow in Dataflow]
     if values["DATAFLOW"] and values["DATAFLOW"] not in names:
-        raise ValueError(f"unknown DATAFLOW={values['DATAFLOW']}; there are: {', '.join(names)}")
+        raise UserError(f"unknown DATAFLOW={values['DATAFLOW']}; there are: {', '.join(names)}")
+    if values["WAVES"] not in (None, "", "0", "1"):
+        raise UserError(f"WAVES must be 1, or 0 or empty for none, not {values['WAVES']!r}")
+    if values["WAVES"] == "0":
+        values["WAVES"] = None
+    if values["LAYER"]:
+        layer_names(values["LAYER"])
     if values["CONFIG"]:
         configuration(values["CONFIG"])
 
 
 def layer_names(text: str) -> list[str]:
-    """Layers of a LAYER setting: names with commas between, each once."""
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    """Layers of a LAYER setting: names with commas between, each once. UserError for an empty part."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise UserError(f"LAYER={text} has an empty name; write names with commas between, as features.24,features.27")
+    return list(dict.fromkeys(names))
 
 
 def variables(values: dict[str, object]) -> str:

@@ -15,6 +15,7 @@ from quant import network
 from quant.checkpoints import SHIPPED
 from quant.models import ModelSpec
 from quant.storage.checkpoint import write_checkpoint
+from tb.commands import command
 from tb.commands import golden_check as check
 from tb.commands import golden_write as export
 
@@ -247,7 +248,8 @@ def test_a_checkpoint_that_lies_elsewhere_is_named_on_the_command_line(tmp_path,
     assert code == 0 and f"not compared with its checkpoint: {here} is not there" in line
     code, [line] = checked(capsys, tmp_path / "g", "--checkpoint", str(there))
     assert code == 0 and "equal a fresh computation" in line
-    assert check.main(["--out", str(tmp_path / "g"), "--checkpoint", "resnet20_digits"]) == 2
+    wrong = ["--out", str(tmp_path / "g"), "--checkpoint", "resnet20_digits"]
+    assert command.run(lambda: check.main(wrong)) == 2
     assert "is not the file that the set was made from" in capsys.readouterr().err
 
 
@@ -255,7 +257,7 @@ def test_a_checkpoint_that_lies_elsewhere_is_named_on_the_command_line(tmp_path,
 def test_a_directory_that_is_no_set_exits_with_2(tmp_path, capsys, content):
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
-    assert check.main(["--out", str(tmp_path)]) == 2
+    assert command.run(lambda: check.main(["--out", str(tmp_path)])) == 2
     assert capsys.readouterr().err.startswith("error: ")
 
 

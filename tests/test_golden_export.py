@@ -14,6 +14,8 @@ import torch
 from golden_model.files import golden_set
 from golden_model.files.golden_set import read_golden_set
 from golden_model.operands import Operands
+from quant.errors import LayerError
+from tb.commands import command as run
 from tb.commands import golden_write as export
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,13 +23,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def network(monkeypatch):
-    """A stand-in for ``quant``: two 8->8 layers, features.24 and .27, whose operands depend on the image."""
+    """A stand-in for a network: two 8->8 layers, features.24 and .27, whose operands depend on the image."""
     names = ["features.24", "features.27"]
 
     def capture(network, layers, image):
         for layer in layers:
             if layer not in names:
-                raise ValueError(f"no layer {layer!r}; there are: {', '.join(names)}")
+                raise LayerError(f"no layer {layer!r}; there are: {', '.join(names)}")
         return {layer: operands(network, layer, image) for layer in layers}
 
     def operands(network, layer, image):
@@ -45,20 +47,15 @@ def network(monkeypatch):
             name=f"{checkpoint} on {dataset}", path=Path(__file__), samples=dataset, model=None
         )
 
-    quant = types.ModuleType("quant")
-    quant.__path__ = []
-    for name, attributes in {
-        "capture": {"capture": capture, "quantised_layers": lambda model: names},
-        "network": {"load_network": load_network},
-    }.items():
-        module = types.ModuleType(f"quant.{name}")
-        vars(module).update(attributes)
-        monkeypatch.setitem(sys.modules, f"quant.{name}", module)
-    monkeypatch.setitem(sys.modules, "quant", quant)
+    monkeypatch.setattr("quant.capture.check_request", lambda *request: None)
+    monkeypatch.setattr("quant.capture.capture", capture)
+    monkeypatch.setattr("quant.capture.quantised_layers", lambda model: names)
+    monkeypatch.setattr("quant.network.load_network", load_network)
 
 
 def command(out, *more, layer="features.27"):
-    return export.main(["--checkpoint", "best.pth", "--layer", layer, "--out", str(out), *more])
+    words = ["--checkpoint", "best.pth", "--layer", layer, "--out", str(out), *more]
+    return run.run(lambda: export.main(words))
 
 
 def test_writes_and_reads_back(tmp_path, network, capsys):
@@ -117,9 +114,7 @@ def test_errors_are_one_line_and_exit_code_2(tmp_path, network, capsys, options,
 
 
 def test_unknown_format_exits_with_2(tmp_path, network, capsys):
-    with pytest.raises(SystemExit) as caught:
-        command(tmp_path / "g", "--format", "seed9")
-    assert caught.value.code == 2
+    assert command(tmp_path / "g", "--format", "seed9") == 2
     assert "error: argument --format: invalid choice: 'seed9'" in capsys.readouterr().err
 
 
@@ -140,7 +135,7 @@ def fail_at_the_fifth_file(monkeypatch, error):
     ("error", "code", "message"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "x"), 2, "error: cannot write {out}, which is unchanged: No"),
-        (KeyboardInterrupt(), 130, "interrupted; {out} holds what it held before"),
+        (KeyboardInterrupt(), 130, "{out} holds what it held before, or the complete new set\ninterrupted\n"),
     ],
     ids=["disk full", "interrupt"],
 )

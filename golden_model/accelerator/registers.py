@@ -1,17 +1,20 @@
 """The accelerator's register map: addresses and fields for the driver, its Verilog, and ``rtl/README.md``'s tables.
 
-``rtl/accelerator/registers.toml`` is the source of all; ``python -m golden_model.accelerator.registers`` writes
-``rtl/accelerator/registers.v`` and the tables anew.
+``rtl/accelerator/registers.toml`` is the source of all; ``make registers`` writes ``rtl/accelerator/registers.v`` and
+the tables anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import string
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from golden_model.configuration import read_toml
 
 RTL = Path(__file__).resolve().parents[2] / "rtl"
 SOURCE = RTL / "accelerator" / "registers.toml"
@@ -29,8 +32,8 @@ ERRORS = {
     8: "the bus answered with an error",
     9: "nothing moved for WATCHDOG cycles: the descriptor contradicts itself, or the memory does not answer",
 }
-_TEMPLATE = """// registers: the accelerator's registers behind an AXI4-Lite port. Written from registers.toml by
-// golden_model/accelerator/registers.py; do not edit.
+_TEMPLATE = """// registers: the accelerator's registers behind an AXI4-Lite port. make registers writes this file;
+// registers.toml is the one to edit.
 //
 // Place     : AXI4-Lite -> registers -> accelerator.
 // Latency   : a write is answered one cycle after address and data are both there, a read after one cycle.
@@ -139,19 +142,48 @@ class Register:
 
 @functools.cache
 def register_map() -> tuple[Register, ...]:
-    """All registers in the order of their addresses; one of ``count`` n appears n times, as name0, name1, ..."""
-    with SOURCE.open("rb") as file:
-        entries = tomllib.load(file)["register"]
+    """All registers in the order of their addresses; one of ``count`` n appears n times, as name0, name1, ...
+
+    RegisterError says what is wrong with the file.
+    """
+    entries = read_toml(SOURCE, RegisterError).get("register")
+    if not isinstance(entries, list) or not entries:
+        raise RegisterError(f"{SOURCE}: it has no [[register]]; take the file from git again")
     result: list[Register] = []
-    for entry in entries:
+    for number, entry in enumerate(entries, 1):
+        _check_entry(f"{SOURCE.name}: register {number}", entry)
         count = entry.get("count", 1)
         for index in range(count):
             suffix = str(index) if count > 1 else ""
             fields = tuple((name + suffix, bits) for name, bits in entry["fields"].items())
-            if sum(bits for _, bits in fields) > 32:
-                raise RegisterError(f"{SOURCE.name}: {entry['name']} has more than 32 bits")
             result.append(Register(entry["name"] + suffix, 4 * len(result), entry["access"], entry["about"], fields))
+    names = [name for register in result for name, _ in register.fields]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RegisterError(f"{SOURCE.name}: there are several fields {twice[0]}")
     return tuple(result)
+
+
+def _check_entry(where: str, entry: Any) -> None:
+    """RegisterError where a [[register]] of the file is not one."""
+    texts = {"name": r"[A-Za-z]\w*", "access": "rw|ro|wo", "about": "(?s).*"}
+    for key, pattern in texts.items():
+        value = entry.get(key) if isinstance(entry, dict) else None
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            like = "text" if key == "about" else f"text like {pattern}"
+            raise RegisterError(f"{where}: {key} must be {like}, is {value!r}")
+    if unknown := set(entry) - {*texts, "fields", "count"}:
+        raise RegisterError(f"{where}, {entry['name']}: does not know {', '.join(sorted(unknown))}")
+    count, fields = entry.get("count", 1), entry.get("fields")
+    if not _is_whole(count) or not 1 <= count <= 64:
+        raise RegisterError(f"{where}, {entry['name']}: count must be a whole number from 1 to 64, is {count!r}")
+    if not isinstance(fields, dict) or not fields or not all(re.fullmatch(texts["name"], name) for name in fields):
+        raise RegisterError(f"{where}, {entry['name']}: fields must be a table of names with their bits, is {fields!r}")
+    if not all(_is_whole(bits) and bits >= 1 for bits in fields.values()) or sum(fields.values()) > 32:
+        raise RegisterError(f"{where}, {entry['name']}: fields must have at least 1 bit each and 32 together: {fields}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def encode(values: dict[str, int]) -> dict[int, int]:
@@ -275,16 +307,3 @@ def documented(text: str) -> str:
         begin = text.index("\n", begin) + 1
         text = text[:begin] + table + text[end:]
     return text
-
-
-def main() -> None:
-    """Write ``rtl/accelerator/registers.v`` and the tables of ``rtl/README.md``."""
-    VERILOG.write_text(verilog())
-    DOCUMENT.write_text(documented(DOCUMENT.read_text()))
-    print(
-        f"wrote rtl/accelerator/{VERILOG.name} and the tables of rtl/{DOCUMENT.name}: {len(register_map())} registers"
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from quant.checkpoints import NAMES
 from quant.errors import CheckpointError, UnsafeCheckpointError
 from quant.files import write_whole
 from quant.storage.packed import looks_packed, read_packed
@@ -44,9 +45,7 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     (:mod:`quant.storage.packed`), whose dictionary also has ``integers``.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
-        raise CheckpointError(f"checkpoint {path} {what}")
+    require_file(path)
     if looks_packed(path):
         checkpoint = read_packed(path)
         _refuse_not_finite(path, checkpoint["state_dict"])
@@ -78,6 +77,13 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     checkpoint = _with_state_dict(path, checkpoint)
     _refuse_not_finite(path, checkpoint["state_dict"])
     return checkpoint
+
+
+def require_file(path: Path) -> None:
+    """CheckpointError, with the names of those that ship, where ``path`` is no file."""
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        raise CheckpointError(f"checkpoint {path} {what}; name a file, or one that ships: {', '.join(NAMES)}")
 
 
 def _code_wanted(path: Path, reason: str) -> str | None:

@@ -99,6 +99,23 @@ def looks_packed(path: Path) -> bool:
     )
 
 
+def read_description(path: Path) -> dict[str, Any]:
+    """The metadata of a packed file, ``meta`` as :func:`read_packed` gives it, without reading a tensor.
+
+    CheckpointError where it is not there; whether the tensors fit it is not looked at.
+    """
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > path.stat().st_size:
+                raise ValueError("its header is longer than the file")
+            header = json.loads(file.read(size))["__metadata__"]
+        content = _checked_metadata(header)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be used: its header is damaged ({error})") from error
+    return {key: value for key, value in content.items() if key not in _OWN_FIELDS}
+
+
 def read_packed(path: Path) -> dict[str, Any]:
     """The checkpoint dictionary of a packed file: epoch, state_dict, best_prec, meta, and ``integers``.
 

@@ -315,6 +315,10 @@ class Trainer:
 
     def checkpoint(self) -> dict:
         """The course's keys, then what resuming and loading need beyond them."""
+        for model in filter(None, (self.model, self.average)):
+            for layer in model.modules():
+                if isinstance(layer, QuantConv2d):
+                    layer.refresh_weight_q()  # since the last forward pass, the weights made a step
         rng = {"torch": torch.get_rng_state(), "shuffle": self.shuffle.get_state()}
         if self.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.device)

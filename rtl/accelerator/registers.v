@@ -1,5 +1,5 @@
-// registers: the accelerator's registers behind an AXI4-Lite port. Written from registers.toml by
-// golden_model/accelerator/registers.py; do not edit.
+// registers: the accelerator's registers behind an AXI4-Lite port. make registers writes this file;
+// registers.toml is the one to edit.
 //
 // Place     : AXI4-Lite -> registers -> accelerator.
 // Latency   : a write is answered one cycle after address and data are both there, a read after one cycle.

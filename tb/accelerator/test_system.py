@@ -34,8 +34,11 @@ def captured(name: str, config: str):
     return network, real_layers(network, None, 0, configuration(config))
 
 
-def test_skip_block(simulate, run_accelerator, seed, tmp_path):
-    """Seed 003's SkipBlock, of random weights: each of its layers in both dataflows, requantised for the next."""
+def test_skip_block(simulate, run_accelerator, sim, seed, tmp_path):
+    """Seed 003's SkipBlock, of random weights: its layers, requantised for the next, in both dataflows.
+
+    On Icarus every other layer in one, the rest in the other.
+    """
     torch.manual_seed(5)
     model = ModelSpec(width=0.125, squeeze=8, skip_block=True).build()
     model.train()(torch.stack([load_data("digits").test_image(i)[0] for i in range(16)]))  # statistics of BatchNorm
@@ -47,6 +50,8 @@ def test_skip_block(simulate, run_accelerator, seed, tmp_path):
     assert [task.operands.residual is not None for task in tasks] == [False] * 4 + [True] * 2 + [False] * 2
     assert all(task.operands.requant.bits == 4 for task in tasks)
     assert [task.operands.pool for task in tasks][::2] == [True, False, False, True]
+    if sim == "icarus":
+        tasks = [task for index, task in enumerate(tasks) if index % 4 in (0, 3)]
     run_accelerator(c, [dataclasses.replace(task, psums=True) for task in tasks])
     simulate.layers(LayerJob(c, [dataclasses.replace(layers[2].task, dataflow=flow) for flow in FLOWS], seed))
 
@@ -67,7 +72,10 @@ def in_each_dataflow(c, shape, task_of) -> list:
 @pytest.mark.parametrize("config", ["net_8x8", "net_16x16"])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_real_layers(run_accelerator, sim, name, config):
-    """Every layer of every shipped network, each dataflow that can run it; the smallest on Icarus."""
+    """Every layer of every shipped network; the smallest on Icarus.
+
+    Each in both dataflows, if it can run in them: in one on one configuration, in the other on the other.
+    """
     c = configuration(config)
     network, layers = captured(name, config)
     if sim == "icarus":
@@ -75,11 +83,11 @@ def test_real_layers(run_accelerator, sim, name, config):
             pytest.skip("Icarus runs the small set on one configuration")
         tasks = [requantised(min(layers, key=lambda layer: layer.shape.macs), network, c)]
     else:
-        tasks = [
-            task
-            for layer in layers
-            for task in in_each_dataflow(c, layer.shape, functools.partial(requantised, layer, network, c))
-        ]
+        first = config == "net_16x16"
+        tasks = []
+        for index, layer in enumerate(layers):
+            possible = in_each_dataflow(c, layer.shape, functools.partial(requantised, layer, network, c))
+            tasks.append(possible[(index + first) % len(possible)])
     run_accelerator(c, [dataclasses.replace(task, psums=task.shape.macs < 150_000) for task in tasks])
 
 

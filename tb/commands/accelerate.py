@@ -7,7 +7,6 @@ live.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,16 +15,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from golden_model.accelerator.plan import PlanError
-from golden_model.configuration import Configuration, ConfigurationError, Dataflow, configuration
+from golden_model.configuration import Configuration, Dataflow, configuration
+from quant.cli import Parser
+from quant.errors import UserError
 from tb import options, simulators
+from tb.commands import command
 from tb.commands.cosim import wave_file
 from tb.commands.report import convolution, flow
 from tb.layers.captured import RealLayer, real_layers
 from tb.layers.networks import network_with
 from tb.layers.requantised import requantised
 from tb.layers.task import LayerTask
-from tb.options import UserError
-from tb.target import CannotRun, find_target, run_layers
+from tb.target import find_target, run_layers
 
 ACCELERATOR = find_target("accelerator")
 DEFAULT_CONFIGURATION = "net_8x8"
@@ -61,27 +62,18 @@ def table(title: str, layers: list[RealLayer], tasks: list[LayerTask], results: 
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tb.commands.accelerate", description=__doc__.split("\n\n")[0])
-    for setting in options.SETTINGS:
-        if setting.variable != "GOLDEN":
-            parser.add_argument(
-                setting.option, dest=setting.variable, default=options.from_environment(setting),
-                help=f"{setting.help} [{setting.variable}]",
-            )  # fmt: skip
-    parser.add_argument(
-        "--stalls", type=float, default=0.0, help="probability of a held cycle on every bus channel [0]"
-    )
+    parser = Parser("tb.commands.accelerate", __doc__.split("\n\n")[0])
+    options.add_settings(parser, "GOLDEN")
+    options.add_stalls(parser, "every bus channel")
     parsed = parser.parse_args(words)
     settings = {s.variable: getattr(parsed, s.variable, None) for s in options.SETTINGS}
     console = Console(highlight=False)
-    try:
-        options.check(settings)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    options.check(settings)
     sim = settings["SIM"] or "verilator"
     simulators.check_simulator(sim)
     c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
 
+    from quant.capture import check_request
     from quant.checkpoints import SHIPPED
     from quant.network import load_network
 
@@ -89,10 +81,15 @@ def main(words: list[str] | None = None) -> int:
     names = None if settings["LAYER"] in (None, "all") else options.layer_names(settings["LAYER"])
     failed = 0
     work = []
-    checkpoints = list(SHIPPED) if names is None else [network_with(names)]
-    for checkpoint in [settings["CHECKPOINT"]] if settings["CHECKPOINT"] else checkpoints:
+    checkpoints = list(SHIPPED) if names is None or settings["CHECKPOINT"] else [network_with(names)]
+    image, data = int(settings["IMAGE"]), settings["DATA"]
+    if settings["CHECKPOINT"]:
+        checkpoints = [settings["CHECKPOINT"]]
+    for checkpoint in checkpoints:  # what is wrong is told before anything is loaded
+        check_request(checkpoint, names, image, data)
+    for checkpoint in checkpoints:
         network = load_network(checkpoint)
-        layers = real_layers(network, names, int(settings["IMAGE"]), c, dataflow, settings["DATA"])
+        layers = real_layers(network, names, image, c, dataflow, data)
         try:
             tasks = [requantised(layer, network, c, dataflow) for layer in layers]
         except PlanError as error:
@@ -125,20 +122,5 @@ def main(words: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def cli() -> int:
-    """``main`` with what a user does wrong told in one line."""
-    from quant.errors import QuantError
-
-    try:
-        return main()
-    except (UserError, CannotRun, QuantError, ConfigurationError, simulators.SimulationError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        simulators.stop_all()
-        print("interrupted", file=sys.stderr)
-        return 130
-
-
 if __name__ == "__main__":
-    sys.exit(cli())
+    sys.exit(command.run(main))

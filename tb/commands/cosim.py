@@ -12,7 +12,6 @@ import concurrent.futures
 import dataclasses
 import os
 import re
-import signal
 import sys
 from pathlib import Path
 
@@ -24,18 +23,18 @@ from rich.table import Table
 from golden_model.configuration import (
     DEFAULT_CONFIGURATION,
     Configuration,
-    ConfigurationError,
     Dataflow,
     configuration,
 )
-from golden_model.files.operands import GoldenSetError
+from quant.cli import Parser, whole
+from quant.errors import UserError
 from tb import options, simulators
+from tb.commands import command
 from tb.commands.report import convolution, flow, tiles
 from tb.layers.captured import RealLayer, real_layers
 from tb.layers.from_files import GoldenLayers
 from tb.layers.networks import MAIN_JOB, default_layers, network_with
-from tb.options import UserError
-from tb.target import CannotRun, find_target, prepared, run_layers
+from tb.target import find_target, prepared, run_layers
 
 CORE = find_target("core")
 LARGEST_ERROR = 1e-3  # mean error of psum x scales against the float network
@@ -51,16 +50,11 @@ class Outcome:
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tb.commands.cosim", description=__doc__.split("\n\n")[0])
-    for setting in options.SETTINGS:
-        parser.add_argument(
-            setting.option,
-            dest=setting.variable,
-            default=options.from_environment(setting),
-            help=f"{setting.help} [{setting.variable}]",
-        )
-    parser.add_argument("--stalls", type=float, default=0.0, help="probability of a held cycle on every stream [0]")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="simulations at a time [all cores]")
+    parser = Parser("tb.commands.cosim", __doc__.split("\n\n")[0])
+    options.add_settings(parser)
+    options.add_stalls(parser, "every stream")
+    cores = os.cpu_count() or 1
+    parser.add_argument("--jobs", type=whole(1, 1024), default=cores, help="simulations at a time [all cores]")
     return parser.parse_args(words)
 
 
@@ -75,13 +69,14 @@ def golden_folder(settings: dict[str, str | None]) -> GoldenLayers | None:
 
 
 def collect(
-    settings: dict[str, str | None], c: Configuration, golden: GoldenLayers | None
+    settings: dict[str, str | None], c: Configuration, golden: GoldenLayers | None = None
 ) -> dict[str, list[RealLayer]]:
     """Capture the chosen layers, or read them from golden files; by checkpoint or folder."""
     dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
     if golden:
         folder = str(settings["GOLDEN"])
         return {folder: [RealLayer(folder, name, golden.task(name, dataflow, c)) for name in golden.names]}
+    from quant.capture import check_request
     from quant.checkpoints import SHIPPED
     from quant.network import load_network
 
@@ -92,13 +87,16 @@ def collect(
         checkpoints = [network_with(options.layer_names(settings["LAYER"]))]
     else:
         checkpoints = list(MAIN_JOB)
+    named = None if settings["LAYER"] in (None, "all") else options.layer_names(settings["LAYER"])
+    for checkpoint in checkpoints:  # what is wrong is told before anything is loaded
+        check_request(checkpoint, named, image, settings["DATA"])
     result = {}
     for checkpoint in checkpoints:
         network = load_network(checkpoint)
         if settings["LAYER"] == "all" or (not settings["LAYER"] and checkpoint not in SHIPPED):
             names = None
         elif settings["LAYER"]:
-            names = options.layer_names(settings["LAYER"])
+            names = named
         else:
             names = (None if settings["CHECKPOINT"] else MAIN_JOB[checkpoint]) or default_layers(network)
         result[checkpoint] = real_layers(network, names, image, c, dataflow, settings["DATA"])
@@ -220,10 +218,7 @@ def main(words: list[str] | None = None) -> int:
     settings = {setting.variable: getattr(parsed, setting.variable) for setting in options.SETTINGS}
     console = Console(stderr=False, highlight=False)
     sim = settings["SIM"] or "icarus"
-    try:
-        options.check(settings)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    options.check(settings)
     simulators.check_simulator(sim)
     golden = golden_folder(settings)
     if golden and not settings["CONFIG"]:
@@ -258,25 +253,5 @@ def main(words: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def cli() -> int:
-    """``main`` with what a user does wrong told in one line."""
-    from quant.errors import QuantError
-
-    def terminate(*_):
-        raise KeyboardInterrupt  # simulations have process groups of their own and must not outlive this one
-
-    signal.signal(signal.SIGTERM, terminate)
-    try:
-        return main()
-    except (
-        UserError, CannotRun, QuantError, ConfigurationError, GoldenSetError, simulators.SimulationError, OSError,
-    ) as error:  # fmt: skip
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-
-
 if __name__ == "__main__":
-    sys.exit(cli())
+    sys.exit(command.run(main))

@@ -6,7 +6,6 @@ count); 1: something is, each finding is a line; 2: no golden set, or not of the
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,9 @@ from golden_model.files.golden_set import configuration_of, plan_golden_set, rea
 from golden_model.files.operands import GoldenSetError, Source
 from golden_model.files.vectors import VectorFile
 from golden_model.files.verify import against_fresh, against_hashes, against_operands
+from quant.cli import Parser
+from quant.errors import UserError
+from tb.commands import command
 from tb.commands.golden_write import captured, load
 
 SHOWN = 20  # findings of a set that are written out; the rest is counted
@@ -26,25 +28,14 @@ SHOWN = 20  # findings of a set that are written out; the rest is counted
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        return _check(Path(options.out), options.checkpoint)
-    except (CheckpointMismatch, GoldenSetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tb.commands.golden_check", description=__doc__.split("\n", 1)[0])
+    parser = Parser("tb.commands.golden_check", __doc__.split("\n", 1)[0])
     parser.add_argument("--out", required=True, help="directory of a golden set, or of those of several layers")
     parser.add_argument(
         "--checkpoint",
         help="the checkpoint the set was made from, where it lies elsewhere by now; if it is another, that is an error",
     )
-    return parser
+    options = parser.parse_args(arguments)
+    return _check(Path(options.out), options.checkpoint)
 
 
 def _check(directory: Path, checkpoint: str | None) -> int:
@@ -163,4 +154,4 @@ def _print(findings: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -13,29 +13,34 @@ from typing import Any
 
 import numpy as np
 
-from golden_model.configuration import DEFAULT_CONFIGURATION, Dataflow, configuration
+from golden_model.configuration import DEFAULT_CONFIGURATION, ConfigurationError, Dataflow, configuration
 from golden_model.files.folder import GoldenFolder, file_hash
 from golden_model.files.formats import DEFAULT_FORMAT, FORMATS, TILES
 from golden_model.files.golden_set import read_golden_set, write_golden_set, write_network_sets
 from golden_model.files.operands import Captured, GoldenSetError, Source
+from quant.cli import Parser, whole
+from quant.errors import QuantError
+from tb.commands import command
+from tb.options import layer_names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, 2 for a wrong argument or a failed write, 130 when interrupted."""
+    """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
         _export(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
-        print(f"interrupted; {options.out} holds what it held before, or the complete new set", file=sys.stderr)
-        return 130
+        print(f"{options.out} holds what it held before, or the complete new set", file=sys.stderr)
+        raise
+    except (ConfigurationError, GoldenSetError, QuantError):
+        raise
+    except ValueError as error:  # what a format cannot hold
+        raise GoldenSetError(str(error)) from error
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tb.commands.golden_write", description=__doc__.split("\n", 1)[0])
+def _parser() -> Parser:
+    parser = Parser("tb.commands.golden_write", __doc__.split("\n", 1)[0])
     parser.add_argument("--checkpoint", required=True, help="path, or the name of a shipped checkpoint")
     parser.add_argument("--data", help="data set of the image, in place of the checkpoint's own")
     parser.add_argument(
@@ -43,8 +48,10 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="quantised layer, e.g. features.27; several with commas, or all: a folder each",
     )
-    parser.add_argument("--a-bits", type=int, help="activation bits; a course checkpoint does not state them (4)")
-    parser.add_argument("--image", type=int, default=0, help="index into the test images (default 0)")
+    parser.add_argument(
+        "--a-bits", type=whole(2, 8), help="activation bits; a course checkpoint does not state them (4)"
+    )
+    parser.add_argument("--image", type=whole(), default=0, help="index into the test images (default 0)")
     parser.add_argument("--out", required=True, help="directory to write; older sets there are replaced as a whole")
     parser.add_argument("--format", choices=FORMATS, default=DEFAULT_FORMAT, help=f"default {DEFAULT_FORMAT}")
     flows = [flow.name for flow in Dataflow]
@@ -52,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds = ("input channels", "output channels", "output positions")
     for name, kind in zip(TILES, kinds, strict=True):
         option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=int, help=f"tile of {kind}, where the format shows one tile")
+        parser.add_argument(option, type=whole(), help=f"tile of {kind}, where the format shows one tile")
     parser.add_argument("--config", default=DEFAULT_CONFIGURATION, help=f"default {DEFAULT_CONFIGURATION}")
     return parser
 
@@ -75,12 +82,13 @@ def captured(network: Any, layers: Sequence[str], image: int) -> list[Captured]:
 
 def _export(options: argparse.Namespace) -> None:
     core = configuration(options.config)
-    from quant.capture import quantised_layers
+    from quant.capture import check_request, quantised_layers
 
+    wanted = None if options.layer == "all" else layer_names(options.layer)
+    check_request(options.checkpoint, wanted, options.image, options.data)
     network, source = load(options.checkpoint, options.data, options.a_bits)
     several = options.layer == "all" or "," in options.layer
-    names = quantised_layers(network.model) if options.layer == "all" else options.layer.split(",")
-    layers = captured(network, list(dict.fromkeys(names)), options.image)
+    layers = captured(network, quantised_layers(network.model) if wanted is None else wanted, options.image)
     settings = {
         "format": options.format,
         "dataflow": Dataflow[options.dataflow],
@@ -108,4 +116,4 @@ def _export(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -5,19 +5,21 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 
-from golden_model.configuration import Configuration, ConfigurationError, configuration, configurations
+from golden_model.configuration import Configuration, configuration, configurations
+from quant.cli import Parser
+from quant.errors import QuantError
 from tb import simulators
+from tb.commands import command
 
 TOP = "accelerator"
 """The module of rtl/ that is linted; every other is inside, and it takes every parameter of a configuration."""
 
 
-class HardwareError(RuntimeError):
+class HardwareError(QuantError):
     """A tool that found something, or is not there; the message is its output, or says how to get it."""
 
 
@@ -33,18 +35,14 @@ def lint(c: Configuration) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tb.commands.lint", description=__doc__.split("\n\n")[0])
+    parser = Parser("tb.commands.lint", __doc__.split("\n\n")[0])
     parser.add_argument("--config", help="one named configuration [all]")
     parsed = parser.parse_args(words)
-    try:
-        for c in [configuration(parsed.config)] if parsed.config else configurations().values():
-            lint(c)
-            print(f"lint {c.name}: no warnings", flush=True)
-        return 0
-    except (HardwareError, ConfigurationError, simulators.SimulationError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    for c in [configuration(parsed.config)] if parsed.config else configurations().values():
+        lint(c)
+        print(f"lint {c.name}: no warnings", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

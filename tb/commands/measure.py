@@ -31,6 +31,7 @@ from golden_model.configuration import Configuration, Dataflow, configuration
 from golden_model.convolution import convolve
 from golden_model.throughput import ideal_cycles
 from golden_model.tiling import ConvShape
+from quant.cli import Parser
 from quant.data import load_data
 from quant.models import ModelSpec
 from quant.network import load_network
@@ -38,6 +39,7 @@ from quant.training.recipe import Recipe
 from quant.training.trainer import Trainer
 from tb import simulators
 from tb.accelerator.prepared import chosen, predicted
+from tb.commands import command
 from tb.commands.cosim import simulate
 from tb.commands.report import convolution, flow, tiles
 from tb.layers.captured import RealLayer, real_layers
@@ -418,7 +420,8 @@ def plot_utilisation(runs: list[NetworkRun], path: Path) -> None:
     plt.close(figure)
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
+    Parser("tb.commands.measure", __doc__.split("\n\n")[0]).parse_args(words)
     console = Console(highlight=False)
     c = configuration(CONFIGURATION)
     console.print(golden_table())
@@ -453,4 +456,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

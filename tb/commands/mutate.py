@@ -24,12 +24,15 @@ from rich.progress import track
 from golden_model.configuration import Configuration, Dataflow, Precision, configuration
 from golden_model.operands import Operands
 from golden_model.requantise import Requantisation
+from quant.cli import Parser, whole
 from tb import simulators
+from tb.commands import command
 from tb.layers.captured import real_layers
 from tb.layers.job import LayerJob
 from tb.layers.random_layers import random_task
 from tb.layers.small_layers import bus_layers
 from tb.layers.task import LayerTask
+from tb.options import LARGEST_SEED, SETTINGS, from_environment
 from tb.target import find_target, prepared
 
 
@@ -188,10 +191,16 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | No
         return next((outcome.failure for outcome in outcomes if outcome.failure), None)
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
+    parser = Parser("tb.commands.mutate", __doc__.split("\n\n")[0])
+    seed = next(setting for setting in SETTINGS if setting.variable == "SEED")
+    default, text = from_environment(seed), f"{seed.help} [SEED]"
+    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=default, help=text)
+    parsed = parser.parse_args(words)
+    simulators.check_simulator("icarus")
     console = Console(highlight=False)
     c = configuration("course_8x8")
-    jobs = mutation_jobs(c, int(os.environ.get("SEED") or 1))
+    jobs = mutation_jobs(c, parsed.seed)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         runs = pool.map(lambda mutant: run_mutant(mutant, jobs), MUTANTS)
         reports = list(track(runs, "planting bugs", total=len(MUTANTS), console=console, transient=True))
@@ -207,4 +216,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

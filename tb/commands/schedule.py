@@ -6,9 +6,10 @@ Cycles come from ``golden_model.accelerator.schedule``, whose model the hardware
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+import io
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from rich.console import Console
@@ -17,9 +18,12 @@ from rich.table import Table
 from golden_model import throughput
 from golden_model.accelerator import schedule
 from golden_model.accelerator.plan import PlanError
-from golden_model.configuration import Configuration, ConfigurationError, Dataflow, Precision, configuration
+from golden_model.configuration import Configuration, Dataflow, Precision, configuration
+from quant.cli import Parser, whole
+from quant.errors import UserError
+from quant.files import write_whole
+from tb.commands import command
 from tb.layers.networks import FULL_SIZE, NetworkLayer, network_layers
-from tb.options import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +41,12 @@ def hypothetical(c: Configuration, changes: list[str]) -> Configuration:
     fields = {}
     for change in changes:
         name, _, value = change.partition("=")
-        if name not in known or not value.isdigit():
-            raise UserError(f"--set takes NAME=NUMBER with NAME one of {', '.join(known)}; not {change!r}")
-        fields[known[name]] = int(value)
+        try:
+            fields[known[name]] = whole(0, 1 << 20)(value)
+        except (KeyError, ArgumentTypeError):
+            raise UserError(
+                f"--set takes NAME=NUMBER with NAME one of {', '.join(known)}; not {change[:40]!r}"
+            ) from None
     return dataclasses.replace(c, name=f"{c.name} with {', '.join(changes)}", **fields) if fields else c
 
 
@@ -105,21 +112,25 @@ def plot(found: dict[str, list[Row]], path: Path) -> None:
     axis.set_xticklabels(names, rotation=60, ha="right", fontsize=8)
     axis.set(ylabel="utilisation, %", ylim=(0, 105))
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(found), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
     plt.close(figure)
+    write_whole(path, image.getbuffer())
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tb.commands.schedule", description=__doc__.split("\n\n")[0])
+    parser = Parser("tb.commands.schedule", __doc__.split("\n\n")[0])
     parser.add_argument("--network", default="vgg16", choices=FULL_SIZE, help="full-size network [vgg16]")
     parser.add_argument("--config", default="net_8x8", help="configurations, with commas between [net_8x8]")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=N", help="change a parameter, e.g. PSUM_DEPTH=512"
     )
-    parser.add_argument("--latency", type=int, default=schedule.MEMORY_LATENCY, help="cycles of the memory [4]")
+    cycles = whole(1, 100_000)
+    parser.add_argument("--latency", type=cycles, default=schedule.MEMORY_LATENCY, help="cycles of the memory [4]")
     parser.add_argument("--plot", type=Path, help="write a PNG of the utilisation by layer")
     parsed = parser.parse_args(words)
+    if parsed.plot and parsed.plot.suffix != ".png":
+        raise UserError(f"PLOT={parsed.plot}: the picture is a PNG file; give it a name that ends in .png")
     console = Console(highlight=False)
     spec = FULL_SIZE[parsed.network]
     layers = network_layers(spec)
@@ -140,8 +151,4 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (UserError, ConfigurationError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(command.run(main))

@@ -6,7 +6,6 @@ take the time of one. Then they are joined and what nothing uses is removed; tha
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import re
@@ -24,14 +23,15 @@ from rich.table import Table
 from golden_model.configuration import (
     DEFAULT_CONFIGURATION,
     Configuration,
-    ConfigurationError,
     configuration,
     configurations,
 )
+from quant.cli import Parser, whole
 from tb import simulators
+from tb.commands import command, place
 from tb.commands import lint as hardware
-from tb.commands import place
 from tb.commands.lint import HardwareError
+from tb.options import LARGEST_SEED
 
 FIGURES = {
     "LUT4": ("LUT4",), "carry": ("CCU2C",), "FF": ("TRELLIS_FF",), "DSP": ("MULT18X18D",),
@@ -114,13 +114,19 @@ and the DSPs lie in a few rows of the chip, far from the tiles."""
 LARGEST = 16 * 16  # tiles: larger arrays only where CONFIG names them, for they take minutes
 
 
-def synthesise(c: Configuration, top: str = TOP) -> Synthesis:
-    """Synthesise ``top`` for an ECP5 with Yosys and check the netlist. HardwareError has Yosys's complaint."""
-    if shutil.which("yosys") is None:
-        raise HardwareError("Yosys is not installed; on Debian or Ubuntu: sudo apt-get install -y yosys")
+def sources_of(top: str) -> dict[str, Path]:
+    """The files of rtl/ by module. HardwareError where ``top`` is none of them."""
     sources = {source.stem: source for source in simulators.rtl_sources()}
     if top not in sources:
         raise HardwareError(f"rtl/ has no module {top}; there are: {', '.join(sources)}")
+    return sources
+
+
+def synthesise(c: Configuration, top: str = TOP) -> Synthesis:
+    """Synthesise ``top`` for an ECP5 with Yosys and check the netlist. HardwareError has Yosys's complaint."""
+    sources = sources_of(top)
+    if shutil.which("yosys") is None:
+        raise HardwareError("Yosys is not installed; on Debian or Ubuntu: sudo apt-get install -y yosys")
     # TOP must take all of them; a module below it has those it needs, and its own defaults for the rest.
     known = re.findall(r"\bparameter\s+(\w+)", sources[top].read_text())
     taken = {name: value for name, value in c.parameters.items() if top in (TOP, hardware.TOP) or name in known}
@@ -157,31 +163,32 @@ def table(c: Configuration, done: Synthesis) -> Table:
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tb.commands.synthesis", description=__doc__.split("\n\n")[0])
+    parser = Parser("tb.commands.synthesis", __doc__.split("\n\n")[0])
     parser.add_argument("--config", help="one named configuration [all up to 16x16; place and route: course_8x8]")
     parser.add_argument("--top", default=TOP, help=f"module to synthesise, place and route [{TOP}]")
     parser.add_argument("--pnr", choices=["0", "1"], default="1", help="0: no place and route")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the placement [1]")
+    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=1, help="seed of the placement [1]")
     parsed = parser.parse_args(words)
     console = Console(highlight=False)
-    try:
-        routed = parsed.config or DEFAULT_CONFIGURATION
-        placing = None
-        with ThreadPoolExecutor() as pool:  # place and route takes longer than all the rest, on one core
-            every = [c for c in configurations().values() if c.rows * c.cols <= LARGEST]
-            for c in [configuration(parsed.config)] if parsed.config else every:
+    routed = parsed.config or DEFAULT_CONFIGURATION
+    every = [c for c in configurations().values() if c.rows * c.cols <= LARGEST]
+    chosen = [configuration(parsed.config)] if parsed.config else every
+    sources_of(parsed.top)
+    placing = None
+    with ThreadPoolExecutor() as pool:  # place and route takes longer than all the rest, on one core
+        for c in chosen:
+            with console.status(f"synthesising {parsed.top} of {c.name}, {chosen.index(c) + 1} of {len(chosen)}"):
                 done = synthesise(c, parsed.top)
-                if c.name == routed and parsed.pnr == "1":
-                    placing = pool.submit(place.place_and_route, done.netlist, parsed.top, parsed.seed)
-                console.print(table(c, done), "")
-            if placing is not None:
-                console.print(f"{routed}: {parsed.top} on {place.DEVICE}, registers at all ports", style="bold")
-                console.print("\n".join(place.report(placing.result())))
-        return 0
-    except (HardwareError, ConfigurationError, simulators.SimulationError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+            if c.name == routed and parsed.pnr == "1":
+                placing = pool.submit(place.place_and_route, done.netlist, parsed.top, parsed.seed)
+            console.print(table(c, done), "")
+        if placing is not None:
+            with console.status(f"placing and routing {parsed.top} of {routed}"):
+                placed = placing.result()
+            console.print(f"{routed}: {parsed.top} on {place.DEVICE}, registers at all ports", style="bold")
+            console.print("\n".join(place.report(placed)))
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

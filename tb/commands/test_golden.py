@@ -15,7 +15,7 @@ from golden_model.files.operands import GoldenSetError
 from golden_model.operands import Operands
 from quant.checkpoints import SHIPPED
 from quant.network import load_network
-from tb.commands import cosim
+from tb.commands import command, cosim
 from tb.commands import golden_write as export
 from tb.layers.captured import real_layers
 from tb.layers.from_files import GoldenLayers
@@ -197,7 +197,7 @@ def run_cosim(monkeypatch, capfd, **settings):
         monkeypatch.delenv(name, raising=False)
     words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     monkeypatch.setattr(sys, "argv", ["cosim", "--jobs", "1", *words])
-    return cosim.cli(), capfd.readouterr()
+    return command.run(cosim.main), capfd.readouterr()
 
 
 def test_the_main_job_runs_a_folder(two_layers, sim, monkeypatch, capfd):

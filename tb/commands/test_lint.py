@@ -9,8 +9,8 @@ import pytest
 
 from golden_model.configuration import configuration, configurations
 from tb import simulators
+from tb.commands import command, place, synthesis
 from tb.commands import lint as hardware
-from tb.commands import place, synthesis
 
 needs_yosys = pytest.mark.skipif(
     shutil.which("yosys") is None, reason="Yosys is not installed (make synth installs it)"
@@ -79,7 +79,7 @@ def test_yosys_complaint_is_told(tmp_path, monkeypatch):
 
 def test_table_without_yosys(monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
-    assert synthesis.main(["--pnr", "0"]) == 2
+    assert command.run(lambda: synthesis.main(["--pnr", "0"])) == 2
     assert "apt-get install -y yosys" in capsys.readouterr().err
 
 
