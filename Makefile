@@ -12,59 +12,78 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # The settings that mean the same everywhere; tb/options.py has the list with its explanations. Empty ones stay unset.
 SETTINGS := SIM CHECKPOINT DATA GOLDEN LAYER IMAGE CONFIG DATAFLOW SEED WAVES
 $(foreach name,$(SETTINGS),$(if $($(name)),$(eval export $(name)),$(eval unexport $(name))))
+# $(call quoted,TEXT): one word of the shell, whatever is in it.
+quoted = '$(subst ','\'',$(1))'
 # The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
-options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) '$($(name))'))
+options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) $(call quoted,$($(name)))))
 
-.PHONY: help cosim accelerate test golden golden-check train eval schedule bench lint synth registers mutate setup simulator synthesiser clean
+.PHONY: help cosim accelerate test golden golden-check train eval schedule bench lint synth registers mutate setup simulator clean
 
+# Each line of the list is "target: ## what it does | the settings that it takes".
 help: ## this list
 	@echo "make [target] [SETTING=value ...]"
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14 | sed 's/^/  /'
-	@echo "settings: $(SETTINGS) JOBS"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ \
+	    split($$2, part, / \| /); printf "  %-13s%s\n", $$1, part[1]; line = ""; count = split(part[2], word, " "); \
+	    for (i = 1; i <= count; i++) { if (length(line word[i]) > 62) { print "               " line; line = "" } \
+	        line = line (line == "" ? "" : " ") word[i] } \
+	    if (line != "") print "               " line }'
+	@echo "*_ARGS: more options of a command, which --help lists: COSIM_ARGS=--help"
+	@echo "COSIM_BUILD=dir: builds go there, in place of build/ (a read-only checkout)"
 
-cosim: simulator ## co-simulate real layers and print the table (the default); SIM=icarus or verilator
-	@$(RUN) -m tb.commands.cosim --jobs $(JOBS) $(COSIM_ARGS)
+cosim: BY_DEFAULT := icarus
+cosim: simulator ## co-simulate real layers, print the table (the default) | SIM CHECKPOINT DATA GOLDEN LAYER IMAGE CONFIG DATAFLOW SEED WAVES JOBS COSIM_ARGS
+	@$(RUN) -m tb.commands.cosim --jobs $(call quoted,$(JOBS)) $(COSIM_ARGS)
 
-accelerate: simulator ## whole networks by the accelerator's own sequencer (Verilator); CONFIG=net_16x16 LAYER=features.3
-	@SIM='$(or $(SIM),verilator)' $(RUN) -m tb.commands.accelerate $(ACCELERATE_ARGS)
+accelerate: BY_DEFAULT := verilator
+accelerate: simulator ## whole networks by the accelerator's own sequencer | SIM CHECKPOINT DATA LAYER IMAGE CONFIG DATAFLOW SEED WAVES ACCELERATE_ARGS
+	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.commands.accelerate $(ACCELERATE_ARGS)
 
-test: simulator ## all tests, on both simulators unless SIM names one
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest tests tb --sim '$(or $(SIM),$(BOTH))' -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+test: BY_DEFAULT := $(BOTH)
+test: simulator ## all tests, on both simulators unless SIM names one | SIM SEED JOBS PYTEST_ARGS
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest tests tb -q --sim $(call quoted,$(or $(SIM),$(BOTH))) -n $(call quoted,$(JOBS)) \
+	    --dist loadgroup $(PYTEST_ARGS)
 
-golden: $(SETUP) ## write golden files: LAYER=features.27 IMAGE=0 OUT=golden/ FORMAT=seed004 (000, 002, 003)
-	@$(RUN) -m tb.commands.golden_write --checkpoint '$(or $(CHECKPOINT),vgg16_w4a4)' --layer '$(or $(LAYER),features.27)' \
-	    --out '$(or $(OUT),golden)' $(call options,IMAGE DATA CONFIG DATAFLOW FORMAT A_BITS IC_TILE OC_TILE O_TILE)
+golden: $(SETUP) ## write golden files of layers | CHECKPOINT DATA LAYER IMAGE OUT FORMAT CONFIG DATAFLOW A_BITS IC_TILE OC_TILE O_TILE
+	@$(RUN) -m tb.commands.golden_write --checkpoint $(call quoted,$(or $(CHECKPOINT),vgg16_w4a4)) \
+	    --layer $(call quoted,$(or $(LAYER),features.27)) --out $(call quoted,$(or $(OUT),golden)) \
+	    $(call options,IMAGE DATA CONFIG DATAFLOW FORMAT A_BITS IC_TILE OC_TILE O_TILE)
 
-golden-check: $(SETUP) ## compare OUT=golden/ with its manifest, with itself, and with its checkpoint computed afresh
-	@$(RUN) -m tb.commands.golden_check --out '$(or $(OUT),golden)' $(call options,CHECKPOINT)
+golden-check: $(SETUP) ## compare golden files with manifest, operands and checkpoint | OUT CHECKPOINT
+	@$(RUN) -m tb.commands.golden_check --out $(call quoted,$(or $(OUT),golden)) $(call options,CHECKPOINT)
 
-train: $(SETUP) ## train a network: RECIPE=vgg16_w4a4 DATA=cifar10, or MODEL=vgg16 EPOCHS=60 TRAIN_ARGS="--width 0.25"
-	@$(RUN) -m quant.train --out '$(or $(OUT),runs/$(or $(RECIPE),$(MODEL),vgg16))' $(call options,RECIPE MODEL DATA EPOCHS SEED) $(TRAIN_ARGS)
+train: $(SETUP) ## train a network | RECIPE MODEL DATA EPOCHS SEED OUT TRAIN_ARGS
+	@$(RUN) -m quant.train --out $(call quoted,$(or $(OUT),runs/$(or $(RECIPE),$(MODEL),vgg16))) \
+	    $(call options,RECIPE MODEL DATA EPOCHS SEED) $(TRAIN_ARGS)
 
-eval: $(SETUP) ## accuracy of a checkpoint; recovery error, psums and histograms of each layer; PLOTS=dir for pictures
-	@$(RUN) -m quant.eval $(call options,CHECKPOINT DATA PLOTS)
+eval: $(SETUP) ## accuracy of a checkpoint; recovery error, psums, histograms | CHECKPOINT DATA PLOTS EVAL_ARGS
+	@$(RUN) -m quant.eval $(call options,CHECKPOINT DATA PLOTS) $(EVAL_ARGS)
 
-schedule: $(SETUP) ## predicted cycles, no simulation: NETWORK=resnet20 CONFIG=net_8x8,net_16x16 PLOT=x.png SCHEDULE_ARGS="--latency 20"
+schedule: $(SETUP) ## predicted cycles of a network, no simulation | NETWORK CONFIG PLOT SCHEDULE_ARGS
 	@$(RUN) -m tb.commands.schedule $(call options,NETWORK CONFIG PLOT) $(SCHEDULE_ARGS)
 
-bench: simulator ## measure: golden model, simulation speed, cycles and utilisation of each layer
+bench: BY_DEFAULT := $(BOTH)
+bench: simulator ## measure: golden model, simulation speed, cycles, training
 	@$(RUN) -m tb.commands.measure
 
-lint: $(SETUP) ## Verilator's checks, ruff's, and the types of golden_model; no warnings allowed
+lint: $(SETUP) ## Verilator's checks, ruff's, the types of golden_model
 	@$(RUN) -m tb.commands.lint
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
 	@$(RUN) -m mypy golden_model
 
-synth: synthesiser ## cells of each module by Yosys, Fmax and longest path by nextpnr; CONFIG=net_8x8 TOP=mac_tile, PNR=0: no Fmax
+# What is asked for is looked at before anything is installed.
+synth: $(SETUP) ## cells of each module by Yosys, Fmax by nextpnr | CONFIG TOP PNR SEED
+	@$(RUN) -m tb.commands.synthesis --check $(call options,CONFIG TOP PNR SEED)
+	$(call system_package,yosys,yosys)
 	@$(RUN) -m tb.commands.synthesis $(call options,CONFIG TOP PNR SEED)
 
-registers: $(SETUP) ## write rtl/accelerator/registers.v and its page's tables from rtl/accelerator/registers.toml
+registers: $(SETUP) ## write the register map's Verilog and tables from its TOML
 	@$(RUN) -m tb.commands.registers
 
-mutate: simulator ## plant bugs in the RTL one by one and see that each turns the run red
+mutate: BY_DEFAULT := icarus
+mutate: simulator ## plant bugs in the RTL one by one; each must turn a run red | SEED
 	@$(RUN) -m tb.commands.mutate
 
-setup: $(SETUP) ## Python environment in .venv with everything pinned
+setup: $(SETUP) ## Python environment in .venv, everything pinned
 
 $(SETUP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -73,7 +92,10 @@ $(SETUP): pyproject.toml
 	    { echo "error: Python has no venv module; on Debian or Ubuntu: sudo apt-get install -y python3-venv" >&2; exit 1; }
 	@echo "setting up $(VENV) (once; a few minutes)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@set -o pipefail; $(RUN) -m pip install --disable-pip-version-check --progress-bar off -e '.[test]' 2>&1 | awk ' \
+	    tolower($$0) ~ /^ *error/ { print > "/dev/stderr" } \
+	    /^Collecting / { printf "\r  %d packages found ", ++found; fflush() } \
+	    /^Installing collected/ { printf "\r  installing %d packages, the last step\n", NF - 2; fflush() }'
 	@touch $@
 
 # Only Icarus and Yosys are system packages; Verilator comes with the Python packages.
@@ -88,12 +110,8 @@ define system_package
 endef
 
 simulator: $(SETUP)
-ifneq (,$(findstring icarus,$(or $(SIM),icarus)))
-	$(call system_package,iverilog,iverilog)
-endif
-
-synthesiser: $(SETUP)
-	$(call system_package,yosys,yosys)
+	@case $(call quoted,$(or $(SIM),$(BY_DEFAULT))) in *icarus*) ;; *) exit 0;; esac; \
+	    $(patsubst @%,%,$(call system_package,iverilog,iverilog))
 
 clean: ## remove builds and waves; the environment stays
 	@rm -rf build

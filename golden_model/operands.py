@@ -36,6 +36,14 @@ class Operands:
         """Sizes; ValueError where weight and activation do not belong together."""
         return ConvShape.of(self.weight, self.activation, self.stride, self.padding)
 
+    def with_bias_in_residual(self) -> Operands:
+        """The same sums for a design that has no bias: it is added to the residual, or is one."""
+        if self.bias is None:
+            return self
+        shape = self.shape
+        bias = np.broadcast_to(np.asarray(self.bias, np.int64)[:, None, None], (shape.oc, shape.oh, shape.ow))
+        return dataclasses.replace(self, bias=None, residual=bias if self.residual is None else self.residual + bias)
+
     @property
     def simd(self) -> bool:
         """Whether a row takes two channels at once."""

@@ -27,12 +27,13 @@ class CapturedLayer:
     """Everything that one convolution of one image needs, and the float result that it must recover.
 
     The layer's psum is the integer convolution of ``activation`` (zero-padded) with ``weight``; then
-    ``psum * w_delta * x_delta = psum_float``, and where ``relu``,
-    ``relu(psum + residual) * out_scale[oc]`` is what the network passes on, to half a step of ``out_scale``.
+    ``psum * w_delta * x_delta = psum_float``, and where ``relu``, ``relu(psum + bias + residual) * out_scale[oc]`` is
+    what the network passes on, to half a step of ``out_scale`` for each of bias and residual that there is.
     """
 
     operands: Operands  # weight int32, -(2^(w_bits-1)-1) .. 2^(w_bits-1)-1; activation int32, 0 .. 2^a_bits-1, or
-    # signed where the image feeds the layer; residual int32, only of the second convolution of a residual block
+    # signed where the image feeds the layer; residual int32, only of the second convolution of a residual block; bias
+    # int64, of a layer that has one
     model: str  # 'vgg16', 'resnet20'
     layer: str  # 'features.27', 'layer1.0.conv2'
     image: int  # index into the data set's test split
@@ -43,7 +44,9 @@ class CapturedLayer:
     out_scale: np.ndarray  # float64 [OC], value of one integer of psum + residual
     negated: np.ndarray  # bool [OC], weights' sign turned because the folded BatchNorm's scale is negative
     relu: bool  # ReLU acts directly on psum (+ residual), no BatchNorm between
-    psum_float: np.ndarray  # float32 [OC, OH, OW], the layer's own convolution output (negated where ``negated``)
+    psum_float: (
+        np.ndarray
+    )  # float32 [OC, OH, OW], the layer's own convolution, without bias (negated where ``negated``)
     clipped: int  # activations of this image that the quantiser clipped
 
 
@@ -170,6 +173,8 @@ def _operands(network: Network, modules: dict[str, nn.Module], name: str, image:
     shortcut = shortcut_of(modules, name)
     weight = layer.to_int()
     psum_float = seen.outputs[name]
+    if layer.bias is not None:
+        psum_float = psum_float - layer.bias.detach()[:, None, None]
     channels = layer.out_channels
     delta = layer.w_delta * layer.x_delta
     residual = None
@@ -183,13 +188,17 @@ def _operands(network: Network, modules: dict[str, nn.Module], name: str, image:
         residual = _residual(name, added, shift, out_scale)
     # The weights' range is symmetric, so a channel can change sign without leaving it.
     sign = torch.where(negated, -1, 1)[:, None, None]
+    bias = None
+    if layer.bias is not None:
+        bias = (layer.bias.detach().cpu().double() / delta).round().to(torch.int64).numpy() * sign[:, 0, 0].numpy()
     operands = Operands(
         weight=(weight.cpu() * sign[..., None]).to(torch.int32).numpy(),
         activation=layer.input_to_int(seen.inputs[name]).cpu().numpy(),
         stride=layer.stride[0],
-        padding=layer.padding[0],
+        padding=padding_of(layer),
         a_signed=layer.signed_act,
         residual=residual,
+        bias=bias,
     )
     return CapturedLayer(
         operands,
@@ -248,6 +257,17 @@ def _relu_follows(modules: dict[str, nn.Module], name: str) -> bool:
     return isinstance(next(after, None), nn.ReLU)
 
 
+def padding_of(layer: QuantConv2d) -> int | None:
+    """Zeros on each side of the map, the same on all four; None where they are not."""
+    if layer.padding == "valid":
+        return 0
+    if layer.padding == "same":  # torch allows it with stride 1 alone, and adds one more at the end for even kernels
+        sides = {kernel // 2 if kernel % 2 else None for kernel in layer.kernel_size}
+    else:
+        sides = set(layer.padding)
+    return sides.pop() if len(sides) == 1 else None
+
+
 def refuse_unsupported(name: str, layer: QuantConv2d) -> None:
     """LayerError for convolutions that CapturedLayer cannot describe."""
     reasons = []
@@ -255,11 +275,9 @@ def refuse_unsupported(name: str, layer: QuantConv2d) -> None:
         reasons.append(f"groups={layer.groups}")
     if set(layer.dilation) != {1}:
         reasons.append(f"dilation={layer.dilation}")
-    if layer.bias is not None:
-        reasons.append("bias=True")
     if layer.stride[0] != layer.stride[1]:
         reasons.append(f"stride={layer.stride}")
-    if isinstance(layer.padding, str) or layer.padding[0] != layer.padding[1]:
+    if padding_of(layer) is None:
         reasons.append(f"padding={layer.padding!r}")
     if layer.padding_mode != "zeros":
         reasons.append(f"padding_mode={layer.padding_mode!r}")

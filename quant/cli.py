@@ -77,6 +77,8 @@ def run(main: Callable[[], int], errors: tuple[type[Exception], ...] = ()) -> in
 
 def told(error: Exception) -> str:
     """The message; of the system's errors: the file and what it says, in the order of the others'."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)) and error.filename:
+        return f"{error.filename}: a folder is needed here, and this is a file"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)

@@ -226,6 +226,8 @@ def main(arguments: list[str] | None = None) -> int:
             title = f"{Path(options.checkpoint).name}, {len(images)} images of {data.name}"
             print("plots:", *plot_report(options.plots, title, summaries))
     stored = "" if network.accuracy is None else f" (stored in the checkpoint: {network.accuracy:.2f} %)"
+    if stored and data.name != network.dataset:
+        stored += f",\nwhich was measured on its own data, {network.dataset}: these are other images"
     bits = f"{network.w_bits}-bit weights, {network.a_bits}-bit activations" if network.spec.quantised else "float"
     print(
         f"{network.name} width {network.width:g}, {bits}, {data.name}:\n"

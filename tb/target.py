@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import importlib
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,11 +99,13 @@ def run_layers(
     built: simulators.Build | None = None,
     keep: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Ran:
     """Run layers one after the other in one simulation, and compare everything.
 
     only: the test of ``target.cases`` that runs them. made: what ``prepared`` gave, where it has been asked already.
     built: the build, where it is not the plain one. keep: path of the wave file, without suffix; waves are written.
+    progress: called about once a second with the number of layers that have run.
     CannotRun where a layer cannot run; SimulationError where the design cannot be built.
     """
     made = prepared(target, c, tasks) if made is None else made
@@ -112,12 +115,32 @@ def run_layers(
         job = LayerJob(c, list(tasks), seed, stalls, stalled, made)
         variables = {**job.save(path), **(environment or {})}
         try:
-            outcomes = simulators.run(
-                built, target.cases, only=only, seed=seed, environment=variables, keep=keep, timeout=TIMEOUT
-            )
+            with _watched(path, progress):
+                outcomes = simulators.run(
+                    built, target.cases, only=only, seed=seed, environment=variables, keep=keep, timeout=TIMEOUT
+                )
             failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
         except simulators.SimulationError as error:
             failure = str(error)
         if failure and keep is not None:
             failure += "".join(f"\nwaves: {file}" for file in keep.parent.glob(f"{keep.name}.*"))
         return Ran(read_results(path), failure)
+
+
+@contextlib.contextmanager
+def _watched(path: Path, progress: Callable[[int], None]):
+    """Tell how many layers of a job have run, while it runs."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(1):
+            with contextlib.suppress(ValueError):  # the file is being written
+                progress(len(read_results(path)))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

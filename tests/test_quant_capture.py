@@ -265,13 +265,64 @@ def test_image_out_of_range(networks, image):
 
 @pytest.mark.parametrize(
     "options",
-    [{"groups": 2}, {"dilation": 2, "padding": 2}, {"bias": True}, {"stride": (1, 2)}, {"padding": (1, 0)}],
+    [{"groups": 2}, {"dilation": 2, "padding": 2}, {"stride": (1, 2)}, {"padding": (1, 0)}],
     ids=lambda options: next(iter(options)),
 )
 def test_layers_the_core_cannot_compute_are_refused(options):
     network = load_network("vgg16_digits")
     network.model.features[27] = QuantConv2d(8, 8, 3, **{"padding": 1, **options})
     with pytest.raises(LayerError, match=rf"features\.27 has .*{next(iter(options))}"):
+        capture(network, ["features.27"], 0)
+
+
+@pytest.mark.parametrize("name", ["features.27", "layer2.1.conv2"])
+def test_a_bias_is_captured_in_psum_scale(name):
+    """Beside a residual, whose BatchNorm may turn a channel's sign, and where there is none."""
+    network = load_network("vgg16_digits" if name.startswith("features") else "resnet20_digits")
+    layer = network.model.get_submodule(name)
+    plain = capture(network, [name], 0)[name]
+    layer.bias = torch.nn.Parameter(torch.linspace(-0.3, 0.4, layer.out_channels))
+    if name.startswith("layer"):
+        with torch.no_grad():
+            network.model.layer2[1].bn2.weight[3].abs_().neg_()
+        plain = None
+    operands = capture(network, [name], 0)[name]
+    delta = operands.w_delta * operands.x_delta
+    sign = np.where(operands.negated, -1, 1)
+    np.testing.assert_allclose(
+        operands.operands.bias * delta, sign * layer.bias.detach().numpy(), atol=delta / 2 + 1e-6
+    )
+    if plain is not None:
+        np.testing.assert_array_equal(operands.operands.weight, plain.operands.weight)
+        np.testing.assert_allclose(operands.psum_float, plain.psum_float, atol=1e-5)
+    assert recovery_error(operands, integer_psum(operands.operands))[0] < 1e-4
+    # What the block, or the layer with the ReLU behind it, passes on
+    o = operands.operands
+    psum = integer_psum(o) + o.bias[:, None, None] + (0 if o.residual is None else o.residual)
+    behind = "features.28" if name.startswith("features") else "layer2.1"
+    expected = forward_with_outputs(network, 0, [behind])[behind]
+    error = np.abs(np.maximum(psum, 0) * operands.out_scale[:, None, None] - expected)
+    assert (error <= 1.01 * operands.out_scale[:, None, None] + 1e-4).all()
+
+
+@pytest.mark.parametrize(("padding", "same"), [("same", 1), ("valid", 0)])
+def test_padding_by_name(padding, same):
+    network = load_network("vgg16_digits")
+    named, plain = QuantConv2d(8, 8, 3, padding=padding), QuantConv2d(8, 8, 3, padding=same)
+    plain.load_state_dict(named.state_dict())
+    found = []
+    for layer in (named, plain):
+        network.model.features = torch.nn.Sequential(*network.model.features[:27], layer)
+        network.model.forward = network.model.features.forward
+        found.append(capture(network, ["features.27"], 0)["features.27"])
+    assert [layer.operands.padding for layer in found] == [same, same]
+    np.testing.assert_array_equal(found[0].psum_float, found[1].psum_float)
+
+
+def test_even_kernels_have_no_same_padding():
+    network = load_network("vgg16_digits")
+    network.model.features[27] = QuantConv2d(8, 8, 2, padding="same")
+    with pytest.raises(LayerError, match=r"features\.27 has padding='same'"):
         capture(network, ["features.27"], 0)
 
 

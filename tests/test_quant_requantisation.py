@@ -269,7 +269,6 @@ def test_unknown_layers_and_consumers():
         (2, nn.BatchNorm2d(16), r"behind features\.0 comes BatchNorm2d"),
         (2, nn.AvgPool2d(2), r"behind features\.0 comes AvgPool2d"),
         (3, QuantConv2d(16, 16, 3, padding=1, signed_act=True), r"features\.3, which features\.0 feeds, takes signed"),
-        (0, QuantConv2d(3, 16, 3, padding=1, bias=True), r"features\.0 has bias=True"),
     ],
 )
 def test_what_requantisation_does_not_compute_is_refused(index, module, message):

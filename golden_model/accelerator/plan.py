@@ -19,6 +19,8 @@ import math
 from golden_model.configuration import Configuration, Dataflow
 from golden_model.tiling import ConvShape, tile_count
 
+POOL_DEPTH = 64  # accelerator.v's parameter, half of the longest row that can be pooled
+
 
 class PlanError(ValueError):
     """A layer that the accelerator cannot run as asked; the message says which limit it meets."""
@@ -181,6 +183,8 @@ def plan(
             raise PlanError(f"a word of {lanes} {what} has {lanes * bits} bits, the bus of {c.name} {bus_bits(c)}")
     if pool and (not requant or shape.oh < 2 or shape.ow < 2):
         raise PlanError("pooling needs requantised outputs of at least 2x2")
+    if pool and shape.ow > 2 * POOL_DEPTH + 1:
+        raise PlanError(f"rows of {shape.ow} outputs are too long to be pooled: POOL_DEPTH takes {2 * POOL_DEPTH + 1}")
     rows = [band_rows] if band_rows is not None else [shape.oh, *range(shape.oh - 1, 0, -1)]
     reasons = []
     for candidate in rows:

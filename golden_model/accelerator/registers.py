@@ -30,7 +30,8 @@ ERRORS = {
     6: "a block, pass or row does not fit its memory",
     7: "a mode that was not built in, or one that needs another (pool needs requant)",
     8: "the bus answered with an error",
-    9: "nothing moved for WATCHDOG cycles: the descriptor contradicts itself, or the memory does not answer",
+    9: "nothing moved for WATCHDOG cycles: the descriptor contradicts itself, or the memory does not answer; "
+    "busy beside it: not even the abort ends, reset both",
 }
 _TEMPLATE = """// registers: the accelerator's registers behind an AXI4-Lite port. make registers writes this file;
 // registers.toml is the one to edit.

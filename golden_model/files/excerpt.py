@@ -17,8 +17,8 @@ from golden_model.tiling import ConvShape, tile_count
 
 
 def whole(captured: Captured, *, residual: bool) -> Operands:
-    """The layer, with its residual only where the format has a place for one; its sums as they are, without ReLU."""
-    operands = captured.operands
+    """The layer, its residual (with its bias in it) only where the format has a place; its sums without ReLU."""
+    operands = captured.operands.with_bias_in_residual()
     return dataclasses.replace(
         operands, residual=operands.residual if residual else None, precision=Precision.a4w4, relu=False
     )

@@ -108,7 +108,7 @@ def plan_golden_set(
         "negated": np.asarray(captured.negated, bool).tolist(),
         "relu": bool(captured.relu),
         "out_relu": layout.OUT_RELU,
-        "residual": operands.residual is not None and shown.residual is not None,
+        "residual": operands.with_bias_in_residual().residual is not None and shown.residual is not None,
     }
     return meta, layout.files(shown, configuration, meta)
 

@@ -203,6 +203,7 @@ module accelerator #(
     localparam [31:0] STILL = WATCHDOG;
     reg  [1:0]          state_q;
     reg                 done_q, overflow_q, saturated_q;
+    reg                 hung_q;   // the memory does not even end what an abort waits for: only a reset helps
     reg  [3:0]          error_q;
     reg  [STILL_BITS-1:0] still_q;
     wire go    = state_q == IDLE & start & refusal_q == 4'd0;
@@ -211,11 +212,13 @@ module accelerator #(
     wire read_idle, write_idle, finished, fault, bus_error, core_overflow, requant_saturated, base_overflow, progress;
 
     assign busy      = state_q != IDLE;
-    assign done      = done_q;
+    assign done      = done_q & ~busy;
     assign overflow  = overflow_q;
     assign saturated = saturated_q;
     assign error     = error_q;
-    assign irq       = irq_enable & (done_q | error_q != 4'd0);
+    // Not before a start would be taken: one that comes while busy is none.
+    assign irq       = irq_enable & (done_q | error_q != 4'd0) & (~busy | hung_q);
+    wire still = still_q == STILL[STILL_BITS-1:0];
 
     always @(posedge clk)
         if (reset) begin
@@ -224,13 +227,15 @@ module accelerator #(
             overflow_q  <= 1'b0;
             saturated_q <= 1'b0;
             error_q     <= 4'd0;
-            still_q       <= {STILL_BITS{1'b0}};
+            hung_q      <= 1'b0;
+            still_q     <= {STILL_BITS{1'b0}};
         end else begin
-            if (irq_clear) begin
+            if (irq_clear & (~busy | hung_q)) begin   // only what has been shown
                 done_q  <= 1'b0;
                 error_q <= 4'd0;
             end
-            still_q <= progress | state_q == IDLE ? {STILL_BITS{1'b0}} : still_q + 1'b1;
+            if (progress | state_q == IDLE) still_q <= {STILL_BITS{1'b0}};
+            else if (~still)                still_q <= still_q + 1'b1;
             case (state_q)
                 IDLE: if (start) begin
                     done_q      <= 1'b0;
@@ -242,16 +247,24 @@ module accelerator #(
                 RUN: begin
                     if (bus_error) error_q <= 4'd8;
                     else if (fault) error_q <= 4'd5;
-                    else if (still_q == STILL[STILL_BITS-1:0]) error_q <= 4'd9;
-                    if (bus_error | fault | still_q == STILL[STILL_BITS-1:0]) state_q <= ABORT;
-                    else if (finished) begin
+                    else if (still) error_q <= 4'd9;
+                    if (bus_error | fault | still) begin
+                        still_q <= {STILL_BITS{1'b0}};
+                        state_q <= ABORT;
+                    end else if (finished) begin
                         done_q  <= 1'b1;
                         state_q <= CLEAR;
                     end
                     overflow_q  <= core_overflow | base_overflow;
                     saturated_q <= requant_saturated;
                 end
-                ABORT: if (read_idle & write_idle) state_q <= CLEAR;
+                ABORT: if (read_idle & write_idle) begin
+                    hung_q  <= 1'b0;
+                    state_q <= CLEAR;
+                end else if (still) begin
+                    error_q <= 4'd9;
+                    hung_q  <= 1'b1;
+                end
                 default: state_q <= IDLE;
             endcase
         end

@@ -11,14 +11,14 @@ import warnings
 
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
+from cocotb.triggers import ClockCycles, First, RisingEdge
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiSlave, MemoryRegion
 
 from golden_model.accelerator import registers
 from golden_model.accelerator.golden import AcceleratorGolden
 from golden_model.configuration import Configuration
 from tb.accelerator.axi_rules import broken_rules
-from tb.accelerator.checks import CONTROL, COUNTERS, miscounted, refusal
+from tb.accelerator.checks import BREAK_OFF, CONTROL, COUNTERS, LayerFailed, miscounted, refusal
 from tb.accelerator.command import Command, outputs_of
 from tb.parts.clocking import PERIOD_NS
 from tb.parts.scoreboard import Scoreboard
@@ -107,8 +107,11 @@ class AxiBench:
 
     async def start_layer(self, command: Command) -> None:
         """Memory, descriptor, start."""
-        while (await self.status())["busy"]:
-            pass
+        for _ in range(BREAK_OFF):
+            if not (await self.status())["busy"]:
+                break
+        else:
+            raise LayerFailed("the layer before was never broken off: the accelerator stays busy")
         for region in command.regions:
             self.memory[region.address : region.address + len(region.data)] = region.data.tobytes()
         self.memory[command.out_base : command.mem_bytes] = b"\xa5" * command.out_bytes
@@ -126,7 +129,7 @@ class AxiBench:
         limit = slack * sum(plan.passes(b) for b in range(plan.bands)) * plan.pass_cycles + 30_000
         await self.start_layer(command)
         if not int(self.dut.irq.value):
-            await First(RisingEdge(self.dut.irq), Timer(limit * PERIOD_NS, "ns"))
+            await First(RisingEdge(self.dut.irq), ClockCycles(self.dut.clk, limit))
         status = await self.status()
         counters = {name: (await self.read(registers.address_of(name)))[0] for name in COUNTERS}
         if not status["done"]:

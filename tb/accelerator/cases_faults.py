@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cocotb
 import numpy as np
-from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
+from cocotb.triggers import ClockCycles, RisingEdge
 
 from golden_model.accelerator import registers
 from golden_model.accelerator.golden import accelerator_golden
@@ -21,7 +21,6 @@ from tb.accelerator.prepared import planned, prepare
 from tb.accelerator.system_bench import NOWHERE, AcceleratorBench
 from tb.layers.small_layers import OS, WS, bus_layers, small_layer
 from tb.layers.task import LayerTask
-from tb.parts.clocking import PERIOD_NS
 from tb.parts.stimulus import generator, seed
 
 FAR = 0x4000_0000
@@ -213,7 +212,7 @@ async def overflow_is_told(dut):
     async def overflows(*values, title):
         """The layer must end, and tell that a sum left PSUM_BITS."""
         await tb.start_layer(compile_command(*layer(*values)))
-        await First(RisingEdge(dut.irq), Timer(20_000 * PERIOD_NS, "ns"))
+        await tb.interrupt(20_000)
         status = await tb.status()
         assert status["done"] and status["overflow"], f"{title}: {status}"
 
@@ -294,3 +293,105 @@ async def broken_off_while_writing(dut):
             await tb.expect(8, command, golden, {}, f"{task.title}, SLVERR at residual {beat}")
             dut.fail_read.value = NOWHERE
         await tb.run_layer(command, golden, title=f"{task.title} after SLVERR")
+
+
+@cocotb.test()
+async def interrupt_is_told(dut):
+    """It rises on done and on errors alike, with the status; not while it is not enabled; a clear ends it."""
+    tb = await bench(dut)
+    task, command, golden = rich_layer(tb, WS, "interrupt_is_told")
+    refused = dataclasses.replace(command, fields={**command.fields, "kernel": 2})
+    broken = dataclasses.replace(command, fields={**command.fields, "out_tile_stride": FAR})
+    enable = registers.address_of("irq_enable")
+    for what, error in ((command, 0), (refused, 2), (broken, 5)):
+        await tb.start_layer(what)
+        await tb.interrupt(20_000)
+        status = await tb.status()
+        assert int(dut.irq.value), f"no interrupt, expected error {error}: {status}"
+        expected = {"busy": 0, "done": int(not error), "error": error}
+        assert {name: status[name] for name in expected} == expected, f"{status}, expected {expected}"
+        await tb.write(enable, 0)
+        await ClockCycles(dut.clk, 2)
+        assert not int(dut.irq.value), "the interrupt is not enabled"
+        await tb.write(enable, 1)
+        await ClockCycles(dut.clk, 2)
+        assert int(dut.irq.value), "the interrupt is enabled again"
+        await tb.write(CONTROL, 2)
+        await ClockCycles(dut.clk, 2)
+        status = await tb.status()
+        assert not int(dut.irq.value) and not status["done"] and not status["error"], f"after a clear: {status}"
+        # The same without the interrupt
+        silent = dataclasses.replace(what, fields={**what.fields, "irq_enable": 0})
+        await tb.start_layer(silent)
+        for _ in range(20_000):
+            status = await tb.status()
+            assert not int(dut.irq.value), f"the interrupt is not enabled: {status}"
+            if not status["busy"] and (status["done"] or status["error"]):
+                break
+        assert status["error"] == error, f"{status}, expected error {error}"
+    run = await tb.run_layer(command, golden, title=f"{task.title} after all interrupts")
+    assert run.mismatches == 0
+
+
+@cocotb.test()
+async def start_at_any_moment(dut):
+    """A start that comes while busy is none, one that comes with the interrupt or later runs; clears change neither."""
+    tb = await bench(dut)
+    task, command, golden = rich_layer(tb, WS, "start_at_any_moment")
+    await tb.start_layer(command)
+    length = 0
+    while not int(dut.irq.value):
+        await RisingEdge(dut.clk)
+        length += 1
+    for word in (1, 3):  # start, and start with irq_clear
+        taken = []
+        for delay in range(length - 6, length + 4):
+            await tb.start_layer(command)
+            await ClockCycles(dut.clk, delay)
+            there = int(dut.irq.value)
+            await tb.write(CONTROL, word)
+            rises, last = 0, there
+            for _ in range(2 * length + 20):
+                await RisingEdge(dut.clk)
+                now = int(dut.irq.value)
+                rises, last = rises + (now and not last), now
+            taken.append(rises + there - 1)
+            assert taken[-1] or not there, f"the start after {delay} cycles was lost, with the interrupt there"
+            status = await tb.status()
+            assert status["done"] and not status["error"] and not status["busy"], f"{status} after {delay} cycles"
+        assert taken == sorted(taken) and set(taken) == {0, 1}, f"second starts taken, by cycle: {taken}"
+    # A clear in the cycles around the end ends the interrupt if it was there, and hides none that comes
+    for delay in range(length - 6, length + 4):
+        await tb.start_layer(command)
+        await ClockCycles(dut.clk, delay)
+        await tb.write(CONTROL, 2)
+        await ClockCycles(dut.clk, 12)
+        status = await tb.status()
+        assert status["done"] == int(dut.irq.value) and not status["busy"], f"{status}, cleared after {delay} cycles"
+    await tb.run_layer(command, golden, title=f"{task.title} after all starts")
+
+
+@cocotb.test()
+async def memory_that_stops_answering(dut):
+    """The watchdog ends the layer, and tells when even the abort does not end; the next layer is right."""
+    tb = await bench(dut)
+    for channel in ("r", "b", "w", "aw", "ar"):
+        for flow in (WS, OS):
+            task, command, golden = rich_layer(tb, flow, "memory_that_stops_answering")
+            hold = getattr(dut, f"stall_{channel}")
+            if channel in ("ar", "aw"):  # addresses run ahead of their data
+                hold.value = 255
+            await tb.start_layer(command)
+            await ClockCycles(dut.clk, 20)
+            hold.value = 255
+            await tb.interrupt(40_000)
+            status = await tb.status()
+            assert int(dut.irq.value) and status["error"] == 9, f"{channel} held for ever, {flow.name}: {status}"
+            await tb.write(CONTROL, 2)  # does not hide it
+            await ClockCycles(dut.clk, 10)
+            status = await tb.status()
+            assert not status["busy"] or status["error"] == 9, f"{channel} held, cleared: {status}"
+            hold.value = 0
+            await tb.run_layer(command, golden, title=f"{task.title} after {channel} was held")
+            broken = broken_rules(int(dut.broken.value))
+            assert not broken, f"{channel} held: {broken}"

@@ -5,6 +5,8 @@ Memory is little-endian: value i of a word has the bits [i*bits +: bits], word i
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
 from golden_model import tiling
@@ -58,8 +60,16 @@ def band_bytes(plan: Plan) -> int:
     return words // plan.words_per_beat * bus_bits(plan.configuration) // 8
 
 
+def noise(like: np.ndarray, bits: int, shape: tuple[int, ...]) -> np.ndarray:
+    """int64 values of ``bits``, other ones for other operands: what lies where nothing must be read, or count.
+
+    Zeros there would be what padding is, and hide that it is read.
+    """
+    return np.random.default_rng(zlib.crc32(like.tobytes())).integers(0, 1 << bits, shape)
+
+
 def activation_memory(plan: Plan, activation: np.ndarray) -> np.ndarray:
-    """uint8 [tiles, segments, bytes]: the map in the order in which the plan's walk reads it."""
+    """uint8 [tiles, segments, bytes]: the map in the order in which the plan's walk reads it, noise around it."""
     c, shape = plan.configuration, plan.shape
     values = activation.astype(np.int64)
     if plan.simd:
@@ -68,28 +78,29 @@ def activation_memory(plan: Plan, activation: np.ndarray) -> np.ndarray:
     planes = []
     for y, x in plan.phases:
         phase = values[:, y::s, x::s]
-        grid = np.zeros(
-            (len(values), max(-(-plan.plane_values // plan.pitch) + 1, phase.shape[1]), plan.pitch), np.int64
-        )
+        rows = max(-(-plan.plane_values // plan.pitch) + 1, phase.shape[1])
+        flat = noise(activation, c.act_bits, (len(values), plan.lead + rows * plan.pitch))
+        grid = flat[:, plan.lead :].reshape(len(values), rows, plan.pitch)
         grid[:, : phase.shape[1], : phase.shape[2]] = phase
-        flat = grid.reshape(len(values), -1)
-        flat = np.concatenate([np.zeros((len(values), plan.lead), np.int64), flat], axis=1)
+        flat[:, plan.lead :] = grid.reshape(len(values), -1)
         planes.append(flat[:, : plan.plane_values])
     planes = np.stack(planes)  # [segment, channel, value]
     slot = slot_bits(c.rows, c.act_bits)
     if plan.dataflow is Dataflow.weight_stationary:
         words = np.stack([tiling.by_tile(plane, plan.ic_tiles, c.rows) for plane in planes], axis=1)
         tiles = plan.ic_tiles  # words [tile, segment, value, row]
+        absent = np.arange(plan.ic_tiles * c.rows).reshape(-1, 1, 1, c.rows) >= len(values)  # their weights are 0
+        words = np.where(absent, noise(activation, c.act_bits, words.shape), words)
     else:
         n = planes.shape[2]
         groups = -(-n // c.rows)
-        padded = np.zeros((*planes.shape[:2], groups * c.rows), np.int64)
+        padded = noise(activation, c.act_bits, (*planes.shape[:2], groups * c.rows))
         padded[:, :, :n] = planes
         words = padded.reshape(*planes.shape[:2], groups, c.rows).swapaxes(1, 2)  # [segment, group, channel, row]
         words = words.reshape(1, len(planes), -1, c.rows)
         tiles = 1
     n_words = -(-words.shape[2] // plan.words_per_beat) * plan.words_per_beat
-    whole = np.zeros((tiles, len(planes), n_words, c.rows), np.int64)
+    whole = noise(activation, c.act_bits, (tiles, len(planes), n_words, c.rows))
     whole[:, :, : words.shape[2]] = words
     return pack_words(whole.reshape(-1, c.rows), c.act_bits, slot).reshape(tiles, len(planes), -1)
 
@@ -111,7 +122,7 @@ def weight_memory(plan: Plan, weight: np.ndarray) -> np.ndarray:
         # [oc_tile, col, word, field, kij] -> [oc_tile, word, kij, col, field]
         split = padded.reshape(plan.oc_tiles, c.cols, plan.ic_words, group, shape.n_kij)
         words = split.transpose(0, 2, 4, 1, 3).reshape(plan.oc_tiles, plan.pass_words, -1)
-    whole = np.zeros((plan.oc_tiles, plan.chunk_words, words.shape[2]), np.int64)
+    whole = noise(weight, c.wgt_bits, (plan.oc_tiles, plan.chunk_words, words.shape[2]))
     whole[:, : plan.pass_words] = words
     data = pack_words(whole.reshape(-1, words.shape[2]), c.wgt_bits, plan.weight_slot_bits)
     return data.reshape(plan.oc_tiles, -1)

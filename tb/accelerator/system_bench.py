@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
+from cocotb.triggers import ClockCycles, First, RisingEdge
 
 from golden_model.accelerator import registers
 from golden_model.accelerator.golden import AcceleratorGolden
 from golden_model.accelerator.plan import bus_bits
 from golden_model.configuration import Dataflow
 from tb.accelerator.axi_rules import broken_rules
-from tb.accelerator.checks import CONTROL, COUNTERS, LayerFailed, miscounted, refusal
+from tb.accelerator.checks import BREAK_OFF, CONTROL, COUNTERS, LayerFailed, miscounted, refusal
 from tb.accelerator.command import Command, outputs_of
 from tb.accelerator.hexfile import from_hex, to_hex
 from tb.parts.clocking import PERIOD_NS
@@ -26,7 +26,7 @@ from tb.parts.scoreboard import Scoreboard
 
 INPUTS = ("load", "dump", "dump_first", "dump_last", "record", "seed")
 STALLS = ("ar", "r", "aw", "w", "b")
-BREAK_OFF = 5000  # reads of the status after which an abort is taken to hang
+ANSWER = 1000  # cycles after which a register that does not answer is taken to be dead
 NOWHERE = 0xFFFFFFFF  # a beat that no memory has
 
 
@@ -82,9 +82,7 @@ class AcceleratorBench:
         dut = self.dut
         dut.s_axil_awaddr.value, dut.s_axil_wdata.value = address, word
         dut.s_axil_awvalid.value = dut.s_axil_wvalid.value = 1
-        await RisingEdge(dut.clk)
-        while not int(dut.s_axil_awready.value):
-            await RisingEdge(dut.clk)
+        await self._answered(dut.s_axil_awready, f"the write of register 0x{address:02x}")
         dut.s_axil_awvalid.value = dut.s_axil_wvalid.value = 0
         await RisingEdge(dut.clk)
         assert int(dut.s_axil_bresp.value) == 0, f"the write of register 0x{address:02x} was answered with an error"
@@ -93,14 +91,18 @@ class AcceleratorBench:
         dut = self.dut
         dut.s_axil_araddr.value = address
         dut.s_axil_arvalid.value = 1
-        await RisingEdge(dut.clk)
-        while not int(dut.s_axil_arready.value):
-            await RisingEdge(dut.clk)
+        await self._answered(dut.s_axil_arready, f"the read of register 0x{address:02x}")
         dut.s_axil_arvalid.value = 0
-        while True:
-            await RisingEdge(dut.clk)
-            if int(dut.s_axil_rvalid.value):
-                return int(dut.s_axil_rdata.value)
+        await self._answered(dut.s_axil_rvalid, f"the read of register 0x{address:02x}")
+        return int(dut.s_axil_rdata.value)
+
+    async def _answered(self, signal, what: str) -> None:
+        """The first clock edge at which ``signal`` is high."""
+        for _ in range(ANSWER):
+            await RisingEdge(self.dut.clk)
+            if int(signal.value):
+                return
+        raise LayerFailed(f"{what} was not answered in {ANSWER} cycles")
 
     async def status(self) -> dict[str, int]:
         address = registers.address_of("status")
@@ -108,17 +110,26 @@ class AcceleratorBench:
 
     async def start_layer(self, command: Command) -> None:
         """Memory, descriptor, start."""
-        for _ in range(BREAK_OFF):  # a layer that is being broken off: its descriptor is locked
-            if not (await self.status())["busy"]:
-                break
-        else:
-            raise LayerFailed("the layer before was never broken off: the accelerator stays busy")
+        await self.idle()  # else the descriptor is locked
         self.fill(command)
         await self._pulse(self.dut.load)
         for address, word in registers.encode(command.fields).items():
             await self.write(address, word)
         await self.write(CONTROL, 2)  # the interrupt of the layer before falls
         await self.begin()
+
+    async def interrupt(self, limit: int) -> None:
+        """Wait for the interrupt, at most ``limit`` cycles."""
+        # The limit ends at a clock edge: what is driven between two would be gone before the hardware sees it.
+        if not int(self.dut.irq.value):
+            await First(RisingEdge(self.dut.irq), ClockCycles(self.dut.clk, limit))
+
+    async def idle(self) -> None:
+        """Wait until a layer that is being broken off has ended."""
+        for _ in range(BREAK_OFF):
+            if not (await self.status())["busy"]:
+                return
+        raise LayerFailed("the layer before was never broken off: the accelerator stays busy")
 
     async def begin(self) -> None:
         await self.write(CONTROL, 1)
@@ -162,13 +173,12 @@ class AcceleratorBench:
         """
         plan = command.plan
         limit = slack * sum(plan.passes(b) for b in range(plan.bands)) * plan.pass_cycles + 20_000
+        await self.idle()  # what still leaves the layer before is not this one's
         self.dut.record.value = 3 if psums else 1
         await self.start_layer(command)
         if during is not None:
             await during()
-        timeout = Timer(limit * PERIOD_NS, "ns")
-        if not int(self.dut.irq.value):
-            await First(RisingEdge(self.dut.irq), timeout)
+        await self.interrupt(limit)
         status = await self.status()
         counters = {name: await self.read(registers.address_of(name)) for name in COUNTERS}
         self.dut.record.value = 0

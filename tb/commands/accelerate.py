@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import track
 from rich.table import Table
 
 from golden_model.accelerator.plan import PlanError
@@ -21,7 +22,7 @@ from quant.errors import UserError
 from tb import options, simulators
 from tb.commands import command
 from tb.commands.cosim import wave_file
-from tb.commands.report import convolution, flow
+from tb.commands.report import convolution, counted, flow
 from tb.layers.captured import RealLayer, real_layers
 from tb.layers.networks import network_with
 from tb.layers.requantised import requantised
@@ -87,7 +88,7 @@ def main(words: list[str] | None = None) -> int:
         checkpoints = [settings["CHECKPOINT"]]
     for checkpoint in checkpoints:  # what is wrong is told before anything is loaded
         check_request(checkpoint, names, image, data)
-    for checkpoint in checkpoints:
+    for checkpoint in track(checkpoints, "capturing", console=console, transient=True):
         network = load_network(checkpoint)
         layers = real_layers(network, names, image, c, dataflow, data)
         try:
@@ -99,10 +100,12 @@ def main(words: list[str] | None = None) -> int:
         ACCELERATOR.build(sim, c, waves=bool(settings["WAVES"]))
     for checkpoint, layers, tasks in work:
         wave = wave_file(sim, c, Path(checkpoint).stem) if settings["WAVES"] else None
-        with console.status(f"{checkpoint}: {len(tasks)} layers on {sim}"):
+        with counted(console) as progress:
+            bar = progress.add_task(f"{Path(checkpoint).stem} on {sim}", total=len(tasks))
             ran = run_layers(
-                ACCELERATOR, c, tasks, sim=sim, seed=int(settings["SEED"]), stalls=parsed.stalls, keep=wave
-            )
+                ACCELERATOR, c, tasks, sim=sim, seed=int(settings["SEED"]), stalls=parsed.stalls, keep=wave,
+                progress=lambda done, bar=bar, progress=progress: progress.update(bar, completed=done),
+            )  # fmt: skip
         results, failure = ran.results, ran.failure
         console.print()
         console.print(table(f"{checkpoint}: image {settings['IMAGE']} on {c.name}, {sim}", layers, tasks, results, c))

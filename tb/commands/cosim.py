@@ -17,7 +17,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from golden_model.configuration import (
@@ -30,7 +29,7 @@ from quant.cli import Parser, whole
 from quant.errors import UserError
 from tb import options, simulators
 from tb.commands import command
-from tb.commands.report import convolution, flow, tiles
+from tb.commands.report import convolution, counted, flow, tiles
 from tb.layers.captured import RealLayer, real_layers
 from tb.layers.from_files import GoldenLayers
 from tb.layers.networks import MAIN_JOB, default_layers, network_with
@@ -164,10 +163,9 @@ def simulated(
     seed, waves = int(settings["SEED"]), bool(settings["WAVES"])
     with console.status(f"building core ({c.name}) for {sim}"):
         CORE.build(sim, c, waves=waves)
-    columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
     outcomes: dict[int, Outcome] = {}
     with (
-        Progress(*columns, console=console, transient=True) as progress,
+        counted(console) as progress,
         concurrent.futures.ThreadPoolExecutor(max(1, jobs)) as pool,
     ):
         bar = progress.add_task(f"layers on {sim}", total=len(layers))

@@ -35,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the checkpoint the set was made from, where it lies elsewhere by now; if it is another, that is an error",
     )
     options = parser.parse_args(arguments)
-    return _check(Path(options.out), options.checkpoint)
+    try:
+        return _check(Path(options.out), options.checkpoint)
+    except CheckpointMismatch as error:
+        raise UserError(str(error)) from None
 
 
 def _check(directory: Path, checkpoint: str | None) -> int:

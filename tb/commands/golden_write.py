@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigurationError, GoldenSetError, QuantError):
         raise
     except ValueError as error:  # what a format cannot hold
-        raise GoldenSetError(str(error)) from error
+        raise GoldenSetError(f"{options.layer} on {options.config}: {error}") from error
     return 0
 
 
@@ -53,9 +53,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("--image", type=whole(), default=0, help="index into the test images (default 0)")
     parser.add_argument("--out", required=True, help="directory to write; older sets there are replaced as a whole")
-    parser.add_argument("--format", choices=FORMATS, default=DEFAULT_FORMAT, help=f"default {DEFAULT_FORMAT}")
+    text = f"{', '.join(FORMATS)} (default {DEFAULT_FORMAT})"
+    parser.add_argument("--format", choices=FORMATS, metavar="NAME", default=DEFAULT_FORMAT, help=text)
     flows = [flow.name for flow in Dataflow]
-    parser.add_argument("--dataflow", choices=flows, default=flows[0], help="for seed002 (default weight_stationary)")
+    text = f"for seed002: {' or '.join(flows)} (default the first)"
+    parser.add_argument("--dataflow", choices=flows, metavar="FLOW", default=flows[0], help=text)
     kinds = ("input channels", "output channels", "output positions")
     for name, kind in zip(TILES, kinds, strict=True):
         option = f"--{name.replace('_', '-')}"

@@ -1,14 +1,20 @@
-"""A layer in short, for tables."""
+"""What commands show alike: a layer in short, for tables, and how far they are."""
 
 from __future__ import annotations
 
-from golden_model.configuration import (
-    Configuration,
-    Dataflow,
-    Precision,
-)
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from golden_model.configuration import Configuration, Dataflow, Precision
 from tb.layers.captured import RealLayer
 from tb.layers.task import LayerTask
+
+
+def counted(console: Console) -> Progress:
+    """A bar with a count and the time, gone when it is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
 
 ABBREVIATION = {Dataflow.weight_stationary: "WS", Dataflow.output_stationary: "OS"}
 

@@ -134,10 +134,12 @@ def main(words: list[str] | None = None) -> int:
     console = Console(highlight=False)
     spec = FULL_SIZE[parsed.network]
     layers = network_layers(spec)
-    found = {}
-    for name in parsed.config.split(","):
-        c = hypothetical(configuration(name.strip()), parsed.set)
-        found[c.name] = scheduled(layers, c, c.precision_of(spec.a_bits), parsed.latency)
+    names = [name.strip() for name in parsed.config.split(",")]
+    arrays = [hypothetical(configuration(name), parsed.set) for name in names]
+    found = {c.name: scheduled(layers, c, c.precision_of(spec.a_bits), parsed.latency) for c in arrays}
+    if parsed.plot:
+        plot(found, parsed.plot)
+    for c in arrays:
         console.print()
         console.print(table(f"{parsed.network} on {c.name}, predicted", found[c.name], c))
         if c.too_shallow:
@@ -145,7 +147,6 @@ def main(words: list[str] | None = None) -> int:
             text = f"These cycles assume FIFOs that allow full rate; this array's do not: that takes {needed}."
             console.print(text, soft_wrap=True)
     if parsed.plot:
-        plot(found, parsed.plot)
         console.print(f"picture: {parsed.plot}")
     return 0
 

@@ -118,7 +118,7 @@ def sources_of(top: str) -> dict[str, Path]:
     """The files of rtl/ by module. HardwareError where ``top`` is none of them."""
     sources = {source.stem: source for source in simulators.rtl_sources()}
     if top not in sources:
-        raise HardwareError(f"rtl/ has no module {top}; there are: {', '.join(sources)}")
+        raise HardwareError(f"rtl/ has no module {top!r}; there are: {', '.join(sources)}")
     return sources
 
 
@@ -168,12 +168,15 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--top", default=TOP, help=f"module to synthesise, place and route [{TOP}]")
     parser.add_argument("--pnr", choices=["0", "1"], default="1", help="0: no place and route")
     parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=1, help="seed of the placement [1]")
+    parser.add_argument("--check", action="store_true", help="look at the options, and do nothing else")
     parsed = parser.parse_args(words)
     console = Console(highlight=False)
     routed = parsed.config or DEFAULT_CONFIGURATION
     every = [c for c in configurations().values() if c.rows * c.cols <= LARGEST]
     chosen = [configuration(parsed.config)] if parsed.config else every
     sources_of(parsed.top)
+    if parsed.check:
+        return 0
     placing = None
     with ThreadPoolExecutor() as pool:  # place and route takes longer than all the rest, on one core
         for c in chosen:

@@ -64,7 +64,7 @@ def test_tile_is_placed_and_routed():
 
 @needs_yosys
 def test_unknown_module_is_told():
-    with pytest.raises(hardware.HardwareError, match=r"no module mac_tyle; there are: .*mac_tile"):
+    with pytest.raises(hardware.HardwareError, match=r"no module 'mac_tyle'; there are: .*mac_tile"):
         synthesis.synthesise(configuration("odd_3x5"), "mac_tyle")
 
 

@@ -16,7 +16,7 @@ from tb.target import Target
 
 def prepare(c: Configuration, task: LayerTask) -> tuple[Program, GoldenLayer]:
     """The layer's micro-operations and its golden values, the latter held against the plain convolution."""
-    o = task.operands
+    o = task.operands.with_bias_in_residual()
     golden = golden_layer(o, c, task.dataflow)
     # The tiles are cut by the same functions for both; the plain convolution knows nothing of tiles.
     expected = convolve(o.weight, o.activation, o.stride, o.padding)

@@ -182,6 +182,7 @@ def edge_layers(c, dataflow) -> list[LayerTask]:
         layer("one row", 2, 2, 1, 17, 1, high, wgt_high),
         layer("one column, stride 2", 2, 2, 17, 1, 3, high, wgt_low, stride=2, padding=1),
         layer("many channels on one position", 70, 41, 1, 1, 1, 1, 1),
+        layer("a bias", 3, c.cols + 1, 3, 3, 3, 1, 1, padding=1, bias=np.arange(c.cols + 1) - 3),
         full_psum_memory(c, dataflow),
     ]
 

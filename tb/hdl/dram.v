@@ -2,7 +2,8 @@
 //
 // Timing    : a read burst's first beat comes LATENCY cycles after its address was taken, then a beat a cycle, bursts in
 //             order; up to 16 bursts wait. A write's response comes in the cycle after its last beat.
-// Stalls    : stall_* are probabilities in 1/256 that a channel holds in a cycle, from a shift register seeded with `seed`.
+// Stalls    : stall_* are probabilities in 1/256 that a channel holds in a cycle, from a shift register seeded with `seed`;
+//             255: it always holds.
 // Files     : load (rising) reads memory.hex, dump (rising) writes the beats dump_first..dump_last to dump.hex.
 
 `default_nettype none
@@ -66,7 +67,8 @@ module dram #(
     reg [39:0] random_q;
     reg [4:0]  held_q;       // a channel that has offered does not withdraw
     wire [4:0] drawn = {random_q[39:32] < stall_b, random_q[31:24] < stall_w, random_q[23:16] < stall_aw,
-                        random_q[15:8] < stall_r, random_q[7:0] < stall_ar};
+                        random_q[15:8] < stall_r, random_q[7:0] < stall_ar}
+                     | {&stall_b, &stall_w, &stall_aw, &stall_r, &stall_ar};
     reg [39:0] turned;
     integer    n;
     always @(*) begin

@@ -1,12 +1,14 @@
-"""Random layers for the accelerator: every option of the descriptor, odd sizes, extreme values; the same for a seed."""
+"""Random layers for the accelerator: all options, odd sizes, extremes and corners; the same for a seed."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from golden_model.accelerator.plan import PlanError, plan, plans
+from golden_model.accelerator.plan import POOL_DEPTH, Plan, PlanError, plan, plans
 from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.convolution import convolve
 from golden_model.operands import Operands
@@ -30,18 +32,56 @@ def random_task(
             return task
 
 
+@dataclasses.dataclass(frozen=True)
+class _Corner:
+    """A place of the descriptor that drawing sizes alone hardly reaches: what is set, and the plans that are it."""
+
+    name: str
+    fixed: dict[str, Any]
+    fits: Callable[[Plan], bool] = lambda plan: True
+
+
+def _corner(rng: np.random.Generator, c: Configuration) -> _Corner:
+    kind = int(rng.integers(5))
+    if kind == 0:
+        # Just more than a block of ACT_DEPTH words takes, so that bands are few
+        ic = int(rng.integers(2, 2 * c.rows + 2))
+        side = int(np.sqrt(c.act_depth * c.rows / ic)) + int(rng.integers(1, 5))
+        fixed = {"kernel": 3, "stride": 2, "ic": ic, "ih": side, "iw": side, "dataflow": Dataflow.output_stationary}
+        return _Corner("stride 2 in bands", fixed, lambda plan: plan.bands > 1)
+    if kind == 1:
+        fixed = {"iw": int(rng.integers(65, 2 * POOL_DEPTH + 2)), "ih": int(rng.integers(2, 6)), "pool": True}
+        return _Corner("long pooled rows", {**fixed, "kernel": 3, "stride": 1, "padding": 1})
+    if kind == 2:
+        sides = [n for n in range(1, 129) if c.psum_depth % n == 0 and c.psum_depth // n <= 128]
+        ow = int(rng.choice(sides))
+        fixed = {"kernel": 1, "stride": 1, "padding": 0, "iw": ow, "ih": c.psum_depth // ow + int(rng.integers(0, 4))}
+        fixed["dataflow"] = Dataflow.weight_stationary
+        return _Corner("a band of PSUM_DEPTH positions", fixed, lambda plan: plan.positions(0) == c.psum_depth)
+    if kind == 3:
+        full = [n for n in (1, 9) if c.wgt_depth % n == 0] or [1]
+        kernel = int(np.sqrt(rng.choice(full)))
+        fixed = {"kernel": kernel, "ic": c.wgt_depth // kernel**2, "ih": kernel, "iw": kernel, "simd": False}
+        fixed["dataflow"] = Dataflow.output_stationary
+        return _Corner("WGT_DEPTH words of weights", fixed)
+    return _Corner("a full activation memory", {}, lambda plan: plan.slots * plan.block_words > 0.95 * c.act_depth)
+
+
 def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: int, title: str) -> LayerTask | None:
+    corner = _corner(rng, c) if rng.random() < 0.25 else _Corner("", {})
+    fixed = corner.fixed
     kernel, stride, padding = int(rng.choice([1, 3, 3])), int(rng.choice([1, 1, 2])), int(rng.integers(0, 2))
+    kernel, stride, padding = (fixed.get(*o) for o in (("kernel", kernel), ("stride", stride), ("padding", padding)))
     least = max(1, kernel - 2 * padding)
 
     def size(top: int) -> int:
         return int(rng.integers(1, top + 1) if rng.random() < 0.6 else rng.integers(1, min(top, 9) + 1))
 
-    ih, iw = max(least, size(largest)), max(least, size(largest))
-    ic, oc = size(channels), size(channels)
+    ih, iw = (max(least, fixed.get(name, size(largest))) for name in ("ih", "iw"))
+    ic, oc = (fixed.get(name, size(9 if corner.name else channels)) for name in ("ic", "oc"))
     if ic * kernel * kernel * oc < 2:
         return None
-    simd = bool(c.simd and rng.random() < 0.4)
+    simd = fixed.get("simd", bool(c.simd and rng.random() < 0.4))
     signed = bool(rng.random() < 0.2)
     bits = c.act_bits // 2 if simd else c.act_bits
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
@@ -61,13 +101,13 @@ def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: in
     residual = rng.integers(-3000, 3000, psum.shape) if rng.random() < 0.3 else None
     requant = None
     pool = False
-    if rng.random() < 0.6:
+    if rng.random() < 0.6 or fixed.get("pool"):
         out_bits = int(rng.choice([c.act_bits, c.act_bits // 2])) if c.act_bits % 2 == 0 else c.act_bits
         spread = max(1.0, float(np.abs(psum).max()))
         scale = rng.uniform(0.2, 3, oc) * (1 << out_bits) / spread * rng.choice([1, 1, 1, -1], oc)
         requant = fit(scale, rng.uniform(-2, 2, oc), 1.0, out_bits)
-        pool = bool(shape.oh >= 2 and shape.ow >= 2 and rng.random() < 0.5)
-    dataflow = Dataflow(int(rng.integers(0, 2)))
+        pool = bool(shape.oh >= 2 and shape.ow >= 2 and (rng.random() < 0.5 or fixed.get("pool")))
+    dataflow = fixed.get("dataflow", Dataflow(int(rng.integers(0, 2))))
     relu = bool(rng.random() < 0.5)
     operands = Operands(
         weight, activation, stride, padding, signed, Precision(simd), residual, bias, relu, requant, pool
@@ -77,10 +117,14 @@ def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: in
     try:
         check_psum_range(psum + (0 if bias is None else bias[:, None, None]) + (0 if residual is None else residual),
                          c.psum_bits - 1, "psum")  # fmt: skip
-        choices = plans(shape, c, dataflow, **options) if rng.random() < 0.5 else [plan(shape, c, dataflow, **options)]
+        every = corner.name or rng.random() < 0.5
+        choices = plans(shape, c, dataflow, **options) if every else [plan(shape, c, dataflow, **options)]
+        choices = [choice for choice in choices if corner.fits(choice)]
     except PlanError:
         return None
     except PsumOverflow:
+        return None
+    if not choices:
         return None
     chosen = choices[int(rng.integers(len(choices)))]
     task = dataclasses.replace(task, band_rows=chosen.band_rows)
@@ -89,6 +133,7 @@ def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: in
         f"{', a2w4' if simd else ''}{', signed' if signed else ''}, bands {chosen.bands}"
         f"{', bias' if bias is not None else ''}{', residual' if residual is not None else ''}"
         f"{f', {requant.bits} bits' if requant else ''}{', pool' if pool else ''}{', relu' if relu else ''}"
+        f"{f' ({corner.name})' if corner.name else ''}"
     )
     words = chosen.passes(0) * (chosen.positions(0) if dataflow is Dataflow.weight_stationary else c.rows)
     return dataclasses.replace(task, title=describe, psums=bool(words * chosen.bands < 20_000))

@@ -1,0 +1,337 @@
+"""Every command with inputs that are wrong: one short message that names the value, nothing done, nothing left behind.
+
+The commands run in this process, their modules imported before, so that the time is theirs. ``test_from_the_shell``
+starts each once as its user would.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quant.checkpoints import SHIPPED
+from tb.commands import command
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT = 5.0  # seconds
+NUMBERS = ("-1", "nan", "1e3", "²", "x", "", "99999999999999999999", "1.5")
+SHARES = ("-1", "nan", "inf", "2", "x", "²", "1,5")
+CHECKPOINTS = (
+    "absent.pth", "folder", "empty.pth", "text.pth", "binary.pth", "cut.safetensors", "picture.png", "pickle.pth",
+)  # fmt: skip
+GOLDEN = ("absent", "empty_folder", "text.pth", "broken_golden", "binary_golden", "other_golden", "cut_golden")
+DATA = ("nope", "folder:", "folder:absent", "folder:empty_folder", "cifar10", "folder:text.pth")
+LAYERS = (",", "features.0,", "features.99", "features.0,layer1.0.conv2", "²", " ")
+TAKEN = ("text.pth/out", "/proc/nope/out")  # below a file, and where nobody can write
+
+QUICK = ["--checkpoint", "vgg16_digits", "--layer", "features.27"]
+WRITE = [*QUICK, "--out", "out"]
+# Command: its words that are right, and by option the values that are wrong
+COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
+    "tb.commands.cosim": (
+        [],
+        {
+            "--sim": ("foo", "icarus,", "Icarus"),
+            "--checkpoint": CHECKPOINTS,
+            "--data": DATA,
+            "--golden": GOLDEN,
+            "--layer": LAYERS,
+            "--image": (*NUMBERS[:5], *NUMBERS[6:], "100000"),
+            "--config": ("nope", "course_8x8,net_8x8"),
+            "--dataflow": ("WS", "weight-stationary"),
+            "--seed": (*NUMBERS[:5], *NUMBERS[6:], "4294967296"),
+            "--waves": ("maybe", "2"),
+            "--stalls": SHARES,
+            "--jobs": ("0", *NUMBERS),
+            "--nope": ("1",),
+        },
+    ),
+    "tb.commands.accelerate": (
+        [],
+        {
+            "--sim": ("foo",),
+            "--checkpoint": CHECKPOINTS[:4],
+            "--data": DATA[:2],
+            "--layer": LAYERS,
+            "--image": ("-1", "²", "100000"),
+            "--config": ("nope",),
+            "--stalls": SHARES,
+            "--golden": ("golden",),
+        },
+    ),
+    "tb.commands.schedule": (
+        [],
+        {
+            "--network": ("alexnet", ""),
+            "--config": ("nope", "net_8x8,", ""),
+            "--set": (
+                "FOO=1", "ROWS", "ROWS=0", "ROWS=²", "ROWS=-8", "ROWS=8.5", "COLS=25", "ACT_DEPTH=4", "ROWS=9999999",
+            ),
+            "--latency": ("0", *NUMBERS),
+            "--plot": ("a.xyz", "a", *(f"{path}.png" for path in TAKEN)),
+        },
+    ),
+    "tb.commands.golden_write": (
+        WRITE,
+        {
+            "--checkpoint": CHECKPOINTS,
+            "--data": DATA,
+            "--layer": LAYERS,
+            "--a-bits": ("0", "9", *NUMBERS),
+            "--image": (*NUMBERS, "100000"),
+            "--out": ("text.pth", "other", *TAKEN),
+            "--format": ("seed9", ""),
+            "--dataflow": ("output_stationary", "x"),
+            "--ic-tile": ("0", "99", *NUMBERS),
+            "--config": ("nope", "odd_3x5"),
+        },
+    ),
+    "tb.commands.golden_check": (["--out", "golden"], {"--out": GOLDEN[:5], "--checkpoint": ("nope", "text.pth")}),
+    "tb.commands.synthesis": (
+        [],
+        {"--config": ("nope",), "--top": ("mac_tyle", ""), "--pnr": ("2", ""), "--seed": NUMBERS},
+    ),
+    "tb.commands.lint": ([], {"--config": ("nope",), "--nope": ("1",)}),
+    "tb.commands.mutate": ([], {"--seed": NUMBERS, "--nope": ("1",)}),
+    "tb.commands.measure": ([], {"--nope": ("1",)}),
+    "tb.commands.registers": ([], {"--nope": ("1",)}),
+    "quant.eval": (
+        ["--checkpoint", "vgg16_digits"],
+        {
+            "--checkpoint": CHECKPOINTS,
+            "--data": (*DATA, "photos"),
+            "--images": NUMBERS,
+            "--batch-size": ("0", *NUMBERS),
+            "--w-bits": ("1", "3", "9", "x"),
+            "--workers": ("-1", "x"),
+            "--device": ("tpu", "cuda:99"),
+        },
+    ),
+    "quant.pack": (
+        ["vgg16_digits", "out.safetensors"],
+        {"--measure": DATA, "--a-bits": ("1", "x"), "--w-bits": ("3",)},
+    ),
+    "quant.export": (["vgg16_digits", "out.pth"], {"--data": (*DATA, "photos"), "--a-bits": ("1", "x")}),
+    "quant.train": (
+        ["--out", "run", "--data", "digits"],
+        {
+            "--recipe": ("nope",),
+            "--data": (*DATA, "photos"),
+            "--model": ("lenet",),
+            "--width": ("0", "-1", "nan", "x"),
+            "--epochs": ("0", *NUMBERS),
+            "--minutes": ("-1", "nan", "x"),
+            "--lr": ("0", "-1", "nan", "inf", "x"),
+            "--batch-size": ("0", "99999", *NUMBERS),
+            "--augment": ("mixup",),
+            "--anneal": ("never",),
+            "--warmup": ("-1", "99999", "x"),
+            "--ema": ("1", "nan"),
+            "--teacher": ("absent.pth",),
+            "--warm-start": ("absent.pth", "text.pth"),
+            "--train-images": ("0", "99999", "x"),
+            "--w-bits": ("1", "9"),
+            "--small": ("1", "64"),
+            "--seed": ("-1", "x"),
+        },
+    ),
+}  # fmt: skip
+CASES = [
+    (name, words, option, value)
+    for name, (words, options) in COMMANDS.items()
+    for option, values in options.items()
+    for value in values
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with files of all wrong kinds, and a golden folder that is right."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("place")
+    rng = np.random.default_rng(1)
+    for name in ("folder", "empty_folder", "broken_golden", "binary_golden", "other_golden", "other"):
+        (folder / name).mkdir()
+    (folder / "empty.pth").touch()
+    (folder / "text.pth").write_text("weights\n")
+    (folder / "binary.pth").write_bytes(rng.bytes(5000))
+    (folder / "pickle.pth").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    (folder / "cut.safetensors").write_bytes(SHIPPED["vgg16_digits"].read_bytes()[:4000])
+    Image.new("RGB", (32, 32)).save(folder / "picture.png")
+    (folder / "broken_golden/manifest.json").write_text('{"files": ')
+    (folder / "binary_golden/manifest.json").write_bytes(rng.bytes(300))
+    (folder / "other_golden/manifest.json").write_text('{"files": {}, "format": "seed9", "dataflow": "x"}')
+    (folder / "other/mine.txt").write_text("mine")
+    main = importlib.import_module("tb.commands.golden_write").main
+    for name in ("golden", "cut_golden"):
+        assert main([*QUICK, "--out", str(folder / name)]) == 0
+    (folder / "cut_golden/psum.txt").write_bytes(b"")
+    return folder
+
+
+def tree(folder: Path) -> dict[str, float]:
+    return {str(path): path.stat().st_mtime for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def alone(place, monkeypatch):
+    """In the folder, without settings of the shell's."""
+    monkeypatch.chdir(place)
+    for name in ("CHECKPOINT", "DATA", "GOLDEN", "LAYER", "IMAGE", "CONFIG", "DATAFLOW", "SEED", "WAVES", "SIM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("QUANT_DATA", "data")
+    return place
+
+
+def started(*arguments):
+    raise AssertionError(f"started {arguments[0]}")
+
+
+@pytest.mark.parametrize(("name", "words", "option", "value"), CASES, ids=[f"{n}-{o}-{v}" for n, _, o, v in CASES])
+def test_refused(alone, capfd, monkeypatch, name, words, option, value):
+    main = importlib.import_module(name).main
+    given = [*words, f"{option}={value}"]
+    before = tree(alone)
+    for module in ("build", "run"):  # what would be built or simulated
+        monkeypatch.setattr(importlib.import_module(f"tb.simulators.{module}"), "execute", started)
+    began = time.perf_counter()
+    code = command.run(lambda: main(given))
+    seconds = time.perf_counter() - began
+    told = capfd.readouterr()
+    said = (told.err + told.out).strip()
+    assert code not in (0, None), said
+    assert seconds < LIMIT, f"{seconds:.1f} s: {said}"
+    assert "Traceback" not in said and 0 < len(said.splitlines()) <= 3, said
+    inside = re.findall(r"[\w.]+", value.removeprefix("folder:"))
+    assert (inside[0] if inside else value or "''") in said, f"{value!r} is not in: {said}"
+    assert tree(alone) == before, "something was left behind"
+
+
+def test_there_are_150():
+    assert len(CASES) >= 150
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_does_nothing_else(alone, capsys, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    before = tree(alone)
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(name).main(["--help"])
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0 and shown.startswith(f"usage: python -m {name}")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert tree(alone) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["SIM=foo"], "unknown simulator SIM=foo"),
+        (["accelerate", "LAYER=,"], "LAYER=, has an empty name"),
+        (["golden", "OUT=it's", "CONFIG=nope"], "no configuration 'nope'"),
+        (["synth", "CONFIG=nope"], "no configuration 'nope'"),
+        (["eval", "CHECKPOINT=nope"], "checkpoint nope does not exist"),
+        (["schedule", "PLOT=a.xyz"], "PLOT=a.xyz"),
+        (["train", "RECIPE=nope"], "nope"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_from_the_shell(words, told):
+    if not (ROOT / ".venv/.installed").exists():
+        pytest.skip("make would set up an environment first")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(["make", *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert done.returncode and told in "\n".join(said) and len(said) <= 3, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_list_of_targets_fits_80_columns():
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    for word in ("OUT", "PLOTS", "A_BITS", "IC_TILE", "COSIM_ARGS", "PYTEST_ARGS", "COSIM_BUILD"):
+        assert word in shown
+
+
+CONFIGURATION = (ROOT / "rtl/configurations.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (CONFIGURATION.replace("ROWS = 8\n", "ROWS = 8.5\n", 1), "ROWS must be a whole number of at least 1, is 8.5"),
+        (CONFIGURATION.replace("ROWS = 8\n", 'ROWS = "8"\n', 1), "ROWS must be a whole number of at least 1, is '8'"),
+        (CONFIGURATION.replace("ROWS = 8\n", "ROWS = true\n", 1), "ROWS must be a whole number of at least 1, is True"),
+        (CONFIGURATION.replace("ROWS = 8\n", "ROWS = 8\nrows = 8\n", 1), "has ROWS twice"),
+        (CONFIGURATION.replace("ROWS = 8\n", "ROWS = 8\nROWS = 9\n", 1), "not a TOML file"),
+        (CONFIGURATION.replace("ROWS = 8\n", "", 1), "misses or does not know: ROWS"),
+        (CONFIGURATION.replace("[course_8x8]", "[course_8x8", 1), "not a TOML file"),
+        ("depth = 3\n" + CONFIGURATION, "depth = 3 stands outside of a [table]"),
+        ("", "is empty"),
+        ("\0\x01\x02", "not a TOML file"),
+        (None, "No such file"),
+    ],
+)
+def test_broken_configurations(tmp_path, monkeypatch, capsys, text, told):
+    from golden_model import configuration
+
+    path = tmp_path / "configurations.toml"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setattr(configuration, "CONFIGURATION_FILE", path)
+    configuration.configurations.cache_clear()
+    try:
+        assert command.run(lambda: importlib.import_module("tb.commands.lint").main([])) == 2
+    finally:
+        monkeypatch.undo()
+        configuration.configurations.cache_clear()
+    said = capsys.readouterr().err
+    assert told in said and "configurations.toml" in said + path.name and said.count("\n") == 1, said
+
+
+REGISTERS = (ROOT / "rtl/accelerator/registers.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "No such file"),
+        ("", "it has no [[register]]"),
+        ("[[register", "not a TOML file"),
+        ("\0\x01", "not a TOML file"),
+        ("register = 3", "it has no [[register]]"),
+        ("register = [3]", "register 1: name must be text"),
+        (REGISTERS.replace('access = "rw"', 'access = "xx"', 1), "access must be text like rw|ro|wo, is 'xx'"),
+        (REGISTERS.replace("irq_enable = 1", "irq_enable = 33", 1), "32 together"),
+        (REGISTERS.replace("irq_enable = 1", "irq_enable = 0", 1), "at least 1 bit"),
+        (REGISTERS.replace("irq_enable = 1", 'irq_enable = "1"', 1), "at least 1 bit"),
+        (REGISTERS.replace("irq_enable = 1", "irq_enabled = 1", 1), "irq_enable that accelerator.v connects"),
+        (REGISTERS.replace("irq_enable = 1", "irq_enable = 1, other = 1", 1), "has the fields other"),
+        (REGISTERS.replace("irq_enable = 1", "irq_enable = 1, busy = 1", 1), "several fields busy"),
+    ],
+)
+def test_broken_registers(tmp_path, monkeypatch, capsys, text, told):
+    from golden_model.accelerator import registers
+
+    written = registers.VERILOG.read_bytes(), registers.DOCUMENT.read_bytes()
+    path = tmp_path / "registers.toml"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setattr(registers, "SOURCE", path)
+    registers.register_map.cache_clear()
+    try:
+        assert command.run(lambda: importlib.import_module("tb.commands.registers").main([])) == 2
+    finally:
+        monkeypatch.undo()
+        registers.register_map.cache_clear()
+    said = capsys.readouterr().err
+    assert told in said and said.count("\n") == 1, said
+    assert written == (registers.VERILOG.read_bytes(), registers.DOCUMENT.read_bytes()), "something was written"
