@@ -1,5 +1,6 @@
 """Writing a file as a whole: whatever stops the write, the name holds the old content or the new."""
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -9,10 +10,24 @@ def write_whole(path: str | os.PathLike, content: bytes | memoryview) -> None:
     """Write ``content`` to ``path`` in one step; folders are made as needed.
 
     The bytes go to a temporary file in the same folder, are flushed to disk, and take the name in one step. Whatever
-    stops the write (full disk, interrupt), the temporary file is removed and the old file stays.
+    stops the write (full disk, interrupt), the temporary file is removed and the old file stays; so are folders that
+    were made for it. OSError names ``path``.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = [folder for folder in path.parents if not folder.exists()]  # innermost first
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, content)
+    except BaseException as error:  # KeyboardInterrupt too
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError) and not isinstance(error, (FileExistsError, NotADirectoryError)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -16,7 +16,9 @@ from golden_model.configuration import Configuration, ConfigurationError
 from tb import options, simulators
 from tb.accelerator.target import WATCHDOG
 from tb.layers.job import LayerJob
-from tb.target import find_target, run_layers
+from tb.layers.shrink import smallest
+from tb.layers.task import LayerTask
+from tb.target import CannotRun, Target, find_target, run_layers
 
 WAVES = simulators.BUILD.parent / "waves"
 
@@ -155,9 +157,27 @@ class Simulate:
         if ran.failure:
             layer = next(iter(layers[len(ran.results) :]), None)
             alone = [f"that layer alone: {self.command(layer)}"] if layer else []
+            if layer:
+                alone.insert(0, self.small(target, c, tasks[len(ran.results)], built, stalls, stalled))
             pytest.fail("\n".join([ran.failure, self.replay(), *alone]), pytrace=False)
         assert only != "layers" or len(ran.results) == len(tasks)
         return ran.results
+
+    def small(self, target: Target, c: Configuration, task: LayerTask, built, stalls, stalled) -> str:
+        """The smallest layer that fails in place of one that did."""
+
+        def fails(candidate: LayerTask) -> bool:
+            try:
+                ran = run_layers(
+                    target, c, [candidate], sim=self.sim, seed=self.seed, stalls=stalls, stalled=stalled, built=built
+                )
+            except CannotRun:
+                return False
+            return ran.failure is not None
+
+        if not fails(task):
+            return "alone it passes: it takes the layers before"
+        return f"the smallest that was found to fail: {smallest(task, fails).title}"
 
     def layers(self, job: LayerJob) -> list[dict]:
         """Run a job on ``core``; returns what was measured for each layer."""

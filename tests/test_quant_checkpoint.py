@@ -1,6 +1,7 @@
 """Checkpoint files: the course's load unchanged, bad ones are refused, writes are whole."""
 
 import csv
+import errno
 import os
 import pickle
 import signal
@@ -16,6 +17,7 @@ from quant.checkpoints import FOLDER, SHIPPED, default_checkpoint
 from quant.data import CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD, load_data
 from quant.errors import CheckpointError, UnsafeCheckpointError
 from quant.evaluation import evaluate
+from quant.files import write_whole
 from quant.layers import QuantConv2d
 from quant.models import ModelSpec
 from quant.network import Network, load_network
@@ -122,6 +124,17 @@ def test_course_checkpoint_loads_unchanged(tmp_path, spec, prefix):
     stored = {name.removeprefix("module."): value for name, value in content["state_dict"].items()}
     for name, value in network.model.state_dict().items():
         torch.testing.assert_close(value, stored[name], rtol=1e-5, atol=1e-5)
+
+
+def test_a_failed_write_names_its_file_and_leaves_no_folder(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    out = tmp_path / "new/folder/a.safetensors"
+    with pytest.raises(OSError, match=r"No space left on device: '.*/new/folder/a\.safetensors'"):
+        write_whole(out, b"x")
+    assert not list(tmp_path.iterdir())
 
 
 def test_stored_integers_that_contradict_the_weights_are_refused(tmp_path):

@@ -30,7 +30,11 @@ def recognise(state: dict[str, Tensor]) -> ModelSpec:
                 return ModelSpec(name=name, **options, **bits)
     except KeyError as error:
         raise CheckpointError(f"the checkpoint looks like a network of ours, but {error.args[0]} is missing") from error
-    raise CheckpointError(f"the checkpoint is neither a VGG16 nor a ResNet20; its names begin {_first(state)}")
+    raise CheckpointError(
+        "the checkpoint is neither a VGG16 nor a ResNet20 of the course, and of other networks it is not known what "
+        "feeds a layer; golden files of any layer run with GOLDEN=folder, and in Python load_network takes a spec. Its "
+        f"names begin {_first(state)}"
+    )
 
 
 def infer_w_bits(state: dict[str, Tensor]) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 
 import pytest
 import torch
@@ -151,8 +152,12 @@ def test_a_failing_layer_is_replayed_alone(run_accelerator, sim, tmp_path):
     whole, banded = (
         task for task in bus_layers(c, 1) if task.title in ("weight_stationary, plain", "weight_stationary, bands")
     )
-    with pytest.raises(pytest.fail.Exception, match=r"\nthat layer alone: pytest .*--layer 12$"):
+    with pytest.raises(pytest.fail.Exception, match=r"\nthat layer alone: pytest .*--layer 12$") as failed:
         run_accelerator(c, [whole, banded], layers=["11", "12"], sources=sources)
+    # The bug takes a second tile of outputs and a second band: what is left has them, and hardly anything else.
+    pattern = rf"the smallest that was found to fail: 1->{c.cols + 1} on (\d+)x(\d+), kernel 3, .*, bands of \d rows"
+    small = re.search(pattern, str(failed.value))
+    assert small and int(small[1]) * int(small[2]) <= banded.shape.ih * banded.shape.iw, str(failed.value)
 
 
 @pytest.mark.parametrize("config", ["odd_3x5", "course_8x8", "net_16x16"])

@@ -28,7 +28,7 @@ def lint(c: Configuration) -> None:
     environment = {**os.environ, **simulators.verilator_environment()}
     words = ["verilator", "--lint-only", "-Wall", "--top-module", TOP]
     words += [f"-G{name}={value}" for name, value in c.parameters.items()] + [str(s) for s in simulators.rtl_sources()]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    done = subprocess.run(words, env=environment, capture_output=True, encoding="utf-8", errors="replace")
     complaints = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("%")]
     if done.returncode or complaints:
         raise HardwareError(f"verilator --lint-only -Wall, {c.name}:\n{done.stdout}{done.stderr}")

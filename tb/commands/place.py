@@ -85,7 +85,10 @@ def place_and_route(netlist: dict, top: str, seed: int = 1, timeout: float = 360
     with tempfile.TemporaryDirectory(prefix="place-") as work:
         (Path(work) / "netlist.json").write_text(json.dumps(registered))
         try:
-            done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, timeout=timeout)
+            done = subprocess.run(
+                words, cwd=work, env=environment, capture_output=True, encoding="utf-8", errors="replace",
+                timeout=timeout,
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise HardwareError(f"nextpnr, {top}: not placed and routed after {timeout:g} s") from None
         if done.returncode:

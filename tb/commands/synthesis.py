@@ -139,7 +139,7 @@ def synthesise(c: Configuration, top: str = TOP) -> Synthesis:
             f"synth_ecp5 -noflatten -abc9 -nowidelut -top {top}; write_json {written[1]}; "
             f"flatten; opt_clean -purge; check -assert; write_json {written[2]}"
         )
-        done = subprocess.run(["yosys", "-q", "-p", script], capture_output=True, text=True)
+        done = subprocess.run(["yosys", "-q", "-p", script], capture_output=True, encoding="utf-8", errors="replace")
         if done.returncode:
             raise HardwareError(f"yosys, {top} of {c.name}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         memories, modules, netlist = (json.loads(path.read_text()) for path in written)

@@ -69,7 +69,12 @@ def build(
     done = directory / "built"
     if done.exists():
         return result
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SimulationError(
+            f"builds go to {BUILD.parent}, which cannot be written ({error.strerror}); COSIM_BUILD=folder names another"
+        ) from None
     with filelock.FileLock(f"{directory}.lock"):
         if done.exists():
             return result

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +16,8 @@ from xml.etree import ElementTree
 from tb.simulators.build import Build
 from tb.simulators.sources import BUILD, ROOT
 from tb.simulators.tools import SimulationError, command, execute, tail
+
+_ENDED_EARLY = "the simulation ended prematurely"  # cocotb's words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +77,18 @@ def run(
             where = f" in {outcomes[-1].name}" if outcomes else ""
             raise SimulationError(f"the design itself stopped the simulation{where}: {stopped[0]}")
         if outcomes is None:
-            reason = (
-                f"took longer than {timeout:g} s"
-                if code is None
-                else f"ended with exit code {code} before its tests did"
-            )
+            if code is None:
+                reason = f"took longer than {timeout:g} s"
+            elif code < 0:
+                reason = f"was ended by {signal.Signals(-code).name}: killed from outside, crashed or out of memory"
+            else:
+                reason = f"ended with exit code {code} before its tests did"
             raise SimulationError(f"the simulation of {built.toplevel} on {built.simulator} {reason}:\n{tail(log, 25)}")
+        if any(outcome.failure and _ENDED_EARLY in outcome.failure for outcome in outcomes):
+            raise SimulationError(
+                f"the simulation of {built.toplevel} on {built.simulator} ended before its tests did, in "
+                f"{outcomes[-1].name}: the design called $finish, or the simulator was ended from outside (SIGTERM)"
+            )
         if not outcomes:
             raise SimulationError(f"no test of {cases} matched {only!r}: nothing was checked")
         return outcomes
@@ -100,4 +110,11 @@ def _outcomes(results: Path) -> list[TestOutcome] | None:
 
 
 def _message(failure: ElementTree.Element) -> str:
-    return failure.get("message") or failure.get("error_msg") or (failure.text or "").strip() or "failed"
+    """What a failed test says; of an error that no bench raises on purpose, also what it is and where."""
+    message, text = failure.get("message") or failure.get("error_msg") or "", (failure.text or "").strip()
+    if not message:
+        return text or "failed"
+    kind, frames = failure.get("type") or "", re.findall(r'File "(.+)", line (\d+)', text)
+    if kind in dir(builtins) and kind != "AssertionError" and frames:
+        return f"{kind}: {message} ({':'.join(frames[-1])})"
+    return message

@@ -1,0 +1,100 @@
+"""Running simulations: what is said when one fails, ends early, or cannot be built."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tb import simulators
+
+CASES = """
+import os, signal
+import cocotb
+from cocotb.triggers import Timer
+
+def deeper(value):
+    assert value == 4
+
+@cocotb.test()
+async def bare(dut):
+    await Timer(1, "ns")
+    deeper(3)
+
+@cocotb.test()
+async def told(dut):
+    await Timer(1, "ns")
+    assert False, "three, not four"
+
+@cocotb.test()
+async def broken(dut):
+    await Timer(1, "ns")
+    {}["x"]
+
+@cocotb.test()
+async def passes(dut):
+    await Timer(1, "ns")
+
+@cocotb.test()
+async def endless(dut):
+    while True:
+        await Timer(1, "us")
+
+@cocotb.test()
+async def dies(dut):
+    await Timer(1, "ns")
+    os.kill(os.getpid(), getattr(signal, os.environ["SIGNAL"]))
+    while True:
+        await Timer(1, "us")
+"""
+
+
+@pytest.fixture
+def run(sim, tmp_path, monkeypatch):
+    (tmp_path / "cases_of_a_test.py").write_text(CASES)
+    path = os.pathsep.join([str(tmp_path), str(simulators.ROOT)])
+    built = simulators.build(sim, "sram", {"WIDTH": 5, "DEPTH": 3})
+
+    def run(only, **options):
+        environment = {"PYTHONPATH": path, **options.pop("environment", {})}
+        return simulators.run(built, "cases_of_a_test", only=only, environment=environment, **options)
+
+    return run
+
+
+def test_failures_say_what_and_where(run):
+    found = {outcome.name: outcome.failure for outcome in run("bare|told|broken|passes")}
+    assert "assert value == 4" in found["bare"] and found["told"].startswith("three, not four")
+    assert found["broken"].startswith("KeyError: 'x' (") and "cases_of_a_test.py:" in found["broken"]
+    assert found["passes"] is None
+
+
+def test_a_simulation_without_end_is_ended(run):
+    began = time.perf_counter()
+    with pytest.raises(simulators.SimulationError, match="took longer than 2 s"):
+        run("endless", timeout=2.0)
+    assert time.perf_counter() - began < 10
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGSEGV"])
+def test_a_simulator_that_is_killed_is_told_as_that(run, name):
+    with pytest.raises(
+        simulators.SimulationError, match=rf"was ended by {name}: killed|ended from outside \(SIGTERM\)"
+    ):
+        run("dies", environment={"SIGNAL": name})
+
+
+def test_no_test_of_that_name(run):
+    with pytest.raises(simulators.SimulationError, match="no test of cases_of_a_test matched 'nothing'"):
+        run("nothing")
+
+
+def test_builds_that_cannot_be_written_name_the_way_out(sim, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("tb.simulators.build"), "BUILD", Path("/proc/nowhere/sim"))
+    with pytest.raises(
+        simulators.SimulationError, match=r"/proc/nowhere, which cannot be written .*; COSIM_BUILD=folder"
+    ):
+        simulators.build(sim, "sram", {"WIDTH": 6, "DEPTH": 3})
