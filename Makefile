@@ -35,7 +35,7 @@ cosim: simulator ## co-simulate real layers, print the table (the default) | SIM
 	@$(RUN) -m tb.commands.cosim --jobs $(call quoted,$(JOBS)) $(COSIM_ARGS)
 
 accelerate: BY_DEFAULT := verilator
-accelerate: simulator ## whole networks by the accelerator's own sequencer | SIM CHECKPOINT DATA LAYER IMAGE CONFIG DATAFLOW SEED WAVES ACCELERATE_ARGS
+accelerate: simulator ## whole networks on the accelerator, at full rate | SIM CHECKPOINT DATA LAYER IMAGE CONFIG DATAFLOW SEED WAVES ACCELERATE_ARGS
 	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.commands.accelerate $(ACCELERATE_ARGS)
 
 test: BY_DEFAULT := $(BOTH)

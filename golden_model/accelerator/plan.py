@@ -1,6 +1,6 @@
 """How the accelerator runs a layer: dataflow, bands, blocks of its memories, and the loops over them.
 
-A :class:`Plan` is what the sequencer's descriptor, the cycle model and the memory layout are derived from. Terms:
+A :class:`Plan` is what the descriptor, the cycle model and the memory layout are derived from. Terms:
 
 position   output positions are counted on a grid of ``pitch`` columns, v = oi*pitch + oj, on which the input of every
            tap is the position moved by a constant. With stride 2 the input is stored as phases (y mod 2, x mod 2), and
@@ -167,14 +167,14 @@ def plan(
 ) -> Plan:
     """The plan with the largest bands that fit, or with ``band_rows``.
 
-    Raises PlanError for a kernel, stride or padding that the sequencer has not, or a row that no memory takes.
+    Raises PlanError for a kernel, stride or padding that the accelerator has not, or a row that no memory takes.
     """
     c = configuration
     if shape.kh != shape.kw or shape.kh not in (1, 3):
-        raise PlanError(f"the sequencer runs 1x1 and 3x3 kernels, not {shape.kh}x{shape.kw}")
+        raise PlanError(f"the accelerator runs 1x1 and 3x3 kernels, not {shape.kh}x{shape.kw}")
     if shape.stride not in (1, 2) or shape.padding not in (0, 1):
         raise PlanError(
-            f"the sequencer runs stride 1 or 2 and padding 0 or 1, not stride {shape.stride}, padding {shape.padding}"
+            f"the accelerator runs stride 1 or 2 and padding 0 or 1, not stride {shape.stride}, padding {shape.padding}"
         )
     if simd and not c.simd:
         raise PlanError(f"{c.name} has no a2w4: SIMD = 0")
@@ -302,7 +302,7 @@ def _chunk_words(c: Configuration, ws: bool, ic_group: int, pass_words: int) -> 
     per_beat = bus_bits(c) // slot
     chunk_words = -(-pass_words // per_beat) * per_beat
     if ws and chunk_words > 0xFFFF:
-        raise PlanError(f"{pass_words} weight words of an oc_tile exceed the sequencer's counters")
+        raise PlanError(f"{pass_words} weight words of an oc_tile exceed the accelerator's counters")
     if not ws and chunk_words > c.wgt_depth:
         raise PlanError(
             f"an output-stationary pass of {pass_words} operands exceeds WGT_DEPTH = {c.wgt_depth} of {c.name}"

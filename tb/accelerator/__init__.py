@@ -1,1 +1,1 @@
-"""The accelerator: the core with its sequencer, behind AXI."""
+"""The accelerator: the core that runs whole layers by itself, behind AXI."""

@@ -24,6 +24,7 @@ from tb.layers.task import LayerTask
 from tb.parts.stimulus import generator, seed
 
 FAR = 0x4000_0000
+MEMORY_BEATS = 131072  # of system.v
 
 
 class Bench(AcceleratorBench):
@@ -249,6 +250,9 @@ async def break_off(dut, stalls: float) -> None:
         cases += [(5, {"mem_limit": fields["out_base"] + plane}, {}), (5, {"mem_limit": fields["out_base"] + beat}, {})]
         for name in ("act", "wgt", "record", "residual"):
             cases += [(8, {}, {"fail_read": fields[f"{name}_base"] // beat})]
+        beyond = MEMORY_BEATS * beat  # where the memory has nothing: DECERR
+        for name in ("act", "wgt", "record", "residual"):
+            cases += [(8, {f"{name}_base": beyond, "mem_limit": 2 * beyond}, {})]
         for at in (0, plane - beat, 2 * plane - beat):
             cases += [(8, {}, {"fail_write": (fields["out_base"] + at) // beat})]
         for name, change in [("out_beats", 1), ("out_beats", -1), ("wgt_beats", -1), ("act_beats", -1)]:

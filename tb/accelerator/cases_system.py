@@ -1,4 +1,4 @@
-"""cocotb tests of ``system``: whole layers run by the sequencer; the operands come from the process that started it."""
+"""cocotb tests of ``system``: whole layers; the operands come from the process that started it."""
 
 from __future__ import annotations
 

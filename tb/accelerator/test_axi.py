@@ -31,7 +31,7 @@ def test_broken_off(simulate, name, case):
 
 @pytest.mark.parametrize("name", ["course_8x8", "odd_3x5"])
 def test_registers(simulate, name):
-    assert len(simulate.bus_top("bus", configuration(name), "tb.accelerator.cases_axi", "registers_.*")) == 2
+    assert len(simulate.bus_top("bus", configuration(name), "tb.accelerator.cases_axi", "registers_.*")) == 3
 
 
 def test_registers_are_current():

@@ -10,7 +10,7 @@ from golden_model.operands import Operands
 from tb import simulators
 from tb.accelerator.checks import COUNTERS
 from tb.accelerator.system_bench import STALLS
-from tb.accelerator.target import TARGET
+from tb.accelerator.target import TARGET, WATCHDOG
 from tb.layers.random_layers import random_task
 from tb.layers.task import LayerTask
 from tb.target import run_layers
@@ -29,6 +29,18 @@ def test_random_layers(simulate, seed, name, stalled):
     probability = 0.3 if stalled == "all" else 0.6
     for result in simulate.target("accelerator", c, tasks, stalls=probability, stalled=channels):
         assert sum(result[name] for name in COUNTERS[1:-1]) == result["cycles"], result
+
+
+def test_a_slow_memory_is_no_dead_one(simulate, seed):
+    """Answers that come just before the watchdog would give up; on Icarus only, where another build takes no time."""
+    if simulate.sim != "icarus":
+        pytest.skip("built once, where building is quick")
+    c = configuration("odd_3x5")
+    tasks = [random_task(seed + number, c, **SMALL) for number in range(3)]
+    slow, quick = (
+        simulate.target("accelerator", c, tasks, LATENCY=latency) for latency in (WATCHDOG["WATCHDOG"] - 20, 4)
+    )
+    assert all(one["cycles"] > other["cycles"] + 500 for one, other in zip(slow, quick, strict=True))
 
 
 # Cause: dataflow, ic_tiles, oc_tiles, size of the map; the channel that holds

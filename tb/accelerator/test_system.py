@@ -1,4 +1,4 @@
-"""The accelerator's sequencer on whole layers: real ones, the shapes of the full networks, random ones, stalls."""
+"""The accelerator on whole layers: real ones, the shapes of the full networks, random ones, stalls."""
 
 from __future__ import annotations
 

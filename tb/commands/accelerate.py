@@ -1,4 +1,4 @@
-"""``make accelerate``: every layer of a trained network on the accelerator, run by its own sequencer.
+"""``make accelerate``: every layer of a trained network on the accelerator.
 
 One simulation runs a network's layers one after the other: Python writes memory and descriptor, the hardware does the
 rest at full rate, and every accumulated psum and every output is compared with the golden model. Layers are captured

@@ -336,7 +336,7 @@ def build_table() -> Table:
     return table
 
 
-def sequencer_speed() -> Table:
+def accelerator_speed() -> Table:
     """Simulated cycles per second of the accelerator while every accumulated psum and output is compared."""
     c = configuration("net_8x8")
     shape = ConvShape(64, 32, 32, 64, 3, 3, 1, 1)
@@ -434,7 +434,7 @@ def main(words: list[str] | None = None) -> int:
         console.print()
         console.print(layer_table(name, layers, "verilator"))
     console.print()
-    console.print(sequencer_speed())
+    console.print(accelerator_speed())
     console.print()
     console.print(single_table())
     runs = [run_network(name, configuration(array)) for name in NETWORKS for array in ARRAYS]

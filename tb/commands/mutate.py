@@ -39,7 +39,7 @@ from tb.target import find_target, prepared
 class Mutant(NamedTuple):
     """One bug: in ``module``, ``old`` (which stands there once) becomes ``new``.
 
-    ``bench`` is the target core, or accelerator for what the sequencer adds, or the module whose own bench has to tell
+    ``bench`` is the target core, or accelerator for what it adds to the core, or the module whose own bench has to tell
     because no layer on the core can.
     """
 
@@ -132,7 +132,7 @@ def mutation_jobs(c: Configuration, seed: int) -> list[LayerJob]:
 
 @functools.cache
 def accelerator_job(seed: int) -> LayerJob:
-    """Small layers of every kind, and random ones, for the sequencer."""
+    """Small layers of every kind, and random ones, for the accelerator."""
     drawn = [random_task(seed + number, ODD, largest=9, channels=12, macs=15_000) for number in range(24)]
     layers = bus_layers(ODD, seed)
     far = next(layer for layer in layers if layer.operands.requant is not None)

@@ -97,8 +97,9 @@ module dram #(
     wire [31:0] beat_index = (q_addr[q_out] >> SHIFT) + {24'd0, beat_q};
     assign rvalid  = q_count != 5'd0 & now >= q_time[q_out] & ~hold_r;
     assign rid     = q_id[q_out];
-    assign rdata   = memory[beat_index];
-    assign rresp   = q_addr[q_out] + {24'd0, beat_q} >= BEATS << SHIFT ? 2'b11 : beat_index == fail_read ? 2'b10 : 2'b00;
+    wire   outside = q_addr[q_out] + {24'd0, beat_q} >= BEATS << SHIFT;   // DECERR, with data that mean nothing
+    assign rdata   = outside ? {BUS_BITS/8{8'hd5}} : memory[beat_index];
+    assign rresp   = outside ? 2'b11 : beat_index == fail_read ? 2'b10 : 2'b00;
     assign rlast   = beat_q == q_len[q_out];
     wire take = arvalid & arready, give = rvalid & rready;
     always @(posedge clk)
