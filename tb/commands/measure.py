@@ -170,10 +170,12 @@ def layer_table(network: str, layers: list[RealLayer], sim: str) -> Table:
         outcome = simulate(layer, c, sim, seed=1, stalls=0.0, waves=False)
         if outcome.failure:
             raise AssertionError(f"{layer.task.title}: {outcome.failure}")
-        best = ideal_cycles(layer.shape, c, layer.task.dataflow, layer.task.precision)
+        best = ideal_cycles(layer.shape, c, layer.task.dataflow, layer.task.operands.precision)
         run = outcome.measured
         macs, cycles, ideal = macs + layer.shape.macs, cycles + run["cycles"], ideal + best
-        peak += layer.shape.macs / layer.task.precision.channels  # cycles that the array needs at its peak, times tiles
+        peak += (
+            layer.shape.macs / layer.task.operands.precision.channels
+        )  # cycles that the array needs at its peak, times tiles
         table.add_row(
             layer.name, convolution(layer), flow(layer.task), str(tiles(layer, c)),
             f"{layer.shape.macs / 1000:,.0f}", f"{best:,}", f"{run['cycles']:,}", f"{run['utilisation']:.1%}",
