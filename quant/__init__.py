@@ -13,6 +13,7 @@ integers that the accelerator multiplies. What to import from where:
 ``quant.storage.packed``      the packed form: integers at their bit width in safetensors, no pickle
 ``quant.network``             :func:`~quant.network.load_network`: checkpoint file -> model with its metadata
 ``quant.capture``             :func:`~quant.capture.capture`: network, layers, image -> integer operands
+``quant.loose``               layers of a checkpoint whose network is not known
 ``quant.requantisation``      :func:`~quant.requantisation.output_stage`: what lies behind a layer
 ``quant.checkpoints``         the checkpoints that ship with the package
 ``python -m quant.train``, ``quant.eval``, ``quant.pack``, ``quant.export``   the commands

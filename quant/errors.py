@@ -13,6 +13,10 @@ class CheckpointError(QuantError):
     """A checkpoint file is missing, truncated, of another architecture, or holds values that cannot be used."""
 
 
+class UnknownNetwork(CheckpointError):
+    """A checkpoint of quantised layers whose network is none of those that are known."""
+
+
 class UnsafeCheckpointError(CheckpointError):
     """A checkpoint file wants to run code when it is read; nothing of it was executed."""
 

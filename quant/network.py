@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from quant.checkpoints import resolve
 from quant.data import CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD
-from quant.errors import CheckpointError
+from quant.errors import CheckpointError, UnknownNetwork
 from quant.layers import QuantConv2d
 from quant.models import ModelSpec
 from quant.quantizers import weight_levels
@@ -88,7 +88,7 @@ def load_network(
     path = resolve(checkpoint)
     content = read_checkpoint(path)
     state = content["state_dict"]
-    meta = content.get("meta")
+    meta, given = content.get("meta"), spec is not None
     try:
         if meta is None:
             meta = {"dataset": COURSE_DATA, "classes": CIFAR_CLASSES, "mean": CIFAR_MEAN, "std": CIFAR_STD}
@@ -108,7 +108,12 @@ def load_network(
                 "quantised network that was made of it"
             )
         model = spec.build()
-        load_state(model, state)
+        try:
+            load_state(model, state)
+        except CheckpointError as error:
+            if "meta" in content or given:
+                raise
+            raise UnknownNetwork(str(error)) from error  # its names are those of a network, its shapes are not
         _refuse_contradictions(model, state)
         return Network(
             model=model.eval(),
@@ -123,6 +128,8 @@ def load_network(
         )
     except KeyError as error:
         raise CheckpointError(f"checkpoint {path} cannot be loaded: its metadata lacks {error}") from error
+    except UnknownNetwork as error:
+        raise UnknownNetwork(f"checkpoint {path} cannot be loaded: {error}") from error
     except (ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"checkpoint {path} cannot be loaded: {error}") from error
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from quant.errors import CheckpointError
+from quant.errors import CheckpointError, UnknownNetwork
 from quant.models import MODELS, ModelSpec
 from quant.quantizers import MAX_BITS, MIN_BITS, weight_levels
 
@@ -13,7 +13,7 @@ SAMPLE = 20_000  # weights of a layer that tell its levels
 
 
 def recognise(state: dict[str, Tensor]) -> ModelSpec:
-    """The model whose ``state_dict`` this is, from names and shapes; CheckpointError where it is none of ours.
+    """The model whose ``state_dict`` this is, from names and shapes; UnknownNetwork where it is none of ours.
 
     w_bits follows from the levels of ``weight_q``. a_bits leaves no trace in a state dict: 4 is assumed.
     """
@@ -29,12 +29,8 @@ def recognise(state: dict[str, Tensor]) -> ModelSpec:
             if options is not None:
                 return ModelSpec(name=name, **options, **bits)
     except KeyError as error:
-        raise CheckpointError(f"the checkpoint looks like a network of ours, but {error.args[0]} is missing") from error
-    raise CheckpointError(
-        "the checkpoint is neither a VGG16 nor a ResNet20 of the course, and of other networks it is not known what "
-        "feeds a layer; golden files of any layer run with GOLDEN=folder, and in Python load_network takes a spec. Its "
-        f"names begin {_first(state)}"
-    )
+        raise UnknownNetwork(f"the checkpoint looks like a network of ours, but {error.args[0]} is missing") from error
+    raise UnknownNetwork(f"the checkpoint is neither a VGG16 nor a ResNet20; its names begin {_first(state)}")
 
 
 def infer_w_bits(state: dict[str, Tensor]) -> int | None:

@@ -26,16 +26,19 @@ from golden_model.configuration import (
     configuration,
 )
 from quant.cli import Parser, whole
-from quant.errors import UserError
+from quant.errors import UnknownNetwork, UserError
+from quant.loose import Placement
 from tb import options, simulators
 from tb.commands import command
 from tb.commands.report import convolution, counted, flow, tiles
-from tb.layers.captured import RealLayer, real_layers
+from tb.layers.captured import RealLayer, as_tasks, real_layers
 from tb.layers.from_files import GoldenLayers
 from tb.layers.networks import MAIN_JOB, default_layers, network_with
 from tb.target import find_target, prepared, run_layers
 
 CORE = find_target("core")
+LOOSE = "of the layers of a checkpoint whose network is not known"
+RANDOM = "random activations (its network is not known)"
 LARGEST_ERROR = 1e-3  # mean error of psum x scales against the float network
 
 
@@ -52,6 +55,9 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = Parser("tb.commands.cosim", __doc__.split("\n\n")[0])
     options.add_settings(parser)
     options.add_stalls(parser, "every stream")
+    parser.add_argument("--stride", type=whole(1, 8), default=1, help=f"{LOOSE} [1]")
+    parser.add_argument("--padding", type=whole(0, 8), help=f"{LOOSE} [half of the kernel]")
+    parser.add_argument("--map", type=whole(1, 512), default=8, help=f"{LOOSE}: side of its input map [8]")
     cores = os.cpu_count() or 1
     parser.add_argument("--jobs", type=whole(1, 1024), default=cores, help="simulations at a time [all cores]")
     return parser.parse_args(words)
@@ -68,15 +74,22 @@ def golden_folder(settings: dict[str, str | None]) -> GoldenLayers | None:
 
 
 def collect(
-    settings: dict[str, str | None], c: Configuration, golden: GoldenLayers | None = None
+    settings: dict[str, str | None],
+    c: Configuration,
+    golden: GoldenLayers | None = None,
+    placement: Placement | None = None,
 ) -> dict[str, list[RealLayer]]:
-    """Capture the chosen layers, or read them from golden files; by checkpoint or folder."""
+    """Capture the chosen layers, or read them from golden files; by checkpoint or folder.
+
+    placement: of the layers of a checkpoint whose network is not known.
+    """
     dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
     if golden:
         folder = str(settings["GOLDEN"])
         return {folder: [RealLayer(folder, name, golden.task(name, dataflow, c)) for name in golden.names]}
     from quant.capture import check_request
     from quant.checkpoints import SHIPPED
+    from quant.loose import loose_capture, loose_layers
     from quant.network import load_network
 
     image = int(settings["IMAGE"])
@@ -91,7 +104,14 @@ def collect(
         check_request(checkpoint, named, image, settings["DATA"])
     result = {}
     for checkpoint in checkpoints:
-        network = load_network(checkpoint)
+        try:
+            network = load_network(checkpoint)
+        except UnknownNetwork:
+            placed = placement or Placement()
+            stem, seed = Path(checkpoint).stem, int(settings["SEED"] or 1)
+            loose = loose_capture(loose_layers(checkpoint, placed), named, stem, placed, seed)
+            result[checkpoint] = as_tasks(loose, stem, c, dataflow, RANDOM, f"seed {seed}")
+            continue
         if settings["LAYER"] == "all" or (not settings["LAYER"] and checkpoint not in SHIPPED):
             names = None
         elif settings["LAYER"]:
@@ -150,7 +170,11 @@ def replay(layer: RealLayer, checkpoint: str, settings: dict, sim: str, c: Confi
         "SIM": sim, "CHECKPOINT": None if settings["GOLDEN"] else checkpoint, "LAYER": layer.name, "CONFIG": c.name,
         "DATAFLOW": layer.task.dataflow.name, "WAVES": None,
     }  # fmt: skip
-    extra = f" COSIM_ARGS='--stalls {stalls}'" if stalls else ""
+    words = [f"--stalls {stalls}"] if stalls else []
+    if layer.data == RANDOM:
+        shape = layer.shape
+        words.append(f"--stride {shape.stride} --padding {shape.padding} --map {shape.ih}")
+    extra = f" COSIM_ARGS='{' '.join(words)}'" if words else ""
     return f"make {options.variables(values)}{extra}   (WAVES=1 for waves)"
 
 
@@ -223,7 +247,8 @@ def main(words: list[str] | None = None) -> int:
         c = golden.configuration()
     else:
         c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
-    by_checkpoint = collect(settings, c, golden)
+    placement = Placement(parsed.stride, parsed.padding, parsed.map)
+    by_checkpoint = collect(settings, c, golden, placement)
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
     outcomes = simulated(everything, c, sim, settings, parsed.stalls, parsed.jobs, console)
 
@@ -231,6 +256,7 @@ def main(words: list[str] | None = None) -> int:
     for checkpoint, layers in by_checkpoint.items():
         rows = [outcomes[id(layer)] for layer in layers]
         what = "golden files" if settings["GOLDEN"] else f"image {settings['IMAGE']} of {layers[0].data}"
+        what = RANDOM if layers[0].data == RANDOM else what
         console.print()
         console.print(table(checkpoint, f"{what} on {c.name}, {sim}", rows, c))
         told = failures(rows, checkpoint, settings, sim, c, parsed.stalls)

@@ -1,11 +1,18 @@
 """The main job's choice of networks, layers and images; none of it needs a file that is not packaged."""
 
+from collections import OrderedDict
+
+import numpy as np
 import pytest
+import torch
 
 from golden_model.configuration import configuration
-from quant.capture import quantised_layers
+from quant.capture import integer_psum, quantised_layers, recovery_error
 from quant.checkpoints import SHIPPED
-from quant.errors import LayerError
+from quant.errors import CheckpointError, LayerError
+from quant.layers import QuantConv2d
+from quant.loose import Placement, loose_capture, loose_layers
+from quant.models import ModelSpec
 from quant.network import load_network
 from tb import options
 from tb.commands import cosim
@@ -59,3 +66,50 @@ def test_layers_of_no_one_network_are_told(layers):
 
 def test_another_data_set_is_told():
     assert chosen(LAYER="layer3.0.conv1", DATA="digits") == {"resnet20_w4a4": ({"digits"}, ["layer3.0.conv1"])}
+
+
+def own_network(path, width=8):
+    """A network of the course's layers that is neither a VGG16 nor a ResNet20."""
+    torch.manual_seed(3)
+    layers = [QuantConv2d(3, width, 3, padding=1), torch.nn.ReLU(), QuantConv2d(width, 9, 1, stride=2, bias=True)]
+    model = torch.nn.Sequential(OrderedDict(zip(("first", "relu", "second"), layers, strict=True)))
+    torch.save({"state_dict": model.state_dict()}, path)
+    return model
+
+
+def test_layers_of_an_unknown_network(sim, tmp_path, monkeypatch, capsys):
+    for name in ("CHECKPOINT", "DATA", "LAYER", "CONFIG", "DATAFLOW", "SEED"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "own.pth"
+    model = own_network(path)
+    words = ["--sim", sim, "--checkpoint", str(path), "--jobs", "1"]
+    assert cosim.main(words) == 0
+    shown = capsys.readouterr().out
+    assert "3>8 3x3 @8" in shown and "8>9 1x1+r @8" in shown.replace("8>9 1x1 @8", "8>9 1x1+r @8")
+    assert "random activations (its network is not known)" in shown.replace("\n", " ")
+    assert cosim.main([*words, "--layer", "second", "--stride", "2", "--padding", "1", "--map", "5"]) == 0
+    assert "8>9 1x1/2" in capsys.readouterr().out
+    placement = Placement(size=5)
+    captured = loose_capture(loose_layers(path, placement), None, "own", placement, 1)
+    for name, layer in captured.items():
+        np.testing.assert_array_equal(layer.operands.weight, model.get_submodule(name).to_int().numpy())
+        assert recovery_error(layer, integer_psum(layer.operands))[0] < 1e-4
+    assert captured["second"].operands.bias is not None
+    with pytest.raises(LayerError, match="own has no quantised convolution 'third'; it has first, second"):
+        cosim.main([*words, "--layer", "third"])
+
+
+def test_a_vgg16_with_a_narrower_layer(tmp_path):
+    spec = ModelSpec(width=0.125)
+    model = spec.build()
+    model.features[27] = QuantConv2d(8, 5, 3, padding=1)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "narrow.pth")
+    found = chosen(CHECKPOINT=str(tmp_path / "narrow.pth"), LAYER="features.27")
+    [(data, layers)] = found.values()
+    assert layers == ["features.27"] and data == {cosim.RANDOM}
+
+
+def test_a_checkpoint_without_quantised_layers_is_refused(tmp_path):
+    torch.save({"state_dict": torch.nn.Conv2d(3, 4, 3).state_dict()}, tmp_path / "plain.pth")
+    with pytest.raises(CheckpointError, match="holds no quantised layer"):
+        chosen(CHECKPOINT=str(tmp_path / "plain.pth"))

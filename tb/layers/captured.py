@@ -53,11 +53,23 @@ def real_layers(
     Layers with activations of half ACT_BITS or less run as a2w4 where the configuration has it.
     """
     captured = capture(network, names, image, None if data is None else load_data(data))
+    ordered = {name: captured[name] for name in (names if names is not None else quantised_layers(network.model))}
+    return as_tasks(ordered, network.name, configuration, dataflow, data or network.samples, f"image {image}")
+
+
+def as_tasks(
+    captured: dict[str, CapturedLayer],
+    network: str,
+    configuration: Configuration,
+    dataflow: Dataflow | None,
+    data: str,
+    operands_of: str,
+) -> list[RealLayer]:
+    """Captured layers as tasks, in the dataflow with fewer cycles unless one is given."""
     result = []
-    for name in names if names is not None else quantised_layers(network.model):
-        layer = captured[name]
+    for name, layer in captured.items():
         operands = dataclasses.replace(layer.operands, precision=configuration.precision_of(layer.a_bits))
         flow = dataflow or faster_dataflow(operands.shape, configuration, operands.precision)
-        task = LayerTask(f"{network.name} {name} image {image}", flow, operands)
-        result.append(RealLayer(network.name, name, task, layer, data or network.samples))
+        task = LayerTask(f"{network} {name} {operands_of}", flow, operands)
+        result.append(RealLayer(network, name, task, layer, data))
     return result

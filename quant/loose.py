@@ -1,0 +1,102 @@
+"""Layers of a checkpoint whose network is not known: weights from its state dict, activations drawn at random.
+
+What feeds a layer, its stride, its padding and its map stand in no state dict; so they are given, and the float result
+that the integers must recover is this layer's own convolution.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from golden_model.operands import Operands
+from quant.capture import CapturedLayer
+from quant.checkpoints import resolve
+from quant.errors import CheckpointError, LayerError
+from quant.layers import QuantConv2d
+from quant.quantizers import activation_range
+from quant.storage.checkpoint import read_checkpoint
+from quant.storage.recognise import DEFAULT_A_BITS, DEFAULT_W_BITS, infer_w_bits
+
+ALPHA = ".act_alpha"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a layer stands: what its state dict does not say. padding None: as many zeros as keep the map's size."""
+
+    stride: int = 1
+    padding: int | None = None
+    size: int = 8  # of the input map, both ways
+
+
+def loose_layers(checkpoint: str | os.PathLike, placement: Placement) -> dict[str, QuantConv2d]:
+    """The quantised convolutions of a checkpoint by name. CheckpointError where it has none, or none can be made."""
+    path = resolve(checkpoint)
+    state = read_checkpoint(path)["state_dict"]
+    names = [name.removesuffix(ALPHA) for name in state if name.endswith(ALPHA)]
+    found = {}
+    for name in names:
+        weight = state.get(f"{name}.weight")
+        if weight is None or weight.ndim != 4:
+            continue
+        found[name] = _layer(path, name, state, weight, placement)
+    if not found:
+        raise CheckpointError(f"checkpoint {path} holds no quantised convolution (a 4-dimensional NAME.weight beside "
+                              "NAME.act_alpha)")  # fmt: skip
+    return found
+
+
+def _layer(path: Path, name: str, state: dict[str, Tensor], weight: Tensor, placement: Placement) -> QuantConv2d:
+    oc, ic, kh, kw = weight.shape
+    padding = kh // 2 if placement.padding is None else placement.padding
+    try:
+        layer = QuantConv2d(
+            ic, oc, (kh, kw), placement.stride, padding, bias=f"{name}.bias" in state,
+            w_bits=infer_w_bits(state) or DEFAULT_W_BITS, a_bits=DEFAULT_A_BITS,
+        )  # fmt: skip
+        own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+        layer.load_state_dict({"weight_q": layer.weight_q, **own})
+        layer.refresh_weight_q()
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"checkpoint {path}: {name} is no quantised convolution of the course ({reason})"
+        ) from error
+    return layer.eval()
+
+
+@torch.no_grad()
+def loose_capture(
+    layers: dict[str, QuantConv2d], names: list[str] | None, network: str, placement: Placement, seed: int
+) -> dict[str, CapturedLayer]:
+    """Operands of the named layers (None: all), activations uniform over their range. LayerError for other names."""
+    chosen = list(layers) if names is None else names
+    for name in chosen:
+        if name not in layers:
+            raise LayerError(f"{network} has no quantised convolution {name!r}; it has {', '.join(layers)}")
+    return {name: _captured(layers[name], name, network, placement, seed + index) for index, name in enumerate(chosen)}
+
+
+def _captured(layer: QuantConv2d, name: str, network: str, placement: Placement, seed: int) -> CapturedLayer:
+    low, high = activation_range(layer.a_bits, layer.signed_act)
+    shape = (layer.in_channels, placement.size, placement.size)
+    activation = np.random.default_rng(seed).integers(low, high, endpoint=True, size=shape).astype(np.int32)
+    delta = layer.w_delta * layer.x_delta
+    bias, layer.bias = layer.bias, None
+    psum_float = layer(torch.from_numpy(activation).float()[None] * layer.x_delta)[0].numpy()
+    layer.bias = bias
+    integers = None if bias is None else (bias.double() / delta).round().to(torch.int64).numpy()
+    operands = Operands(
+        layer.to_int().numpy(), activation, layer.stride[0], layer.padding[0], layer.signed_act, bias=integers
+    )
+    return CapturedLayer(
+        operands, model=network, layer=name, image=seed, w_bits=layer.w_bits, a_bits=layer.a_bits,
+        w_delta=layer.w_delta, x_delta=layer.x_delta, out_scale=np.full(layer.out_channels, delta),
+        negated=np.zeros(layer.out_channels, bool), relu=True, psum_float=psum_float, clipped=0,
+    )  # fmt: skip
