@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, First, RisingEdge
+from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiSlave, MemoryRegion
 
 from golden_model.accelerator import registers
@@ -20,7 +20,7 @@ from golden_model.configuration import Configuration
 from tb.accelerator.axi_rules import broken_rules
 from tb.accelerator.checks import BREAK_OFF, CONTROL, COUNTERS, LayerFailed, miscounted, refusal
 from tb.accelerator.command import Command, outputs_of
-from tb.parts.clocking import PERIOD_NS
+from tb.parts.clocking import PERIOD_NS, rise_or_limit
 from tb.parts.scoreboard import Scoreboard
 
 CHANNELS = ("ar", "r", "aw", "w", "b", "lite_aw", "lite_w", "lite_b", "lite_ar", "lite_r")
@@ -128,8 +128,7 @@ class AxiBench:
         plan = command.plan
         limit = slack * sum(plan.passes(b) for b in range(plan.bands)) * plan.pass_cycles + 30_000
         await self.start_layer(command)
-        if not int(self.dut.irq.value):
-            await First(RisingEdge(self.dut.irq), ClockCycles(self.dut.clk, limit))
+        await rise_or_limit(self.dut.irq, self.dut.clk, limit)
         status = await self.status()
         counters = {name: (await self.read(registers.address_of(name)))[0] for name in COUNTERS}
         if not status["done"]:

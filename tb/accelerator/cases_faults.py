@@ -300,6 +300,18 @@ async def broken_off_while_writing(dut):
 
 
 @cocotb.test()
+async def limits_end_at_edges(dut):
+    """After a wait that came to its limit the registers still answer: nothing that is driven then is lost."""
+    tb = await bench(dut)
+    for limit in [*range(1, 9), 100]:
+        await tb.interrupt(limit)
+        assert not int(dut.irq.value)
+        assert (await tb.status())["error"] == 0
+        await tb.write(registers.address_of("input"), limit)
+        assert await tb.read(registers.address_of("input")) == limit
+
+
+@cocotb.test()
 async def interrupt_is_told(dut):
     """It rises on done and on errors alike, with the status; not while it is not enabled; a clear ends it."""
     tb = await bench(dut)

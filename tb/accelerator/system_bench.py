@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, First, RisingEdge
+from cocotb.triggers import ClockCycles, RisingEdge
 
 from golden_model.accelerator import registers
 from golden_model.accelerator.golden import AcceleratorGolden
@@ -21,7 +21,7 @@ from tb.accelerator.axi_rules import broken_rules
 from tb.accelerator.checks import BREAK_OFF, CONTROL, COUNTERS, LayerFailed, miscounted, refusal
 from tb.accelerator.command import Command, outputs_of
 from tb.accelerator.hexfile import from_hex, to_hex
-from tb.parts.clocking import PERIOD_NS
+from tb.parts.clocking import PERIOD_NS, rise_or_limit
 from tb.parts.scoreboard import Scoreboard
 
 INPUTS = ("load", "dump", "dump_first", "dump_last", "record", "seed")
@@ -120,9 +120,7 @@ class AcceleratorBench:
 
     async def interrupt(self, limit: int) -> None:
         """Wait for the interrupt, at most ``limit`` cycles."""
-        # The limit ends at a clock edge: what is driven between two would be gone before the hardware sees it.
-        if not int(self.dut.irq.value):
-            await First(RisingEdge(self.dut.irq), ClockCycles(self.dut.clk, limit))
+        await rise_or_limit(self.dut.irq, self.dut.clk, limit)
 
     async def idle(self) -> None:
         """Wait until a layer that is being broken off has ended."""

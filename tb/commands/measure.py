@@ -322,7 +322,7 @@ def single_table() -> Table:
 
 def build_table() -> Table:
     """How long ``system`` takes to be built for Verilator, nothing kept from before but Verilator's own runtime."""
-    table = _columns("Building, for Verilator", ("configuration",), ("seconds",))
+    table = _columns("Builds", ("configuration",), ("seconds, Verilator",))
     for name in ARRAYS:
         with tempfile.TemporaryDirectory() as work:
             # Another text of one source: another build.
@@ -367,6 +367,7 @@ def accelerator_speed() -> Table:
 def training_table() -> Table:
     """Images a second of an epoch on scikit-learn's digits, after an epoch to warm up, on all cores."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning")  # of the processes that compile
     data = load_data("digits")
     means = {
         "float32": {},

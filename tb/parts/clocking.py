@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 from cocotb.utils import get_sim_steps
 
 PERIOD_NS = 10
@@ -21,3 +21,16 @@ async def reset(dut, cycles: int = 3) -> None:
     await ClockCycles(dut.clk, cycles)
     dut.reset.value = 0
     await RisingEdge(dut.clk)
+
+
+async def rise_or_limit(signal, clk, limit: int) -> None:
+    """Until ``signal`` is high, at most ``limit`` cycles; then it is a clock edge.
+
+    A Timer ends between edges or in the time step of one, and what is driven then can be gone before the hardware sees
+    it; counting the edges would wake Python in each cycle and take half of the simulation's speed.
+    """
+    if int(signal.value):
+        return
+    await First(RisingEdge(signal), Timer(limit * PERIOD_NS, "ns"))
+    if not int(signal.value):
+        await RisingEdge(clk)
