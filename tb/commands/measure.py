@@ -427,32 +427,35 @@ def main(words: list[str] | None = None) -> int:
     Parser("tb.commands.measure", __doc__.split("\n\n")[0]).parse_args(words)
     console = Console(highlight=False)
     c = configuration(CONFIGURATION)
-    console.print(golden_table())
     networks = {name: real_layers(load_network(name), None, 0, c) for name in MAIN_JOB}
     everything = [layer for layers in networks.values() for layer in layers]
     sample = [layer for layer in everything if layer.name in ("features.0", "features.29", "layer2.0.conv1")]
-    console.print()
-    console.print(speed_table(sample))
-    for name, layers in networks.items():
-        console.print()
-        console.print(layer_table(name, layers, "verilator"))
-    console.print()
-    console.print(accelerator_speed())
-    console.print()
-    console.print(single_table())
-    runs = [run_network(name, configuration(array)) for name in NETWORKS for array in ARRAYS]
-    console.print()
-    console.print(array_table(runs))
-    console.print()
-    console.print(lost_table(runs))
-    console.print("model, worst layer: predicted cycles against those measured")
+    runs: list[NetworkRun] = []
+
+    def run_on(name: str, array: str) -> None:
+        runs.append(run_network(name, configuration(array)))
+
+    steps: list[tuple[str, Callable[[], Table | None]]] = [
+        ("the golden model", golden_table),
+        ("the core's simulation", lambda: speed_table(sample)),
+        *((name, lambda n=name: layer_table(n, networks[n], "verilator")) for name in networks),
+        ("the accelerator's simulation", accelerator_speed),
+        ("single layers", single_table),
+        *((f"{n} on {a}", lambda n=n, a=a: run_on(n, a)) for n in NETWORKS for a in ARRAYS),
+        ("whole networks", lambda: array_table(runs)),
+        ("lost cycles", lambda: lost_table(runs)),
+        ("builds", build_table),
+        ("training", training_table),
+    ]
+    for number, (what, step) in enumerate(steps, 1):
+        with console.status(f"measuring {what}, {number} of {len(steps)}"):
+            table = step()
+        if table is not None:
+            console.print(table, "")
     picture = simulators.BUILD.parent / "utilisation.png"
     plot_utilisation(runs, picture)
-    console.print(f"utilisation of each layer: {picture}")
-    console.print()
-    console.print(build_table())
-    console.print()
-    console.print(training_table())
+    console.print("model, worst layer: predicted cycles against those measured")
+    console.print(f"utilisation of each layer: {picture}", soft_wrap=True)
     used = [resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     console.print(f"peak memory: {used[0]:.1f} GiB of this process, {used[1]:.1f} GiB of the largest that it started")
     return 0

@@ -54,3 +54,17 @@ def test_speed_of_the_core(monkeypatch):
 
 def test_golden_model_against_the_notebooks_loop():
     assert "notebooks' nested loop" in shown(measure.golden_table())
+
+
+def test_the_command_counts_its_steps(small, monkeypatch, capsys):
+    """Everything in its order, the long tables replaced by their names."""
+    for name in ("golden_table", "accelerator_speed", "single_table", "build_table", "training_table"):
+        monkeypatch.setattr(measure, name, lambda name=name: f"<{name}>")
+    monkeypatch.setattr(measure, "speed_table", lambda layers: f"<speed of {len(layers)}>")
+    monkeypatch.setattr(measure, "layer_table", lambda name, layers, sim: f"<{name}>")
+    monkeypatch.setattr(measure, "plot_utilisation", lambda runs, path: None)
+    assert measure.main([]) == 0
+    shown = capsys.readouterr().out
+    order = ["<golden_table>", "<speed of ", "<vgg16_w4a4>", "<single_table>", "Full-size networks", "<training_table>"]
+    places = [shown.index(word) for word in order]
+    assert places == sorted(places) and "peak memory" in shown
