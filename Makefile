@@ -73,7 +73,7 @@ lint: $(SETUP) ## Verilator's checks, ruff's, the types of golden_model
 # What is asked for is looked at before anything is installed.
 synth: $(SETUP) ## cells of each module by Yosys, Fmax by nextpnr | CONFIG TOP PNR SEED
 	@$(RUN) -m tb.commands.synthesis --check $(call options,CONFIG TOP PNR SEED)
-	$(call system_package,yosys,yosys)
+	@$(strip $(call system_package,yosys,yosys))
 	@$(RUN) -m tb.commands.synthesis $(call options,CONFIG TOP PNR SEED)
 
 registers: $(SETUP) ## write the register map's Verilog and tables from its TOML
@@ -101,17 +101,17 @@ $(SETUP): pyproject.toml
 # Only Icarus and Yosys are system packages; Verilator comes with the Python packages.
 # $(call system_package,COMMAND,PACKAGE): install it where that can be done without asking, else say how.
 define system_package
-	@command -v $(1) >/dev/null || { \
+	command -v $(1) >/dev/null || { \
 	    if [ "$$(id -u)" = 0 ]; then get="apt-get"; else get="sudo -n apt-get"; fi; \
 	    echo "installing $(2)"; \
 	    { $$get install -y -qq $(2) || { $$get update -qq && $$get install -y -qq $(2); }; } >/dev/null 2>&1 || { \
 	        echo "error: $(1) is not installed, and installing it failed; run" >&2; \
-	        echo "    sudo apt-get update && sudo apt-get install -y $(2)" >&2; exit 1; }; }
+	        echo "sudo apt-get update && sudo apt-get install -y $(2)" >&2; exit 1; }; }
 endef
 
 simulator: $(SETUP)
 	@case $(call quoted,$(or $(SIM),$(BY_DEFAULT))) in *icarus*) ;; *) exit 0;; esac; \
-	    $(patsubst @%,%,$(call system_package,iverilog,iverilog))
+	    $(strip $(call system_package,iverilog,iverilog))
 
 clean: ## remove builds and waves; the environment stays
 	@rm -rf build

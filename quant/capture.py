@@ -44,9 +44,7 @@ class CapturedLayer:
     out_scale: np.ndarray  # float64 [OC], value of one integer of psum + residual
     negated: np.ndarray  # bool [OC], weights' sign turned because the folded BatchNorm's scale is negative
     relu: bool  # ReLU acts directly on psum (+ residual), no BatchNorm between
-    psum_float: (
-        np.ndarray
-    )  # float32 [OC, OH, OW], the layer's own convolution, without bias (negated where ``negated``)
+    psum_float: np.ndarray  # float32 [OC, OH, OW], the convolution without bias (negated where ``negated``)
     clipped: int  # activations of this image that the quantiser clipped
 
 
@@ -85,7 +83,7 @@ def capture(
     """
     existing = quantised_layers(network.model)
     layers = existing if layers is None else list(layers)
-    _check_layers(network.name, existing, layers)
+    check_layers(network.name, existing, layers)
     data = load_data(network.samples) if data is None else data
     pixels, _ = data.test_image(image)
 
@@ -115,11 +113,12 @@ def check_request(checkpoint: str, layers: list[str] | None, image: int, data: s
             existing = quantised_layers(spec.build())
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"checkpoint {path} cannot be loaded: {error}") from error
-    _check_layers(spec.name, existing, existing if layers is None else layers)
+    check_layers(spec.name, existing, existing if layers is None else layers)
     load_data(samples).test_image(image)
 
 
-def _check_layers(network: str, existing: list[str], layers: list[str]) -> None:
+def check_layers(network: str, existing: list[str], layers: list[str]) -> None:
+    """LayerError, with those that there are, for the first name that is not among ``existing``."""
     for name in layers:
         if name not in existing:
             raise LayerError(f"{network} has no quantised layer {name!r}; it has {', '.join(existing)}")
@@ -188,9 +187,9 @@ def _operands(network: Network, modules: dict[str, nn.Module], name: str, image:
         residual = _residual(name, added, shift, out_scale)
     # The weights' range is symmetric, so a channel can change sign without leaving it.
     sign = torch.where(negated, -1, 1)[:, None, None]
-    bias = None
-    if layer.bias is not None:
-        bias = (layer.bias.detach().cpu().double() / delta).round().to(torch.int64).numpy() * sign[:, 0, 0].numpy()
+    bias = bias_to_int(layer)
+    if bias is not None:
+        bias = bias * sign[:, 0, 0].numpy()
     operands = Operands(
         weight=(weight.cpu() * sign[..., None]).to(torch.int32).numpy(),
         activation=layer.input_to_int(seen.inputs[name]).cpu().numpy(),
@@ -255,6 +254,13 @@ def _relu_follows(modules: dict[str, nn.Module], name: str) -> bool:
         return False
     after = (module for module in list(siblings)[int(attribute) + 1 :] if not isinstance(module, nn.Identity))
     return isinstance(next(after, None), nn.ReLU)
+
+
+def bias_to_int(layer: QuantConv2d) -> np.ndarray | None:
+    """A layer's bias in psum scale, int64 [OC]: round(bias / (w_delta * x_delta)); None where it has none."""
+    if layer.bias is None:
+        return None
+    return (layer.bias.detach().cpu().double() / (layer.w_delta * layer.x_delta)).round().to(torch.int64).numpy()
 
 
 def padding_of(layer: QuantConv2d) -> int | None:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from golden_model.operands import Operands
-from quant.capture import CapturedLayer
+from quant.capture import CapturedLayer, bias_to_int, check_layers
 from quant.checkpoints import resolve
-from quant.errors import CheckpointError, LayerError
+from quant.errors import CheckpointError
 from quant.layers import QuantConv2d
 from quant.quantizers import activation_range
 from quant.storage.checkpoint import read_checkpoint
@@ -77,9 +77,7 @@ def loose_capture(
 ) -> dict[str, CapturedLayer]:
     """Operands of the named layers (None: all), activations uniform over their range. LayerError for other names."""
     chosen = list(layers) if names is None else names
-    for name in chosen:
-        if name not in layers:
-            raise LayerError(f"{network} has no quantised convolution {name!r}; it has {', '.join(layers)}")
+    check_layers(network, list(layers), chosen)
     return {name: _captured(layers[name], name, network, placement, seed + index) for index, name in enumerate(chosen)}
 
 
@@ -88,15 +86,14 @@ def _captured(layer: QuantConv2d, name: str, network: str, placement: Placement,
     shape = (layer.in_channels, placement.size, placement.size)
     activation = np.random.default_rng(seed).integers(low, high, endpoint=True, size=shape).astype(np.int32)
     delta = layer.w_delta * layer.x_delta
-    bias, layer.bias = layer.bias, None
-    psum_float = layer(torch.from_numpy(activation).float()[None] * layer.x_delta)[0].numpy()
-    layer.bias = bias
-    integers = None if bias is None else (bias.double() / delta).round().to(torch.int64).numpy()
+    psum_float = layer(torch.from_numpy(activation).float()[None] * layer.x_delta)[0]
+    if layer.bias is not None:
+        psum_float = psum_float - layer.bias[:, None, None]
     operands = Operands(
-        layer.to_int().numpy(), activation, layer.stride[0], layer.padding[0], layer.signed_act, bias=integers
+        layer.to_int().numpy(), activation, layer.stride[0], layer.padding[0], layer.signed_act, bias=bias_to_int(layer)
     )
     return CapturedLayer(
         operands, model=network, layer=name, image=seed, w_bits=layer.w_bits, a_bits=layer.a_bits,
         w_delta=layer.w_delta, x_delta=layer.x_delta, out_scale=np.full(layer.out_channels, delta),
-        negated=np.zeros(layer.out_channels, bool), relu=True, psum_float=psum_float, clipped=0,
+        negated=np.zeros(layer.out_channels, bool), relu=True, psum_float=psum_float.numpy(), clipped=0,
     )  # fmt: skip

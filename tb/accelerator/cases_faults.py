@@ -15,7 +15,7 @@ from golden_model.accelerator.golden import accelerator_golden
 from golden_model.configuration import configuration
 from golden_model.operands import Operands
 from tb.accelerator.axi_rules import broken_rules
-from tb.accelerator.checks import CONTROL, LayerFailed
+from tb.accelerator.checks import CONTROL, MEMORY_BEATS, LayerFailed
 from tb.accelerator.command import compile_command
 from tb.accelerator.prepared import planned, prepare
 from tb.accelerator.system_bench import NOWHERE, AcceleratorBench
@@ -24,7 +24,6 @@ from tb.layers.task import LayerTask
 from tb.parts.stimulus import generator, seed
 
 FAR = 0x4000_0000
-MEMORY_BEATS = 131072  # of system.v
 
 
 class Bench(AcceleratorBench):

@@ -7,6 +7,7 @@ from golden_model.accelerator.plan import Plan
 
 CONTROL = registers.address_of("control")
 
+MEMORY_BEATS = 131072  # of system.v
 BREAK_OFF = 5000  # reads of the status after which an abort is taken to hang
 COUNTERS = ("cycles", "active", "fill", "stall_act", "stall_wgt", "stall_out", "passes")
 

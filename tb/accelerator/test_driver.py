@@ -1,14 +1,17 @@
 """What the driver refuses in Python, before a simulation is started: each message names the operand and the limit."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
-from golden_model.accelerator.plan import PlanError
+from golden_model.accelerator.plan import POOL_DEPTH, PlanError
 from golden_model.configuration import Dataflow, Precision, configuration
 from golden_model.operands import Operands
 from golden_model.requantise import Requantisation
+from tb import simulators
+from tb.accelerator.checks import MEMORY_BEATS
 from tb.accelerator.command import compile_command
 from tb.accelerator.prepared import planned
 from tb.layers.task import LayerTask
@@ -77,3 +80,9 @@ def test_operands_of_another_plan():
     plan = planned_for(dataclasses.replace(LAYER, weight=LAYER.weight[:8], bias=None, residual=None))
     with pytest.raises(PlanError, match=r"weight has the shape \[9, 10, 3, 3\], the layer needs \[8, 10, 3, 3\]"):
         compile_command(plan, LAYER)
+
+
+def test_numbers_that_the_verilog_has_too():
+    text = simulators.rtl_source("accelerator").read_text() + (simulators.HDL / "system.v").read_text()
+    for name, value in (("POOL_DEPTH", POOL_DEPTH), ("BEATS", MEMORY_BEATS)):
+        assert re.findall(rf"parameter {name} +=\s*(\d+)", text) == [str(value)], name

@@ -281,20 +281,28 @@ CONFIGURATION = (ROOT / "rtl/configurations.toml").read_text()
     ],
 )
 def test_broken_configurations(tmp_path, monkeypatch, capsys, text, told):
-    from golden_model import configuration
+    from golden_model import configuration as module
 
-    path = tmp_path / "configurations.toml"
+    file = tmp_path / "configurations.toml"
+    said = told_of(file, text, (module, "CONFIGURATION_FILE", module.configurations), "lint", monkeypatch, capsys)
+    assert told in said, said
+
+
+def told_of(file: Path, text: str | None, place: tuple, name: str, monkeypatch, capsys) -> str:
+    """The one line that a command says with ``text`` (None: nothing) in place of a file of the project's."""
     if text is not None:
-        path.write_text(text)
-    monkeypatch.setattr(configuration, "CONFIGURATION_FILE", path)
-    configuration.configurations.cache_clear()
+        file.write_text(text)
+    module, constant, read = place
+    monkeypatch.setattr(module, constant, file)
+    read.cache_clear()
     try:
-        assert command.run(lambda: importlib.import_module("tb.commands.lint").main([])) == 2
+        assert command.run(lambda: importlib.import_module(f"tb.commands.{name}").main([])) == 2
     finally:
         monkeypatch.undo()
-        configuration.configurations.cache_clear()
+        read.cache_clear()
     said = capsys.readouterr().err
-    assert told in said and "configurations.toml" in said + path.name and said.count("\n") == 1, said
+    assert said.count("\n") == 1, said
+    return said
 
 
 REGISTERS = (ROOT / "rtl/accelerator/registers.toml").read_text()
@@ -319,19 +327,10 @@ REGISTERS = (ROOT / "rtl/accelerator/registers.toml").read_text()
     ],
 )
 def test_broken_registers(tmp_path, monkeypatch, capsys, text, told):
-    from golden_model.accelerator import registers
+    from golden_model.accelerator import registers as module
 
-    written = registers.VERILOG.read_bytes(), registers.DOCUMENT.read_bytes()
-    path = tmp_path / "registers.toml"
-    if text is not None:
-        path.write_text(text)
-    monkeypatch.setattr(registers, "SOURCE", path)
-    registers.register_map.cache_clear()
-    try:
-        assert command.run(lambda: importlib.import_module("tb.commands.registers").main([])) == 2
-    finally:
-        monkeypatch.undo()
-        registers.register_map.cache_clear()
-    said = capsys.readouterr().err
-    assert told in said and said.count("\n") == 1, said
-    assert written == (registers.VERILOG.read_bytes(), registers.DOCUMENT.read_bytes()), "something was written"
+    written = module.VERILOG.read_bytes(), module.DOCUMENT.read_bytes()
+    place = (module, "SOURCE", module.register_map)
+    said = told_of(tmp_path / "registers.toml", text, place, "registers", monkeypatch, capsys)
+    assert told in said, said
+    assert written == (module.VERILOG.read_bytes(), module.DOCUMENT.read_bytes()), "something was written"

@@ -95,7 +95,7 @@ def test_layers_of_an_unknown_network(sim, tmp_path, monkeypatch, capsys):
         np.testing.assert_array_equal(layer.operands.weight, model.get_submodule(name).to_int().numpy())
         assert recovery_error(layer, integer_psum(layer.operands))[0] < 1e-4
     assert captured["second"].operands.bias is not None
-    with pytest.raises(LayerError, match="own has no quantised convolution 'third'; it has first, second"):
+    with pytest.raises(LayerError, match="own has no quantised layer 'third'; it has first, second"):
         cosim.main([*words, "--layer", "third"])
 
 
