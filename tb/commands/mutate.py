@@ -76,6 +76,9 @@ BENCHES = {
         sources=(simulators.HDL / "sfp_with_memory.v",),
     ),
     "faults": Bench("system", SYSTEM, "tb.accelerator.cases_faults", "overflow_is_told", BESIDE, ODD.name),
+    "interrupt": Bench(
+        "system", SYSTEM, "tb.accelerator.cases_faults", "interrupt_is_told|start_at_any_moment", BESIDE, ODD.name
+    ),
     "issue": Bench("issue", {"ROWS": 8, "COLS": 8, "WGT_LANES": 2, "OFIFO_DEPTH": 32}, "tb.modules.cases_issue"),
 }  # fmt: skip
 
