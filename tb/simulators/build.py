@@ -15,7 +15,8 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import filelock
@@ -54,8 +55,12 @@ def build(
     *,
     sources: Sequence[Path] | None = None,
     waves: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Build:
-    """Compile ``toplevel`` from ``rtl/`` (or ``sources``), or find it unchanged. SimulationError has the log."""
+    """Compile ``toplevel`` from ``rtl/`` (or ``sources``), or find it unchanged. SimulationError has the log.
+
+    progress: called about twice a second with the steps done and, as far as is known by then, their number.
+    """
     check_simulator(simulator)
     sources = list(sources) if sources is not None else rtl_sources()
     digest = hashlib.sha256()
@@ -83,12 +88,13 @@ def build(
         commands, environment = prepared.prepared()
         log = directory / "build.log"
         runtime = _VerilatorRuntime(directory, waves) if simulator == "verilator" else None
-        for words in commands:
-            if runtime is not None and words[0] == "make":
-                environment = runtime.brought(environment)
-            code = execute(words, directory, environment, log)
-            if code:
-                raise SimulationError(f"building {toplevel} for {simulator} failed:\n{tail(log, 30)}")
+        with _watched(directory, progress):
+            for words in commands:
+                if runtime is not None and words[0] == "make":
+                    environment = runtime.brought(environment)
+                code = execute(words, directory, environment, log)
+                if code:
+                    raise SimulationError(f"building {toplevel} for {simulator} failed:\n{tail(log, 30)}")
         if runtime is not None:
             runtime.keep(log, environment)
             for intermediate in (*directory.glob("*.o"), *directory.glob("*.gch"), *directory.glob("*.a")):
@@ -102,6 +108,30 @@ def build(
                 f"building {toplevel} for {simulator} failed: {error.strerror}: {directory}"
             ) from None
     return result
+
+
+@contextlib.contextmanager
+def _watched(directory: Path, progress: Callable[[int, int], None] | None) -> Iterator[None]:
+    """Tell how far a build is: its first step writes C++ files, if any, and each of the others compiles one."""
+    if progress is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.5):
+            names = os.listdir(directory) if directory.exists() else []
+            parts = {name.removesuffix(".cpp") for name in names if name.endswith(".cpp")}
+            compiled = sum(f"{part}.o" in names for part in parts)
+            progress(compiled + bool(parts), len(parts) + 1)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def discard(built: Build) -> None:
