@@ -12,6 +12,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from golden_model.bounded import read_bounded
+
 CONFIGURATION_FILE = Path(__file__).resolve().parents[1] / "rtl" / "configurations.toml"
 DEFAULT_CONFIGURATION = "course_8x8"
 
@@ -161,7 +163,7 @@ def configurations() -> dict[str, Configuration]:
 def read_toml(path: Path, error: type[Exception]) -> dict[str, Any]:
     """The tables of a TOML file; ``error`` names the file and the place of what is wrong."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(read_bounded(path, 1 << 24).decode("utf-8"))
     except OSError as reason:
         raise error(f"{path}: {reason.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as reason:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from golden_model.bounded import read_bounded
 from golden_model.files.operands import GoldenSetError
 
 MANIFEST = "manifest.json"
@@ -31,7 +32,7 @@ class GoldenFolder:
     def text(self) -> bytes:
         """The bytes of the manifest."""
         try:
-            return self.manifest.read_bytes()
+            return read_bounded(self.manifest)
         except (FileNotFoundError, NotADirectoryError):
             raise GoldenSetError(f"{self.directory} is not a golden set: it has no {MANIFEST}") from None
         except OSError as error:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from golden_model.bounded import read_bounded
+
 HEADER_LINES = 3
 OPERAND_WIDTH = 3  # of a number in a decimal twin: activations and weights
 PSUM_WIDTH = 6  # psums and outputs
@@ -127,7 +129,7 @@ def read_vectors(
     too long, or, given ``count``, another number of time steps; OSError when the file cannot be opened.
     """
     # latin-1 decodes any byte, so that a binary file is reported by position like every other wrong character.
-    lines = Path(path).read_text(encoding="latin-1").split("\n")
+    lines = read_bounded(Path(path)).decode("latin-1").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
     for number, line in enumerate(lines[:header_lines], 1):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from golden_model.bounded import read_bounded
 from golden_model.files.folder import MANIFEST, GoldenFolder, content_hash, file_hash, manifest_text
 from golden_model.files.golden_set import GoldenSet
 from golden_model.files.operands import GoldenSetError
@@ -89,7 +90,7 @@ def check_outputs(golden: GoldenSet) -> list[str]:
 def _compared(path: Path, file: VectorFile, expected: bytes, why: str, *, data_only: bool = False) -> list[str]:
     """Findings of one file; with ``data_only``, header and line ends do not count."""
     try:
-        found = path.read_bytes()
+        found = read_bounded(path)
     except (FileNotFoundError, NotADirectoryError):
         return [f"{path}: missing"]
     header = len(file.header) if data_only else 0

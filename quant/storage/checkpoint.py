@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from golden_model.bounded import read_bounded
 from quant.checkpoints import NAMES
 from quant.errors import CheckpointError, UnsafeCheckpointError
 from quant.files import write_whole
@@ -93,7 +94,7 @@ def _code_wanted(path: Path, reason: str) -> str | None:
     strings: list[str] = []
     try:
         # Lists the pickle's instructions without carrying them out.
-        for opcode, argument, _ in pickletools.genops(path.read_bytes()):
+        for opcode, argument, _ in pickletools.genops(read_bounded(path)):
             if isinstance(argument, str):
                 strings.append(argument)
             if opcode.name in ("GLOBAL", "INST"):

@@ -28,6 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from golden_model.bounded import read_bounded
 from quant.errors import CheckpointError
 from quant.layers import QuantConv2d
 from quant.quantizers import MAX_BITS, MIN_BITS, weight_levels
@@ -121,7 +122,7 @@ def read_packed(path: Path) -> dict[str, Any]:
 
     integers: layer -> int32 [OC, IC, KH, KW]. CheckpointError names what was changed, is missing, or does not fit.
     """
-    data = path.read_bytes()
+    data = read_bounded(path, 1 << 32)
     try:
         tensors = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]

@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import os
 import re
+import resource
 import struct
 import subprocess
 import time
@@ -28,8 +29,19 @@ NUMBERS = ("-1", "nan", "1e3", "²", "x", "", "99999999999999999999", "1.5")
 SHARES = ("-1", "nan", "inf", "2", "x", "²", "1,5")
 CHECKPOINTS = (
     "absent.pth", "folder", "empty.pth", "text.pth", "binary.pth", "cut.safetensors", "picture.png", "pickle.pth",
+    "huge.pth",
+    "huge.safetensors",
 )  # fmt: skip
-GOLDEN = ("absent", "empty_folder", "text.pth", "broken_golden", "binary_golden", "other_golden", "cut_golden")
+GOLDEN = (
+    "absent",
+    "empty_folder",
+    "text.pth",
+    "broken_golden",
+    "binary_golden",
+    "other_golden",
+    "cut_golden",
+    "huge_golden",
+)
 DATA = ("nope", "folder:", "folder:absent", "folder:empty_folder", "cifar10", "folder:text.pth")
 LAYERS = (",", "features.0,", "features.99", "features.0,layer1.0.conv2", "²", " ")
 TAKEN = ("text.pth/out", "/proc/nope/out")  # below a file, and where nobody can write
@@ -161,7 +173,7 @@ def place(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("place")
     rng = np.random.default_rng(1)
-    for name in ("folder", "empty_folder", "broken_golden", "binary_golden", "other_golden", "other"):
+    for name in ("folder", "empty_folder", "broken_golden", "binary_golden", "other_golden", "huge_golden", "other"):
         (folder / name).mkdir()
     (folder / "empty.pth").touch()
     (folder / "text.pth").write_text("weights\n")
@@ -173,6 +185,9 @@ def place(tmp_path_factory):
     (folder / "binary_golden/manifest.json").write_bytes(rng.bytes(300))
     (folder / "other_golden/manifest.json").write_text('{"files": {}, "format": "seed9", "dataflow": "x"}')
     (folder / "other/mine.txt").write_text("mine")
+    for name in ("huge.pth", "huge.safetensors", "huge_golden/manifest.json"):
+        with (folder / name).open("wb") as file:
+            file.truncate(1 << 36)  # 64 GiB without a block on the disk
     main = importlib.import_module("tb.commands.golden_write").main
     for name in ("golden", "cut_golden"):
         assert main([*QUICK, "--out", str(folder / name)]) == 0
@@ -300,6 +315,32 @@ def test_what_may_not_be_read_or_written(locked, monkeypatch, capfd, name, words
         "secret.pth",
         "secret.safetensors",
     ]
+
+
+FULL = {
+    "tb.commands.golden_write": [*WRITE],
+    "tb.commands.schedule": ["--plot", "plot.png"],
+    "quant.pack": ["vgg16_digits", "out.safetensors"],
+    "quant.export": ["vgg16_digits", "out.pth"],
+    "quant.train": ["--data", "digits", "--out", "run", "--epochs", "1", "--width", "0.125", "--train-images", "64"],
+}
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_full_disk(tmp_path, monkeypatch, capsys, name):
+    """No file can grow, as on a disk without room."""
+    monkeypatch.chdir(tmp_path)
+    main = importlib.import_module(name).main
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        code = command.run(lambda: main(FULL[name]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = capsys.readouterr().err.strip()
+    assert code == 2 and "Traceback" not in said and 0 < len(said.splitlines()) <= 3, said
+    assert "File too large" in said and re.search(r"plot\.png|out|run", said), said
+    assert not list(tmp_path.rglob("*")), "something was left behind"
 
 
 def test_there_are_150():

@@ -1,0 +1,19 @@
+"""Reading a file whole, but not one that would fill the memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+MOST = 1 << 28  # bytes; the largest golden file of the networks here has a fiftieth of it
+
+
+def read_bounded(path: Path, most: int = MOST) -> bytes:
+    """The bytes of a file. OSError, which names it, where it cannot be read or has more than ``most`` bytes."""
+    with path.open("rb") as file:
+        known = os.fstat(file.fileno()).st_size <= most
+        data = file.read(most + 1) if known else b""  # a device has no size
+    if not known or len(data) > most:
+        raise OSError(errno.EFBIG, f"larger than the {most >> 20} MiB that such a file may have", str(path))
+    return data
