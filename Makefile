@@ -17,7 +17,8 @@ quoted = '$(subst ','\'',$(1))'
 # The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) $(call quoted,$($(name)))))
 
-.PHONY: help cosim accelerate test golden golden-check train eval schedule bench lint synth registers mutate setup simulator clean
+.PHONY: help cosim accelerate check-core calibrate new-core test golden golden-check train eval schedule bench lint synth \
+    registers mutate wheel setup simulator clean
 
 # Each line of the list is "target: ## what it does | the settings that it takes".
 help: ## this list
@@ -38,18 +39,28 @@ accelerate: BY_DEFAULT := verilator
 accelerate: simulator ## whole networks on the accelerator, at full rate | SIM CHECKPOINT DATA LAYER IMAGE CONFIG DATAFLOW SEED WAVES ACCELERATE_ARGS
 	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.commands.accelerate $(ACCELERATE_ARGS)
 
+check-core: BY_DEFAULT := icarus
+check-core: simulator ## is your core right, and where is it wrong? | CORE PART SIM CHECKPOINT DATA LAYER IMAGE SEED STALLS BUG WAVES JOBS CORE_ARGS
+	@$(RUN) -m tb.commands.check_core --jobs $(call quoted,$(JOBS)) $(call options,CORE PART BUG STALLS) $(CORE_ARGS)
+
+calibrate: BY_DEFAULT := icarus
+calibrate: simulator ## find the latencies of a core of the class's interface | CORE SIM SEED CORE_ARGS
+	@$(RUN) -m tb.commands.calibrate $(call options,CORE) $(CORE_ARGS)
+
+new-core: $(SETUP) ## begin the adapter file of a core | RTL TOP OUT
+	@$(RUN) -m tb.commands.new_core $(call options,RTL TOP OUT)
+
 test: BY_DEFAULT := $(BOTH)
 test: simulator ## all tests, on both simulators unless SIM names one | SIM SEED JOBS PYTEST_ARGS
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest tests tb -q --sim $(call quoted,$(or $(SIM),$(BOTH))) -n $(call quoted,$(JOBS)) \
 	    --dist loadgroup $(PYTEST_ARGS)
 
 golden: $(SETUP) ## write golden files of layers | CHECKPOINT DATA LAYER IMAGE OUT FORMAT CONFIG DATAFLOW A_BITS IC_TILE OC_TILE O_TILE
-	@$(RUN) -m tb.commands.golden_write --checkpoint $(call quoted,$(or $(CHECKPOINT),vgg16_w4a4)) \
-	    --layer $(call quoted,$(or $(LAYER),features.27)) --out $(call quoted,$(or $(OUT),golden)) \
-	    $(call options,IMAGE DATA CONFIG DATAFLOW FORMAT A_BITS IC_TILE OC_TILE O_TILE)
+	@$(RUN) -m tb.commands.golden_write \
+	    $(call options,CHECKPOINT LAYER OUT IMAGE DATA CONFIG DATAFLOW FORMAT A_BITS IC_TILE OC_TILE O_TILE)
 
 golden-check: $(SETUP) ## compare golden files with manifest, operands and checkpoint | OUT CHECKPOINT
-	@$(RUN) -m tb.commands.golden_check --out $(call quoted,$(or $(OUT),golden)) $(call options,CHECKPOINT)
+	@$(RUN) -m tb.commands.golden_check $(call options,OUT CHECKPOINT)
 
 train: $(SETUP) ## train a network | RECIPE MODEL DATA EPOCHS SEED OUT TRAIN_ARGS
 	@$(RUN) -m quant.train --out $(call quoted,$(or $(OUT),runs/$(or $(RECIPE),$(MODEL),vgg16))) \
@@ -80,8 +91,8 @@ registers: $(SETUP) ## write the register map's Verilog and tables from its TOML
 	@$(RUN) -m tb.commands.registers
 
 mutate: BY_DEFAULT := icarus
-mutate: simulator ## plant bugs in the RTL one by one; each must turn a run red | SEED
-	@$(RUN) -m tb.commands.mutate
+mutate: simulator ## plant bugs one by one, in this RTL or a core of yours | SEED CORE
+	@$(RUN) -m tb.commands.mutate $(call options,CORE)
 
 setup: $(SETUP) ## Python environment in .venv, everything pinned
 
@@ -92,11 +103,18 @@ $(SETUP): pyproject.toml
 	    { echo "error: Python has no venv module; on Debian or Ubuntu: sudo apt-get install -y python3-venv" >&2; exit 1; }
 	@echo "setting up $(VENV) (once; a few minutes)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@set -o pipefail; $(RUN) -m pip install --disable-pip-version-check --progress-bar off -e '.[test]' 2>&1 | awk ' \
+	@$(RUN) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	    print("\n".join(p["dependencies"] + p["optional-dependencies"]["test"]))' > $(VENV)/wanted.txt
+	@set -o pipefail; $(RUN) -m pip install --disable-pip-version-check --progress-bar off -r $(VENV)/wanted.txt 2>&1 | awk ' \
 	    tolower($$0) ~ /^ *error/ { print > "/dev/stderr" } \
 	    /^Collecting / { printf "\r  %d packages found ", ++found; fflush() } \
 	    /^Installing collected/ { printf "\r  installing %d packages, the last step\n", NF - 2; fflush() }'
+	@$(RUN) -c 'import os, sysconfig; open(os.path.join(sysconfig.get_path("purelib"), "checkout.pth"), "w").write(os.getcwd() + "\n")'
 	@touch $@
+
+wheel: $(SETUP) ## a wheel for other repositories, in dist/
+	@$(RUN) -m pip wheel --disable-pip-version-check --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
 
 # Only Icarus and Yosys are system packages; Verilator comes with the Python packages.
 # $(call system_package,COMMAND,PACKAGE): install it where that can be done without asking, else say how.

@@ -13,13 +13,15 @@ from quant.errors import QuantError, UserError
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+program: str | None = None  # what the user typed, where that is not ``python -m module``
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, for ``python -m module``: options in full only, and a wrong one is a UserError of one line."""
+    """argparse's, for ``python -m module`` or the installed command: options in full only, and a wrong one is a
+    UserError of one line."""
 
     def __init__(self, module: str, description: str):
-        super().__init__(prog=f"python -m {module}", description=description, allow_abbrev=False)
+        super().__init__(prog=program or f"python -m {module}", description=description, allow_abbrev=False)
 
     def error(self, message: str):
         raise UserError(f"{message} (--help lists the options)")

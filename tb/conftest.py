@@ -27,6 +27,7 @@ def pytest_addoption(parser):
     group = parser.getgroup("co-simulation")
     for setting in options.SETTINGS:
         group.addoption(setting.option, default=None, help=f"{setting.help} [{setting.variable}]")
+    group.addoption("--core", default=None, help="adapter file of a core: only its self-test and layers run [CORE]")
 
 
 def setting(config, variable: str) -> str | None:
@@ -56,8 +57,13 @@ CASES = pytest.StashKey[tuple[str, ...]]()
 _outcomes: dict[tuple, dict[str, simulators.TestOutcome]] = {}  # of simulations that ran several cases
 
 
-def pytest_collection_modifyitems(items):
-    """Tests that differ in their ``case`` alone can share one simulation, if one worker runs them all."""
+def pytest_collection_modifyitems(config, items):
+    """With --core, that core's tests and no others. Tests that differ in their ``case`` alone can share one simulation,
+    if one worker runs them all."""
+    given = [item for item in items if "given_core" in item.fixturenames]
+    wanted = given if config.getoption("--core") else [item for item in items if item not in given]
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    items[:] = wanted
     groups: dict[tuple, list] = {}
     for item in items:
         parameters = dict(item.callspec.params) if hasattr(item, "callspec") else {}

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import shlex
 from argparse import ArgumentTypeError
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from golden_model.configuration import Dataflow, configuration
+from quant import cli
 from quant.checkpoints import SHIPPED
 from quant.cli import Parser, number, whole
 from quant.errors import UserError
@@ -55,9 +57,19 @@ def add_stalls(parser: Parser, what: str) -> None:
     parser.add_argument("--stalls", type=number(0, MOST_STALLS), default=0.0, help=text)
 
 
+def add_jobs(parser: Parser) -> None:
+    cores = os.cpu_count() or 1
+    parser.add_argument("--jobs", type=whole(1, 1024), default=cores, help="simulations at a time [all cores]")
+
+
+def environment(variable: str) -> str | None:
+    """What make or the shell has set a variable to; an empty one counts as not set."""
+    return os.environ.get(variable) or None
+
+
 def from_environment(setting: Setting) -> str | None:
-    """Value of a setting that make or the shell has set; an empty one counts as not set."""
-    return os.environ.get(setting.variable) or setting.default
+    """Value of a setting that make or the shell has set, else its default."""
+    return environment(setting.variable) or setting.default
 
 
 def check(values: dict[str, str | None]) -> None:
@@ -86,6 +98,28 @@ def layer_names(text: str) -> list[str]:
     if not all(names):
         raise UserError(f"LAYER={text} has an empty name; write names with commas between, as features.24,features.27")
     return list(dict.fromkeys(names))
+
+
+def again(
+    target: str,
+    values: dict[str, object],
+    words: Sequence[str] = (),
+    *,
+    arguments: str,
+    more: dict[str, str] | None = None,
+) -> str:
+    """The command that does the same once more: make's, or the installed one where that runs.
+
+    more: further variables of the target, and of the command as options. arguments: the make variable for ``words``.
+    """
+    if cli.program:
+        given = {f"--{name.lower()}": value for name, value in (more or {}).items()}
+        given |= {s.option: str(values[s.variable]) for s in SETTINGS if values.get(s.variable) not in (None, "")}
+        options = " ".join(f"{name} {shlex.quote(value)}" for name, value in given.items())
+        return " ".join([*cli.program.split(), options, *words, "  (--waves 1 for waves)"])
+    named = " ".join(f"{name}={shlex.quote(value)}" for name, value in (more or {}).items())
+    extra = [f"{arguments}='{' '.join(words)}'"] if words else []
+    return " ".join(filter(None, ["make", target, named, variables(values), *extra, "  (WAVES=1 for waves)"]))
 
 
 def variables(values: dict[str, object]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from golden_model.configuration import Configuration
 from tb import simulators
-from tb.layers.job import LayerJob, read_results
+from tb.layers.job import LayerJob, read_results, results_path
 from tb.layers.task import LayerTask
 
 TIMEOUT = 7200.0  # seconds of one simulation
@@ -33,6 +33,7 @@ class Target:
     prepare: what a layer is to those tests: how it is driven, and what is expected. ValueError says why it cannot run.
     least_cycles: cycles that a layer takes at least, by which the longest are started first.
     output_stage: whether bias, requantisation and pooling are the design's.
+    limits: what its simulation may take, where the design is not to be trusted.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Target:
     least_cycles: Callable[[Configuration, LayerTask], int]
     parameters: Mapping[str, int] = dataclasses.field(default_factory=dict)
     output_stage: bool = False
+    limits: simulators.Limits | None = None
 
     def build(
         self,
@@ -69,10 +71,12 @@ class CannotRun(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Ran:
-    """What was measured of each layer that ran, and the failure that ended the run, if one did."""
+    """What was measured of each layer that ran, and the failure that ended the run, if one did. began: whether the
+    simulation came as far as to report anything."""
 
     results: list[dict]
     failure: str | None
+    began: bool = True
 
 
 def find_target(name: str) -> Target:
@@ -111,6 +115,7 @@ def run_layers(
     keep: Path | None = None,
     environment: Mapping[str, str] | None = None,
     progress: Callable[[int], None] | None = None,
+    timeout: float = TIMEOUT,
 ) -> Ran:
     """Run layers one after the other in one simulation, and compare everything.
 
@@ -128,14 +133,15 @@ def run_layers(
         try:
             with _watched(path, progress):
                 outcomes = simulators.run(
-                    built, target.cases, only=only, seed=seed, environment=variables, keep=keep, timeout=TIMEOUT
-                )
+                    built, target.cases, only=only, seed=seed, environment=variables, keep=keep, timeout=timeout,
+                    limits=target.limits,
+                )  # fmt: skip
             failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
         except simulators.SimulationError as error:
             failure = str(error)
         if failure and keep is not None:
             failure += "".join(f"\nwaves: {file}" for file in keep.parent.glob(f"{keep.name}.*"))
-        return Ran(read_results(path), failure)
+        return Ran(read_results(path), failure, results_path(path).exists())
 
 
 @contextlib.contextmanager

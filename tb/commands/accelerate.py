@@ -114,10 +114,10 @@ def main(words: list[str] | None = None) -> int:
             values = settings | {"SIM": sim, "CHECKPOINT": checkpoint, "CONFIG": c.name, "WAVES": None}
             if len(results) < len(layers):
                 values["LAYER"] = layers[len(results)].name
-            extra = f" ACCELERATE_ARGS='--stalls {parsed.stalls}'" if parsed.stalls else ""
+            words = [f"--stalls {parsed.stalls}"] if parsed.stalls else []
+            told = options.again("accelerate", values, words, arguments="ACCELERATE_ARGS")
             console.print(
-                f"\n[bold red]FAIL[/] {escape(failure)}\n"
-                f"replay: {escape(f'make accelerate {options.variables(values)}{extra}')}   (WAVES=1 for waves)",
+                f"\n[bold red]FAIL[/] {escape(failure)}\nreplay: {escape(told)}",
                 soft_wrap=True,
             )
         else:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import dataclasses
-import os
 import re
 import sys
 from pathlib import Path
@@ -34,7 +33,7 @@ from tb.commands.report import convolution, counted, flow, steps, tiles
 from tb.layers.captured import RealLayer, as_tasks, real_layers
 from tb.layers.from_files import GoldenLayers
 from tb.layers.networks import MAIN_JOB, default_layers, network_with
-from tb.target import find_target, prepared, run_layers
+from tb.target import Target, find_target, prepared, run_layers
 
 CORE = find_target("core")
 LOOSE = "of the layers of a checkpoint whose network is not known"
@@ -58,8 +57,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--stride", type=whole(1, 8), default=1, help=f"{LOOSE} [1]")
     parser.add_argument("--padding", type=whole(0, 8), help=f"{LOOSE} [half of the kernel]")
     parser.add_argument("--map", type=whole(1, 512), default=8, help=f"{LOOSE}: side of its input map [8]")
-    cores = os.cpu_count() or 1
-    parser.add_argument("--jobs", type=whole(1, 1024), default=cores, help="simulations at a time [all cores]")
+    options.add_jobs(parser)
     return parser.parse_args(words)
 
 
@@ -73,35 +71,46 @@ def golden_folder(settings: dict[str, str | None]) -> GoldenLayers | None:
     return GoldenLayers(settings["GOLDEN"], settings["LAYER"])
 
 
+def requested(
+    settings: dict[str, str | None], by_default: dict[str, list[str] | None] = MAIN_JOB
+) -> tuple[list[str], list[str] | None]:
+    """Checkpoints and layers (None: not named) that the settings ask for; what is wrong is told before loading."""
+    from quant.capture import check_request
+
+    named = None if settings["LAYER"] in (None, "all") else options.layer_names(settings["LAYER"])
+    if settings["CHECKPOINT"]:
+        checkpoints = [settings["CHECKPOINT"]]
+    elif named:  # the network that has the layer
+        checkpoints = [network_with(named)]
+    else:
+        checkpoints = list(by_default)
+    for checkpoint in checkpoints:
+        check_request(checkpoint, named, int(settings["IMAGE"]), settings["DATA"])
+    return checkpoints, named
+
+
 def collect(
     settings: dict[str, str | None],
     c: Configuration,
     golden: GoldenLayers | None = None,
     placement: Placement | None = None,
+    by_default: dict[str, list[str] | None] = MAIN_JOB,
 ) -> dict[str, list[RealLayer]]:
     """Capture the chosen layers, or read them from golden files; by checkpoint or folder.
 
-    placement: of the layers of a checkpoint whose network is not known.
+    placement: of the layers of a checkpoint whose network is not known. by_default: checkpoints and their layers where
+    none is chosen; None: those that show each kind of convolution.
     """
-    dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
+    dataflow = Dataflow[settings["DATAFLOW"]] if settings.get("DATAFLOW") else None
     if golden:
         folder = str(settings["GOLDEN"])
         return {folder: [RealLayer(folder, name, golden.task(name, dataflow, c)) for name in golden.names]}
-    from quant.capture import check_request
     from quant.checkpoints import SHIPPED
     from quant.loose import loose_capture, loose_layers
     from quant.network import load_network
 
     image = int(settings["IMAGE"])
-    if settings["CHECKPOINT"]:
-        checkpoints = [settings["CHECKPOINT"]]
-    elif settings["LAYER"] not in (None, "all"):  # the network that has the layer
-        checkpoints = [network_with(options.layer_names(settings["LAYER"]))]
-    else:
-        checkpoints = list(MAIN_JOB)
-    named = None if settings["LAYER"] in (None, "all") else options.layer_names(settings["LAYER"])
-    for checkpoint in checkpoints:  # what is wrong is told before anything is loaded
-        check_request(checkpoint, named, image, settings["DATA"])
+    checkpoints, named = requested(settings, by_default)
     result = {}
     for checkpoint in checkpoints:
         try:
@@ -117,7 +126,7 @@ def collect(
         elif settings["LAYER"]:
             names = named
         else:
-            names = (None if settings["CHECKPOINT"] else MAIN_JOB[checkpoint]) or default_layers(network)
+            names = (None if settings["CHECKPOINT"] else by_default[checkpoint]) or default_layers(network)
         result[checkpoint] = real_layers(network, names, image, c, dataflow, settings["DATA"])
     return result
 
@@ -127,10 +136,13 @@ def wave_file(sim: str, c: Configuration, title: str) -> Path:
     return simulators.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {c.name} {title}")
 
 
-def simulate(layer: RealLayer, c: Configuration, sim: str, seed: int, stalls: float, waves: bool, made=None) -> Outcome:
+def simulate(
+    layer: RealLayer, c: Configuration, sim: str, seed: int, stalls: float, waves: bool, made=None,
+    target: Target = CORE, built: simulators.Build | None = None,
+) -> Outcome:  # fmt: skip
     """Run one layer in a simulation of its own. made: what ``prepared`` gave for it."""
     ran = run_layers(
-        CORE, c, [layer.task], sim=sim, seed=seed, stalls=stalls, made=None if made is None else [made],
+        target, c, [layer.task], sim=sim, seed=seed, stalls=stalls, made=None if made is None else [made], built=built,
         keep=wave_file(sim, c, layer.task.title) if waves else None,
     )  # fmt: skip
     return Outcome(layer, ran.results[0] if ran.results else None, ran.failure)
@@ -174,19 +186,25 @@ def replay(layer: RealLayer, checkpoint: str, settings: dict, sim: str, c: Confi
     if layer.data == RANDOM:
         shape = layer.shape
         words.append(f"--stride {shape.stride} --padding {shape.padding} --map {shape.ih}")
-    extra = f" COSIM_ARGS='{' '.join(words)}'" if words else ""
-    return f"make {options.variables(values)}{extra}   (WAVES=1 for waves)"
+    return options.again("", values, words, arguments="COSIM_ARGS")
 
 
 def simulated(
-    layers: list[RealLayer], c: Configuration, sim: str, settings: dict, stalls: float, jobs: int, console: Console
+    layers: list[RealLayer],
+    c: Configuration,
+    sim: str,
+    settings: dict,
+    stalls: float,
+    jobs: int,
+    console: Console,
+    target: Target = CORE,
 ) -> dict[int, Outcome]:
     """Every layer in a simulation of its own, so many at a time; by the layer's id."""
     # Before anything is built: a layer that the configuration cannot run is refused. What was made is what runs.
-    made = dict(zip(map(id, layers), prepared(CORE, c, [layer.task for layer in layers]), strict=True))
+    made = dict(zip(map(id, layers), prepared(target, c, [layer.task for layer in layers]), strict=True))
     seed, waves = int(settings["SEED"]), bool(settings["WAVES"])
-    with steps(console, f"building core ({c.name}) for {sim}") as progress:
-        CORE.build(sim, c, waves=waves, progress=progress)
+    with steps(console, f"building {target.name} ({c.name}) for {sim}") as progress:
+        built = target.build(sim, c, waves=waves, progress=progress)
     outcomes: dict[int, Outcome] = {}
     with (
         counted(console) as progress,
@@ -194,8 +212,11 @@ def simulated(
     ):
         bar = progress.add_task(f"layers on {sim}", total=len(layers))
         # The longest first, so that no core waits for the last one.
-        order = sorted(layers, key=lambda layer: -CORE.least_cycles(c, layer.task))
-        futures = [pool.submit(simulate, layer, c, sim, seed, stalls, waves, made.pop(id(layer))) for layer in order]
+        order = sorted(layers, key=lambda layer: -target.least_cycles(c, layer.task))
+        futures = [
+            pool.submit(simulate, layer, c, sim, seed, stalls, waves, made.pop(id(layer)), target, built)
+            for layer in order
+        ]
         try:
             for future in concurrent.futures.as_completed(futures):
                 outcome = future.result()

@@ -29,7 +29,9 @@ SHOWN = 20  # findings of a set that are written out; the rest is counted
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     parser = Parser("tb.commands.golden_check", __doc__.split("\n", 1)[0])
-    parser.add_argument("--out", required=True, help="directory of a golden set, or of those of several layers")
+    parser.add_argument(
+        "--out", default="golden", help="directory of a golden set, or of those of several layers [golden]"
+    )
     parser.add_argument(
         "--checkpoint",
         help="the checkpoint the set was made from, where it lies elsewhere by now; if it is another, that is an error",

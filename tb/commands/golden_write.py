@@ -41,18 +41,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser("tb.commands.golden_write", __doc__.split("\n", 1)[0])
-    parser.add_argument("--checkpoint", required=True, help="path, or the name of a shipped checkpoint")
+    parser.add_argument("--checkpoint", default="vgg16_w4a4", help="path, or the name of a shipped one [vgg16_w4a4]")
     parser.add_argument("--data", help="data set of the image, in place of the checkpoint's own")
     parser.add_argument(
         "--layer",
-        required=True,
-        help="quantised layer, e.g. features.27; several with commas, or all: a folder each",
+        default="features.27",
+        help="quantised layer; several with commas, or all: a folder each [features.27]",
     )
     parser.add_argument(
         "--a-bits", type=whole(2, 8), help="activation bits; a course checkpoint does not state them (4)"
     )
     parser.add_argument("--image", type=whole(), default=0, help="index into the test images (default 0)")
-    parser.add_argument("--out", required=True, help="directory to write; older sets there are replaced as a whole")
+    parser.add_argument(
+        "--out", default="golden", help="directory to write; older sets there are replaced as a whole [golden]"
+    )
     text = f"{', '.join(FORMATS)} (default {DEFAULT_FORMAT})"
     parser.add_argument("--format", choices=FORMATS, metavar="NAME", default=DEFAULT_FORMAT, help=text)
     flows = [flow.name for flow in Dataflow]

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,13 +28,17 @@ from golden_model.requantise import Requantisation
 from quant.cli import Parser, whole
 from tb import simulators
 from tb.commands import command
+from tb.commands.check_core import layers_of
+from tb.foreign import mutants as foreign
+from tb.foreign.adapter import Adapter, read_adapter
+from tb.foreign.target import foreign_target
 from tb.layers.captured import real_layers
 from tb.layers.job import LayerJob
 from tb.layers.random_layers import random_task
 from tb.layers.small_layers import bus_layers
 from tb.layers.task import LayerTask
-from tb.options import LARGEST_SEED, SETTINGS, from_environment
-from tb.target import find_target, prepared
+from tb.options import LARGEST_SEED, SETTINGS, environment, from_environment
+from tb.target import find_target, prepared, run_layers
 
 
 class Mutant(NamedTuple):
@@ -194,12 +199,44 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | No
         return next((outcome.failure for outcome in outcomes if outcome.failure), None)
 
 
+def foreign_reports(adapter: Adapter, planted: Sequence[foreign.Mutant], seed: int) -> Iterator[str | None]:
+    """What the default layers of ``make check-core`` report of each bug in a foreign core, None where they stay
+    green."""
+    target, c = foreign_target(adapter), adapter.configuration
+    settings = {"SEED": str(seed), "IMAGE": "0", "CHECKPOINT": None, "DATA": None, "LAYER": None}
+    tasks = [layer.task for layers in layers_of(settings, c, adapter).values() for layer in layers]
+    made = prepared(target, c, tasks)
+
+    def report(mutant: foreign.Mutant) -> str | None:
+        with tempfile.TemporaryDirectory(prefix="mutant-") as work:
+            file = Path(work) / mutant.file.name
+            file.write_text(mutant.text)
+            sources = tuple(file if source == mutant.file else source for source in adapter.sources)
+            other = foreign_target(dataclasses.replace(adapter, sources=sources))
+            try:
+                built = other.build("icarus", c)
+            except simulators.SimulationError as error:
+                return str(error)
+            try:
+                return run_layers(other, c, tasks, sim="icarus", seed=seed, built=built, made=made, timeout=600).failure
+            finally:
+                simulators.discard(built)
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(report, planted)
+
+
 def main(words: list[str] | None = None) -> int:
     parser = Parser("tb.commands.mutate", __doc__.split("\n\n")[0])
     seed = next(setting for setting in SETTINGS if setting.variable == "SEED")
     default, text = from_environment(seed), f"{seed.help} [SEED]"
     parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=default, help=text)
+    text = "adapter file of a core: operators of it are exchanged at random, and check-core's layers run [CORE]"
+    parser.add_argument("--core", default=environment("CORE"), help=text)
+    parser.add_argument("--count", type=whole(1, 10_000), default=60, help="with --core: number of bugs [60]")
     parsed = parser.parse_args(words)
+    if parsed.core:
+        return mutate_foreign(read_adapter(parsed.core), int(parsed.seed), parsed.count)
     simulators.check_simulator("icarus")
     console = Console(highlight=False)
     c = configuration("course_8x8")
@@ -215,6 +252,25 @@ def main(words: list[str] | None = None) -> int:
             for line in report.splitlines()[:2]:
                 console.print(f"        {line.strip()}", markup=False, soft_wrap=True)
     console.print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} bugs were found")
+    return 1 if survivors else 0
+
+
+def mutate_foreign(adapter: Adapter, seed: int, count: int) -> int:
+    """Plant bugs in a foreign core and print those that nothing found; the exit code."""
+    simulators.check_simulator("icarus")
+    console = Console(highlight=False)
+    planted = foreign.mutants(adapter, seed, count)
+    reports = foreign_reports(adapter, planted, seed)
+    found = list(track(reports, "planting bugs", total=len(planted), console=console, transient=True))
+    for mutant, report in zip(planted, found, strict=True):
+        first = (
+            "" if report is None else next((line.strip() for line in report.splitlines()[1:] if line.strip()), report)
+        )
+        console.print(f"{'[bold red]GREEN[/]' if report is None else 'red  '} {mutant}", soft_wrap=True)
+        if first:
+            console.print(f"        {first[:72]}", markup=False)
+    survivors = sum(report is None for report in found)
+    console.print(f"{len(planted) - survivors} of {len(planted)} bugs were found")
     return 1 if survivors else 0
 
 

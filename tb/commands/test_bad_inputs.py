@@ -81,6 +81,36 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
             "--golden": ("golden",),
         },
     ),
+    "tb.commands.check_core": (
+        ["--core", str(ROOT / "tb/examples/course/core.toml")],
+        {
+            "--core": ("absent.toml", "folder", "text.pth", "binary.pth", "huge.pth"),
+            "--bug": ("nope",),
+            "--part": ("mac_tyle", ""),
+            "--define": ("1x", "A=b c", ""),
+            "--sim": ("foo",),
+            "--checkpoint": ("absent.pth",),
+            "--image": ("-1", "²"),
+            "--layer": LAYERS[:2],
+            "--seed": NUMBERS[:5],
+            "--stalls": SHARES,
+            "--jobs": ("0", "x"),
+            "--golden": ("golden",),
+        },
+    ),
+    "tb.commands.calibrate": (
+        ["--core", str(ROOT / "tb/examples/course/core.toml")],
+        {
+            "--core": ("absent.toml", "text.pth", str(ROOT / "tb/examples/stream_os/core.toml")),
+            "--sim": ("foo",),
+            "--seed": ("x",),
+        },
+    ),
+    "tb.commands.new_core": (
+        ["--rtl", str(ROOT / "tb/examples/course")],
+        {"--rtl": ("absent", "empty_folder", "text.pth"), "--top": ("nope",), "--out": ("text.pth",)},
+    ),
+    "tb.commands.example": (["course", "made"], {"--nope": ("1",)}),
     "tb.commands.schedule": (
         [],
         {
@@ -114,7 +144,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
         {"--config": ("nope",), "--top": ("mac_tyle", ""), "--pnr": ("2", ""), "--seed": NUMBERS},
     ),
     "tb.commands.lint": ([], {"--config": ("nope",), "--nope": ("1",)}),
-    "tb.commands.mutate": ([], {"--seed": NUMBERS, "--nope": ("1",)}),
+    "tb.commands.mutate": ([], {"--seed": NUMBERS, "--core": ("absent.toml",), "--count": ("0", "x")}),
     "tb.commands.measure": ([], {"--nope": ("1",)}),
     "tb.commands.registers": ([], {"--nope": ("1",)}),
     "quant.eval": (

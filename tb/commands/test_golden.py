@@ -163,8 +163,8 @@ def test_wrong_padding_is_told_in_words_of_the_layer(tmp_path):
 def test_the_manifest_is_read_once(tmp_path, monkeypatch):
     write_golden_set(tmp_path / "g", operands(1), CORE)
     reads = []
-    read = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path.name) or read(path))
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *how, **more: reads.append(path.name) or opened(path, *how, **more))
     golden = GoldenLayers(tmp_path / "g")
     golden.task(golden.names[0], configuration=golden.configuration())
     assert reads.count("manifest.json") == 1

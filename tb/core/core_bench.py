@@ -87,7 +87,10 @@ class CoreBench:
         self.out.clear()
 
     def load(self, program: micro.Program, act_signed: bool) -> None:
-        """Queue a whole layer on the drivers."""
+        """Queue a whole layer on the drivers; what was recorded before is forgotten."""
+        self.moved_while_idle = 0
+        self.psum.clear()
+        self.out.clear()
         self.dut.dataflow.value = int(program.dataflow)
         self.dut.act_signed.value = int(act_signed)
         self.dut.simd.value = int(program.precision)
@@ -107,12 +110,9 @@ class CoreBench:
 
         ``slack``: the cycles allowed are ``slack`` times the operations, plus 2,000.
         """
-        self.moved_while_idle = 0
-        self.psum.clear()
-        self.out.clear()
         self.load(program, act_signed)
         try:
-            first_step = await self._run(program, slack)
+            first_step = await self.run_program(program, slack)
         except (TimedOut, UnknownValue) as error:
             # What came until then often says more than that the rest did not come.
             report = self._compare(program, golden, title).report
@@ -131,8 +131,8 @@ class CoreBench:
         multipliers = self.configuration.rows * self.configuration.cols * program.precision.channels
         return LayerRun(cycles, program.shape.macs / (cycles * multipliers), scoreboard.compared, scoreboard.mismatches)
 
-    async def _run(self, program: micro.Program, slack: int) -> int:
-        """Wait for all words, then for the core to fall idle; returns the step of the first weight."""
+    async def run_program(self, program: micro.Program, slack: int = 20) -> int:
+        """After ``load``: wait for all words, then for the core to fall idle; returns the step of the first weight."""
         edge = RisingEdge(self.dut.clk)
         psums, outputs = len(program.psum_labels), len(program.output_labels)
         writes = sum(len(program.streams[prefix]) for prefix in micro.PARTNERS)
@@ -189,11 +189,11 @@ class CoreBench:
             ("output", self.out, 0, expected_outputs(program, golden.output), micro.OUTPUT, program.output_labels),
         )
         for name, monitor, field, expected, names, labels in channels:
-            actual, unknown = self._lanes(monitor, field)
+            actual, unknown = self.lanes(monitor, field)
             scoreboard.compare(name, expected, actual, names=names, labels=labels, unknown=unknown)
         return scoreboard
 
-    def _lanes(self, monitor: StreamMonitor, field: int) -> tuple[np.ndarray, np.ndarray]:
+    def lanes(self, monitor: StreamMonitor, field: int) -> tuple[np.ndarray, np.ndarray]:
         """Recorded words of one field as [words, cols], and which of the values have unknown bits."""
         c = self.configuration
         actual = unpack_lanes(monitor.words[field], c.cols, c.psum_bits)

@@ -10,17 +10,17 @@ PERIOD_NS = 10
 CLOCK_STEPS = get_sim_steps(PERIOD_NS, "ns")
 
 
-def start_clock(dut) -> None:
+def start_clock(dut, clk: str = "clk") -> None:
     """Free-running clock; the simulator's own toggle is far faster than one in Python."""
-    Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
+    Clock(getattr(dut, clk), PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
 
 
-async def reset(dut, cycles: int = 3) -> None:
-    """Hold reset, release it after an edge, and return when the next edge has passed."""
-    dut.reset.value = 1
-    await ClockCycles(dut.clk, cycles)
-    dut.reset.value = 0
-    await RisingEdge(dut.clk)
+async def reset(dut, cycles: int = 3, *, clk: str = "clk", name: str = "reset", level: int = 1) -> None:
+    """Hold reset at ``level``, release it after an edge, and return when the next edge has passed."""
+    getattr(dut, name).value = level
+    await ClockCycles(getattr(dut, clk), cycles)
+    getattr(dut, name).value = 1 - level
+    await RisingEdge(getattr(dut, clk))
 
 
 async def rise_or_limit(signal, clk, limit: int) -> None:

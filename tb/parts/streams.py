@@ -12,9 +12,12 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 import cocotb
+import numpy as np
 from cocotb.triggers import Event, RisingEdge
 from cocotb.types import Logic
 from cocotb.utils import get_sim_time
+
+from tb.parts.lanes import unpack_lanes
 
 
 class UnknownValue(AssertionError):
@@ -44,6 +47,24 @@ def read_word(handle) -> int:
         return int(value) if isinstance(value, Logic) else value.to_unsigned()
     except ValueError:
         raise UnknownValue(f"{handle._path} is {value}") from None
+
+
+def read_bits(handle) -> tuple[int, int]:
+    """The bits of a signal as an unsigned int, zeros for X and Z, and a mask of those."""
+    value = handle.value
+    try:
+        return int(value) if isinstance(value, Logic) else value.to_unsigned(), 0
+    except ValueError:
+        bits = str(value)
+        unknown = int("".join("0" if bit in "01" else "1" for bit in bits), 2)
+        return int("".join(bit if bit in "01" else "0" for bit in bits), 2), unknown
+
+
+def read_lanes(handle, lanes: int, bits: int) -> np.ma.MaskedArray:
+    """The lanes of a signal as int64 [lanes], two's complement, lane 0 in the lowest bits; masked where X or Z."""
+    word, unknown = read_bits(handle)
+    mask = unpack_lanes([unknown], lanes, bits, signed=False)[0] != 0
+    return np.ma.MaskedArray(unpack_lanes([word], lanes, bits)[0], mask)
 
 
 class _Stream:
@@ -171,14 +192,13 @@ class StreamMonitor(_Stream):
 
     def _record(self) -> None:
         for handle, words, unknown in zip(self.fields, self.words, self.unknown, strict=True):
-            try:
-                words.append(read_word(handle))
-            except UnknownValue as error:
+            word, mask = read_bits(handle)
+            if mask:
                 if not self.keep_unknown:
-                    raise UnknownValue(f"item {len(words)} of stream {self.prefix}: {error}") from None
-                bits = str(handle.value)
-                unknown[len(words)] = int("".join("0" if bit in "01" else "1" for bit in bits), 2)
-                words.append(int("".join(bit if bit in "01" else "0" for bit in bits), 2))
+                    where = f"item {len(words)} of stream {self.prefix}"
+                    raise UnknownValue(f"{where}: {handle._path} is {handle.value}")
+                unknown[len(words)] = mask
+            words.append(word)
         if self.on_item is not None:
             self.on_item()
         self.last_step = get_sim_time("step")

@@ -1,11 +1,20 @@
 """Icarus and Verilator: tools, builds, runs. ``from tb import simulators`` gives what other rooms use."""
 
-from tb.simulators.build import Build, build, discard
+from tb.simulators.build import Build, Foreign, build, discard
 from tb.simulators.run import TestOutcome, run
 from tb.simulators.sources import BUILD, HDL, ROOT, RTL, rtl_source, rtl_sources, system_sources
-from tb.simulators.tools import SIMULATORS, SimulationError, check_simulator, stop_all, verilator_environment
+from tb.simulators.tools import (
+    SIMULATORS,
+    Limits,
+    Overflowed,
+    SimulationError,
+    check_simulator,
+    stop_all,
+    verilator_environment,
+)
 
 __all__ = [
-    "BUILD", "HDL", "ROOT", "RTL", "SIMULATORS", "Build", "SimulationError", "TestOutcome", "build", "check_simulator",
+    "BUILD", "HDL", "ROOT", "RTL", "SIMULATORS", "Build", "Foreign", "Limits", "Overflowed", "SimulationError",
+    "TestOutcome", "build", "check_simulator",
     "discard", "rtl_source", "rtl_sources", "run", "stop_all", "system_sources", "verilator_environment",
 ]  # fmt: skip

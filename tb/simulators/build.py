@@ -27,8 +27,10 @@ from tb.simulators.sources import BUILD, rtl_sources
 from tb.simulators.tools import (
     VERILATOR_MAKEFLAGS,
     SimulationError,
+    arguments,
     check_simulator,
     command,
+    complaints,
     execute,
     tail,
     tool_version,
@@ -48,6 +50,25 @@ class Build:
     waves: bool
 
 
+@dataclasses.dataclass(frozen=True)
+class Foreign:
+    """How sources are compiled that were not written here: SystemVerilog of any style.
+
+    include: folders; what lies in them counts for the hash. strict: a warning stops the build. timeout: seconds of each
+    of its steps.
+    """
+
+    include: tuple[Path, ...] = ()
+    defines: tuple[tuple[str, str], ...] = ()
+    strict: bool = False
+    timeout: float = 600.0
+
+    @property
+    def included(self) -> list[Path]:
+        suffixes = (".v", ".vh", ".sv", ".svh", ".h", ".inc")
+        return sorted(file for folder in self.include for file in folder.glob("*") if file.suffix in suffixes)
+
+
 def build(
     simulator: str,
     toplevel: str,
@@ -55,11 +76,13 @@ def build(
     *,
     sources: Sequence[Path] | None = None,
     waves: bool = False,
+    foreign: Foreign | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Build:
     """Compile ``toplevel`` from ``rtl/`` (or ``sources``), or find it unchanged. SimulationError has the log.
 
-    progress: called about twice a second with the steps done and, as far as is known by then, their number.
+    foreign: the sources were not written here. progress: called about twice a second with the steps done and, as far as
+    is known by then, their number.
     """
     check_simulator(simulator)
     sources = list(sources) if sources is not None else rtl_sources()
@@ -67,7 +90,9 @@ def build(
     digest.update(
         json.dumps([simulator, toplevel, dict(parameters), waves, tool_version(simulator)], sort_keys=True).encode()
     )
-    for source in [*BUILDERS, *sources]:
+    if foreign:
+        digest.update(repr(foreign).encode())
+    for source in [*BUILDERS, *sources, *(foreign.included if foreign else ())]:
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     directory = BUILD / simulator / f"{toplevel}-{digest.hexdigest()[:16]}"
     result = Build(simulator, toplevel, directory, waves)
@@ -84,7 +109,12 @@ def build(
         if done.exists():
             return result
         shutil.rmtree(directory, ignore_errors=True)  # the rest of an interrupted build
-        prepared = command(simulator, toplevel, parameters, sources, directory, waves, compile_only=True)
+        own = {} if foreign is None else {
+            "arguments": arguments(simulator, foreign.strict),
+            "includes": [str(folder) for folder in foreign.include],
+            "defines": [f"{name}={value}" for name, value in foreign.defines],
+        }  # fmt: skip
+        prepared = command(simulator, toplevel, parameters, sources, directory, waves, compile_only=True, **own)
         commands, environment = prepared.prepared()
         log = directory / "build.log"
         runtime = _VerilatorRuntime(directory, waves) if simulator == "verilator" else None
@@ -92,9 +122,15 @@ def build(
             for words in commands:
                 if runtime is not None and words[0] == "make":
                     environment = runtime.brought(environment)
-                code = execute(words, directory, environment, log)
+                code = execute(words, directory, environment, log, foreign.timeout if foreign else None)
+                if code is None:
+                    raise SimulationError(f"building for {simulator} took longer than {foreign.timeout:g} s")
+                if code and foreign:
+                    raise SimulationError(f"the Verilog does not build with {simulator}:\n{complaints(log, 'error')}")
                 if code:
                     raise SimulationError(f"building {toplevel} for {simulator} failed:\n{tail(log, 30)}")
+        if foreign and foreign.strict and (warned := complaints(log, "warning")):
+            raise SimulationError(f'{simulator} warns, and warnings = "stop":\n{warned}')
         if runtime is not None:
             runtime.keep(log, environment)
             for intermediate in (*directory.glob("*.o"), *directory.glob("*.gch"), *directory.glob("*.a")):

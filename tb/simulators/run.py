@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from tb.simulators.build import Build
 from tb.simulators.sources import BUILD, ROOT
-from tb.simulators.tools import SimulationError, command, execute, tail
+from tb.simulators.tools import Limits, SimulationError, command, execute, tail
 
 _ENDED_EARLY = "the simulation ended prematurely"  # cocotb's words
 
@@ -37,11 +37,12 @@ def run(
     environment: Mapping[str, str] | None = None,
     timeout: float = 1200.0,
     keep: Path | None = None,
+    limits: Limits | None = None,
 ) -> list[TestOutcome]:
     """Run the cocotb tests of the module ``cases`` (those whose whole name matches the pattern ``only``) on a build.
 
-    ``environment`` goes to the tests; ``keep`` is where the wave file goes. SimulationError when the simulation ends
-    without results, takes longer than ``timeout`` seconds, or ran no test at all.
+    ``environment`` goes to the tests; ``keep`` is where the wave file goes; ``limits`` hold for the process.
+    SimulationError when the simulation ends without results, takes longer than ``timeout`` seconds, or ran no test.
     """
     with tempfile.TemporaryDirectory(prefix="cosim-") as work:
         results, log = Path(work) / "results.xml", Path(work) / "sim.log"
@@ -66,7 +67,7 @@ def run(
             **(environment or {}),
         }  # fmt: skip
         variables.pop("PYTHONDONTWRITEBYTECODE", None)  # set in many containers to keep folders clean, as build/ does
-        code = execute(words, Path(work), variables, log, timeout)
+        code = execute(words, Path(work), variables, log, timeout, limits)
         if built.waves and keep is not None:
             for wave in (*Path(work).glob("*.fst"), *Path(work).glob("*.vcd")):
                 keep.parent.mkdir(parents=True, exist_ok=True)

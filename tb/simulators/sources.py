@@ -7,10 +7,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import platformdirs
+
 ROOT = Path(__file__).resolve().parents[2]
 RTL = ROOT / "rtl"
 HDL = ROOT / "tb" / "hdl"
-BUILD = Path(os.environ.get("COSIM_BUILD", ROOT / "build")) / "sim"
+# A checkout keeps its builds beside it; what was installed, in the user's cache.
+_KEPT = ROOT / "build" if (ROOT / "pyproject.toml").exists() else platformdirs.user_cache_path("systolic-cosim")
+BUILD = Path(os.environ.get("COSIM_BUILD", _KEPT)) / "sim"
 
 
 def rtl_sources() -> list[Path]:

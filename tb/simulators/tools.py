@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from cocotb_test.simulator import Icarus, Verilator
 
@@ -117,6 +120,31 @@ def tool_version(simulator: str) -> str:
     return f"{binary} {Path(binary).stat().st_mtime_ns if binary else ''}"
 
 
+_RANDOM = ["--x-assign", "unique", "--x-initial", "unique"]
+OWN_ARGUMENTS = {
+    "icarus": ["-g2005", "-Wall"],
+    "verilator": ["-Wno-fatal", "-Wno-DECLFILENAME", *_RANDOM],
+}
+
+
+def arguments(simulator: str, strict: bool) -> list[str]:
+    """For sources that were not written here; ``strict``: with warnings."""
+    if simulator == "icarus":
+        return ["-g2012", *(["-Wall"] if strict else [])]
+    silent = ["-Wno-lint", "-Wno-style", "-Wno-MULTITOP", "-Wno-TIMESCALEMOD", "-Wno-STMTDLY", "-Wno-INITIALDLY"]
+    return ["-Wno-fatal", "--no-timing", "--bbox-sys", *_RANDOM, *(["-Wall"] if strict else silent)]
+
+
+def complaints(log: Path, kind: str, most: int = 5) -> str:
+    """The lines of a build's log that say ``error`` or ``warning``, the first of them; of errors at least its end."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    found = [line for line in lines if re.search(rf"{kind}\b|\b(syntax|sorry)\b", line, re.IGNORECASE)]
+    if kind == "error":
+        found = found or lines[-most:]
+    told = [f"    {line[:200]}" for line in found[:most]]
+    return "\n".join([*told, *([f"    ... and {len(found) - most} more"] if len(found) > most else [])])
+
+
 def command(
     simulator: str,
     toplevel: str,
@@ -126,10 +154,6 @@ def command(
     waves: bool,
     **kwargs,
 ):
-    arguments = {
-        "icarus": ["-g2005", "-Wall"],
-        "verilator": ["-Wno-fatal", "-Wno-DECLFILENAME", "--x-assign", "unique", "--x-initial", "unique"],
-    }
     kind = {"icarus": _Icarus, "verilator": _Verilator}[simulator]
     if simulator == "verilator" and sources:
         visible = directory / "visible.vlt"
@@ -145,7 +169,7 @@ def command(
                 module=kwargs.pop("module", "none"),
                 verilog_sources=[str(source) for source in sources],
                 parameters=dict(parameters),
-                compile_args=arguments[simulator],
+                compile_args=kwargs.pop("arguments", OWN_ARGUMENTS[simulator]),
                 timescale="1ns/1ps",
                 sim_build=str(directory),
                 waves=waves,
@@ -168,17 +192,44 @@ def stop_all() -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+class Limits(NamedTuple):
+    """What the process of a foreign design may take: bytes of memory, of each file that it writes, and of its log."""
+
+    memory: int = 8 << 30
+    file: int = 4 << 30
+    log: int = 64 << 20
+
+
+class Overflowed(SimulationError):
+    """A process that was ended because it printed without end."""
+
+
 def execute(
-    words: Sequence[str], directory: Path, environment: Mapping[str, str], log: Path, timeout: float | None = None
+    words: Sequence[str],
+    directory: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    timeout: float | None = None,
+    limits: Limits | None = None,
 ) -> int | None:
     """Exit code of a command whose output goes to ``log``; None after a time-out. Its children end with it."""
+    if limits is not None:
+        words = ["prlimit", f"--as={limits.memory}", f"--fsize={limits.file}", "--core=0", "--", *words]
     with log.open("ab") as output:
         process = subprocess.Popen(
             words, cwd=directory, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         _running.add(process)
+        end = None if timeout is None else time.monotonic() + timeout
         try:
+            while limits is not None and log.stat().st_size <= limits.log:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(0.2)
+                if end is not None and time.monotonic() > end:
+                    return None
+            if limits is not None:
+                raise Overflowed(f"it printed more than {limits.log >> 20} MiB")
             return process.wait(timeout)
         except subprocess.TimeoutExpired:
             return None
@@ -190,5 +241,9 @@ def execute(
 
 
 def tail(log: Path, lines: int) -> str:
-    text = log.read_text(errors="replace").splitlines() if log.exists() else []
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 400 * lines))
+        text = file.read().decode(errors="replace").splitlines()
     return "\n".join(f"    {line[:200]}" for line in text[-lines:])

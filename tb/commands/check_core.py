@@ -1,0 +1,261 @@
+"""``make check-core CORE=adapter.toml``: is this core right, and where is it wrong?
+
+The core that the adapter file describes is built, tested with little layers that tell the usual mistakes apart, and
+then run on layers captured live from trained networks. Every psum and output that can be seen is compared.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from golden_model.configuration import Configuration
+from quant.cli import Parser
+from quant.errors import UserError
+from tb import options, simulators
+from tb.commands import command
+from tb.commands.cosim import Outcome, collect, requested, simulated
+from tb.commands.report import ABBREVIATION, convolution, steps
+from tb.foreign.adapter import Adapter, Part, read_adapter
+from tb.foreign.parts import ROLES, build_part
+from tb.foreign.target import ForeignTarget, foreign_target, self_test_tasks
+from tb.layers.captured import RealLayer
+from tb.layers.job import LayerJob
+from tb.target import run_layers
+
+# Small ones: one tile, many ic_tiles, and a 1x1 kernel with stride on several tiles both ways
+DEFAULT_LAYERS: dict[str, list[str] | None] = {
+    "vgg16_w4a4": ["features.24", "features.27"],
+    "resnet20_w4a4": ["layer3.0.downsample.0"],
+}
+SELF_TEST_TIME = 120.0  # seconds
+SUMS = {
+    "core": "the core adds all of it",
+    "suite": "the core adds over the taps, the suite ic_tiles, residual, or what signed activations need",
+    "tiles": "only sums of single ic_tiles can be seen, and each was compared; the layer's cannot be added from them",
+}
+
+
+def about(adapter: Adapter, sim: str) -> str:
+    """A line on the core."""
+    can = adapter.can
+    how = "class's interface" if adapter.course else f"driven by {adapter.driver}"
+    return (
+        f"{adapter.name}: {adapter.top}, {can.rows}x{can.cols}, {can.act_bits}-bit activations, {can.wgt_bits}-bit "
+        f"weights, "
+        f"{can.psum_bits}-bit psums, {ABBREVIATION[can.flow]}, {how}, {sim}"
+    )
+
+
+def bug_define(adapter: Adapter, bug: str) -> str:
+    """The macro of a bug on demand. UserError lists those that the sources have."""
+    text = "".join(source.read_text(errors="replace") for source in adapter.sources)
+    known = sorted({name.lower() for name in re.findall(r"\bBUG_(\w+)", text)})
+    if bug.lower() not in known:
+        raise UserError(
+            f"BUG={bug}: the sources of {adapter.path} have no BUG_{bug.upper()}; they have "
+            f"{', '.join(known) or 'none'}"
+        )
+    return f"BUG_{bug.upper()}"
+
+
+def self_test(
+    target: ForeignTarget, built: simulators.Build, sim: str, seed: int, console: Console, wave: Path | None
+) -> bool:
+    """Run the little layers and print what each said; whether all passed."""
+    adapter = target.adapter
+    assert adapter is not None
+    tasks = self_test_tasks(adapter, seed)
+    ran = run_layers(
+        target, adapter.configuration, tasks, sim=sim, seed=seed, only="self_test", built=built, timeout=SELF_TEST_TIME,
+        keep=wave,
+    )  # fmt: skip
+    console.print("self-test", style="bold")
+    for task, result in zip(tasks, ran.results, strict=False):
+        told = result["failure"]
+        console.print(f"  {'[bold red]FAIL[/]' if told else 'ok  '}  {escape(task.title)}")
+        if told and not any(one["failure"] for one in ran.results[: tasks.index(task)]):
+            for line in told.splitlines()[1:7]:
+                console.print(f"          {line.strip()}", markup=False, soft_wrap=True)
+    if ran.failure:
+        console.print(f"\n[bold red]FAIL[/] {escape(stopped(ran.failure, ran.began))}", soft_wrap=True)
+    return ran.failure is None
+
+
+def stopped(failure: str, began: bool) -> str:
+    """The failure of a simulation in the words of whoever wrote the core."""
+    if "took longer than" in failure and not began:
+        return (
+            f"the simulation did not get to its first clock edge in {SELF_TEST_TIME:g} s: a loop that never ends, "
+            f"in an initial "
+            f"block, or through assignments without a clock"
+        )
+    if "Can't convert LogicArray to int" in failure:
+        return f"the driver read unknown bits (X or Z) as a number: {failure}; read_lanes keeps them apart"
+    return failure
+
+
+def table(title: str, outcomes: list[Outcome], adapter: Adapter) -> Table:
+    """Results of one network, 80 columns wide."""
+    shown = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0),
+        collapse_padding=True,
+    )  # fmt: skip
+    for name in ("layer", "convolution"):
+        shown.add_column(name, no_wrap=True)
+    for name in ("tiles", "cycles", "util", "compared", "bad", "psums", "sums"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for outcome in outcomes:
+        run = outcome.measured
+        if run and not outcome.failure:
+            figures = [
+                f"{run['passes']:,}", f"{run['cycles']:,}", f"{run['utilisation']:.1%}", f"{run['compared']:,}", "0",
+                "all" if run["psums"] else "unseen", run["sums"],
+            ]  # fmt: skip
+        else:
+            figures = ["-", "-", "-", "-", "[bold red]FAIL[/]", "-", "-"]
+        shown.add_row(outcome.layer.name, convolution(outcome.layer), *figures)
+    return shown
+
+
+def replay(layer: RealLayer, checkpoint: str, settings: dict, sim: str, words: list[str]) -> str:
+    """The command that runs one layer again."""
+    values = settings | {"SIM": sim, "CHECKPOINT": checkpoint, "LAYER": layer.name, "WAVES": None}
+    return options.again("check-core", values, words, arguments="CORE_ARGS", more={"CORE": settings["CORE"]})
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = Parser("tb.commands.check_core", __doc__.split("\n\n")[0])
+    parser.add_argument("--core", default=options.environment("CORE"), help="adapter file of the core [CORE]")
+    parser.add_argument("--bug", default=options.environment("BUG"), help="plant one of an example's bugs [BUG]")
+    parser.add_argument("--define", action="append", default=[], metavar="NAME[=VALUE]", help="a further macro")
+    parser.add_argument(
+        "--part",
+        choices=ROLES,
+        metavar="ROLE",
+        default=options.environment("PART"),
+        help=f"one module alone: {', '.join(ROLES)} [PART]",
+    )
+    parser.add_argument("--anyway", action="store_true", help="run layers although the self-test failed")
+    options.add_settings(parser, "GOLDEN", "CONFIG", "DATAFLOW")
+    options.add_stalls(parser, "the core's inputs")
+    options.add_jobs(parser)
+    parsed = parser.parse_args(words)
+    settings = {s.variable: getattr(parsed, s.variable, None) for s in options.SETTINGS}
+    options.check(settings)
+    sim = settings["SIM"] or "icarus"
+    simulators.check_simulator(sim)
+    if not parsed.core:
+        raise UserError("which core? CORE=path/to/adapter.toml; make new-core RTL=folder TOP=module writes one")
+    adapter = read_adapter(parsed.core, parsed.define)
+    again = [f"--define {name}" for name in parsed.define]
+    if parsed.bug:
+        define = bug_define(adapter, parsed.bug)
+        adapter = read_adapter(parsed.core, [*parsed.define, define])
+        again.append(f"--bug {parsed.bug}")
+    again += [f"--stalls {parsed.stalls}"] if parsed.stalls else []
+    settings["CORE"] = parsed.core
+    console = Console(highlight=False)
+    if parsed.part:
+        return check_part(adapter, parsed.part, settings, sim, again, console)
+    return check(adapter, settings, sim, parsed.stalls, parsed.jobs, parsed.anyway, again, console)
+
+
+def check_part(adapter: Adapter, role: str, settings: dict, sim: str, again: list[str], console: Console) -> int:
+    """One module by itself; the exit code."""
+    with steps(console, f"building {role} for {sim}"):
+        built = build_part(adapter, role, sim, bool(settings["WAVES"]))
+    wave = simulators.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {adapter.name} {role}")
+    with tempfile.TemporaryDirectory(prefix="cosim-") as work:
+        job = LayerJob(adapter.configuration, [], int(settings["SEED"]), prepared=[adapter]).save(
+            Path(work) / "job.pickle"
+        )
+        (outcome,) = simulators.run(
+            built, "tb.foreign.cases_parts", only=role, seed=int(settings["SEED"]), environment=job,
+            timeout=SELF_TEST_TIME,
+            keep=wave if settings["WAVES"] else None, limits=simulators.Limits(),
+        )  # fmt: skip
+    module = adapter.parts.get(role, Part()).module or role
+    if outcome.failure is None:
+        console.print(f"ok    {module} does what the class's {role} does, {adapter.can.rows}x{adapter.can.cols}, {sim}")
+        return 0
+    console.print(f"[bold red]FAIL[/] {module}, {role}: {escape(stopped(outcome.failure, True))}", soft_wrap=True)
+    told = options.again(
+        "check-core",
+        settings | {"WAVES": None, "SIM": sim},
+        again,
+        arguments="CORE_ARGS",
+        more={"CORE": settings["CORE"], "PART": role},
+    )
+    console.print(f"replay: {escape(told)}", soft_wrap=True)
+    return 1
+
+
+def check(
+    adapter: Adapter,
+    settings: dict,
+    sim: str,
+    stalls: float,
+    jobs: int,
+    anyway: bool,
+    again: list[str],
+    console: Console,
+) -> int:
+    """Self-test, then layers; the exit code."""
+    target, c = foreign_target(adapter), adapter.configuration
+    requested(settings, DEFAULT_LAYERS)
+    seed = int(settings["SEED"])
+    console.print(about(adapter, sim), soft_wrap=True)
+    waves = simulators.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {adapter.name} self-test")
+    with steps(console, f"building {adapter.top} for {sim}") as progress:
+        built = target.build(sim, c, waves=bool(settings["WAVES"]), progress=progress)
+    passed = self_test(target, built, sim, seed, console, waves if settings["WAVES"] else None)
+    if not passed and not anyway:
+        told = options.again(
+            "check-core",
+            settings | {"WAVES": None, "SIM": sim},
+            again,
+            arguments="CORE_ARGS",
+            more={"CORE": settings["CORE"]},
+        )
+        console.print("\nlayers are not run before this is right (--anyway runs them)")
+        console.print(f"replay: {escape(told)}", soft_wrap=True)
+        return 1
+    by_checkpoint = layers_of(settings, c, adapter)
+    everything = [layer for layers in by_checkpoint.values() for layer in layers]
+    outcomes = simulated(everything, c, sim, settings, stalls, jobs, console, target)
+    failed, adders = 0, set()
+    for checkpoint, layers in by_checkpoint.items():
+        rows = [outcomes[id(layer)] for layer in layers]
+        console.print()
+        console.print(table(f"{checkpoint}: image {settings['IMAGE']} of {layers[0].data}", rows, adapter))
+        for row in rows:
+            if row.failure:
+                failed += 1
+                why = escape(stopped(row.failure, True).removeprefix(f"{row.layer.task.title}: "))
+                told = replay(row.layer, checkpoint, settings, sim, again)
+                console.print(f"\n[bold red]FAIL[/] {why}\nreplay: {escape(told)}", soft_wrap=True)
+            elif row.measured:
+                adders.add(row.measured["sums"])
+    for name in sorted(adders):
+        console.print(f"sums {name}: {SUMS[name]}", soft_wrap=True)
+    compared = sum(o.measured["compared"] for o in outcomes.values() if o.measured)
+    end = "" if failed else ", 0 mismatches"
+    console.print(f"\n{len(everything) - failed} of {len(everything)} layers match: {compared:,} values{end}")
+    return 1 if failed or not passed else 0
+
+
+def layers_of(settings: dict, c: Configuration, adapter: Adapter) -> dict[str, list[RealLayer]]:
+    """The layers that are to run, in the core's dataflow."""
+    chosen = settings | {"GOLDEN": None, "DATAFLOW": adapter.can.dataflow}
+    return collect(chosen, c, by_default=DEFAULT_LAYERS)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))

@@ -1,0 +1,107 @@
+"""Bugs planted in foreign Verilog by exchanging an operator at random: does what is run on the core find them?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from pyslang import syntax
+
+from tb.foreign.adapter import Adapter
+from tb.foreign.verilog import Verilog
+
+EXCHANGED = {
+    "+": ("-", "|", "^", "&", "*", "<<", ">>"), "-": ("+", "|", "^"), "*": ("+", "-", "&", "|", "^", "<<", ">>"),
+    "&": ("|", "^", "~^"), "|": ("&", "^", "~^"), "^": ("&", "|", "~^"), "&&": ("||",), "||": ("&&",),
+    "==": ("!=", "<", ">", "<=", ">="), "!=": ("==", "<", ">"), "<": ("<=", ">=", "==", ">"), ">=": ("<", ">"),
+    ">": (">=", "<="), "<=": ("<", ">"), "<<": (">>",), ">>": ("<<",),
+}  # fmt: skip
+UNARY = {
+    "~": ("",), "!": ("",), "|": ("&", "^", "~|"), "&": ("|", "^", "~&"), "^": ("|", "&"),
+    "~|": ("|", "~&", "&", "^"), "~&": ("&", "~|"),
+}  # fmt: skip
+
+
+# Where an operator says how the hardware is built, not what it does
+STRUCTURE = (
+    "DimensionSpecifier", "VariableDimension", "RangeDimensionSpecifier", "ParameterDeclaration",
+    "ParameterValueAssignment",
+    "SimpleRangeSelect", "AscendingRangeSelect", "BitSelect", "DescendingRangeSelect",
+    "MultipleConcatenationExpression", "InitialBlock",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """One operator exchanged: ``old`` at ``offset`` of ``file`` becomes ``new``."""
+
+    file: Path
+    line: int
+    offset: int
+    old: str
+    new: str
+
+    @property
+    def text(self) -> str:
+        source = self.file.read_text()
+        return source[: self.offset] + self.new + source[self.offset + len(self.old) :]
+
+    def __str__(self) -> str:
+        return f"{self.file.name}:{self.line}: {self.old} becomes {self.new or 'nothing'}"
+
+
+def mutants(adapter: Adapter, seed: int, count: int) -> list[Mutant]:
+    """So many different ones, drawn from all operators of the files that the core needs."""
+    verilog = Verilog(adapter.sources, adapter.include, adapter.defines)
+    every = [mutant for file in verilog.used(adapter.top) for mutant in _in_file(file, verilog.trees[file])]
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(every))
+    return [every[index] for index in order[:count]]
+
+
+def _in_file(file: Path, tree: syntax.SyntaxTree) -> Iterator[Mutant]:
+    text, found = file.read_text(), []
+
+    def look(node: object) -> None:
+        if not isinstance(node, syntax.SyntaxNode) or _structural(node):
+            return
+        if isinstance(node, syntax.ConditionalExpressionSyntax):
+            one, other = (
+                text[part.sourceRange.start.offset : part.sourceRange.end.offset] for part in (node.left, node.right)
+            )
+            first, last = node.left.sourceRange.start.offset, node.right.sourceRange.end.offset
+            whole = text[first:last]
+            if whole.startswith(one) and whole.endswith(other):  # not out of a macro
+                exchanged = f"{other} : {one}"
+                found.append(Mutant(file, text.count("\n", 0, first) + 1, first, whole, exchanged))
+            return
+        kind = str(node.kind)
+        token = getattr(node, "operatorToken", None)
+        if token is None:
+            return
+        old, offset = token.rawText, token.location.offset
+        if text[offset : offset + len(old)] != old:
+            return  # out of a macro or an included file
+        if isinstance(node, syntax.BinaryExpressionSyntax) and "Assignment" not in kind:
+            others = EXCHANGED.get(old, ())
+        elif isinstance(node, syntax.PrefixUnaryExpressionSyntax):
+            others = UNARY.get(old, ())
+        else:
+            return
+        line = text.count("\n", 0, offset) + 1
+        found.extend(Mutant(file, line, offset, old, new) for new in others)
+
+    tree.root.visit(look)
+    return iter(sorted(found, key=lambda mutant: mutant.offset))
+
+
+def _structural(node: syntax.SyntaxNode) -> bool:
+    inner, above = None, node
+    while above is not None:
+        kind = str(above.kind).rpartition(".")[2]
+        if kind in STRUCTURE or (kind in ("LoopGenerate", "IfGenerate") and inner is not None and inner != above.block):
+            return True
+        inner, above = above, above.parent
+    return False

@@ -1,0 +1,47 @@
+"""Little layers that a core must pass before a real one is worth its time: ones, single weights, single activations,
+signs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from golden_model.operands import Operands
+from tb.foreign.adapter import Capabilities
+from tb.parts.stimulus import limits
+
+
+def self_tests(can: Capabilities, seed: int) -> dict[str, Operands]:
+    """The layers by what each shows; of the core's own number of rows and columns, so that one tile is enough."""
+    rng = np.random.default_rng(seed)
+    rows, cols = can.rows, can.cols
+    signed = can.activations == "signed"
+    most = limits(can.act_bits, signed)[1]
+    low, high = limits(can.wgt_bits)
+    row, col = np.arange(rows), np.arange(cols)
+
+    def layer(weight: np.ndarray, activation: np.ndarray, padding: int = 0) -> Operands:
+        return Operands(weight.astype(np.int64), activation.astype(np.int64), padding=padding, a_signed=signed)
+
+    ones = np.ones((rows, 3, 3)), np.ones((cols, rows, 1, 1))
+    by_row = np.broadcast_to((row % most + 1)[:, None, None], (rows, 3, 3))
+    single = np.zeros((cols, rows, 1, 1))
+    single[min(2, cols - 1), min(1, rows - 1)] = 1
+    spot = np.zeros((rows, 3, 3))
+    spot[:, 1, 1] = row % most + 1
+    by_column = np.broadcast_to((col % high + 1)[:, None, None, None], (cols, rows, 1, 1))
+    random = lambda *size: rng.integers(low, high + 1, size)  # noqa: E731
+    tests = {
+        "reset, one tap of ones": layer(ones[1], ones[0]),
+        "one weight: which row and column it is": layer(single, by_row),
+        "one activation: which position it is": layer(by_column, spot),
+        "negative weights, largest activations": layer(-by_column, np.full((rows, 3, 3), most)),
+        "largest negative sums": layer(np.full((cols, rows, 1, 1), low), np.full((rows, 3, 3), most)),
+        "random weights, new ones for each tile": layer(
+            random(2 * cols, rows, 1, 1), rng.integers(0, most + 1, (rows, 3, 3))
+        ),
+    }
+    if (not can.taps or can.taps >= 9) and (not can.positions or can.positions >= 9):
+        tests["nine taps on a padded 4x4 map"] = layer(
+            random(cols, rows, 3, 3), rng.integers(0, most + 1, (rows, 4, 4)), 1
+        )
+    return tests

@@ -1,0 +1,102 @@
+"""A foreign core as a target of the suite: read, looked at, built, run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from golden_model.configuration import Configuration
+from tb import simulators
+from tb.foreign.adapter import Adapter, AdapterError
+from tb.foreign.passes import Passes, passes_of
+from tb.foreign.verilog import Verilog
+from tb.foreign.wrapper import TOP, check_ports, parameters_of, wrapper
+from tb.layers.task import LayerTask
+from tb.target import Target
+
+
+@dataclasses.dataclass(frozen=True)
+class ForeignTarget(Target):
+    """A core that an adapter describes."""
+
+    adapter: Adapter | None = None
+
+    def build(
+        self,
+        sim: str,
+        c: Configuration,
+        *,
+        waves: bool = False,
+        sources: Sequence[Path] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        **extra: int,
+    ) -> simulators.Build:
+        """The core in its wrapper. AdapterError where the adapter and the Verilog do not agree, or the Verilog reaches
+        out of its folder; SimulationError where it does not build."""
+        adapter = self.adapter
+        assert adapter is not None
+        verilog = Verilog(adapter.sources, adapter.include, adapter.defines, sim)
+        files = verilog.used(adapter.top)
+        refused(verilog, files)
+        try:
+            parameters = parameters_of(adapter, verilog)
+            ports = check_ports(adapter, verilog.elaborated(adapter.top, parameters))
+        except AdapterError:
+            self._compiles(sim, files)
+            raise
+        top = wrapper(adapter, ports, parameters)
+        return simulators.build(
+            sim, TOP, {}, sources=[*files, top], waves=waves, foreign=self.foreign, progress=progress
+        )
+
+    @property
+    def foreign(self) -> simulators.Foreign:
+        assert self.adapter is not None
+        return self.foreign_of(self.adapter)
+
+    @staticmethod
+    def foreign_of(adapter: Adapter) -> simulators.Foreign:
+        """How the sources of an adapter are compiled."""
+        return simulators.Foreign(adapter.include, tuple(sorted(adapter.defines.items())), adapter.warnings == "stop")
+
+    def _compiles(self, sim: str, files: Sequence[Path]) -> None:
+        """SimulationError with the simulator's own words where the sources alone do not build: a syntax error says more
+        than what follows from it."""
+        assert self.adapter is not None
+        simulators.build(sim, self.adapter.top, {}, sources=files, foreign=self.foreign)
+
+
+def refused(verilog: Verilog, files: Sequence[Path]) -> None:
+    """AdapterError where the files reach out of the folder in which they are simulated."""
+    for reach in verilog.reaches(files):
+        raise AdapterError(f"{reach}; foreign Verilog is not run where it reaches out of its folder")
+
+
+def foreign_target(adapter: Adapter) -> ForeignTarget:
+    """The target of an adapter."""
+
+    def prepare(c: Configuration, task: LayerTask) -> tuple[Adapter, Passes]:
+        return adapter, passes_of(task.operands, adapter)
+
+    def least_cycles(c: Configuration, task: LayerTask) -> int:
+        s = task.shape
+        return s.n_kij * -(-s.ic // c.rows) * -(-s.oc // c.cols) * s.n_nij
+
+    def sources() -> list[Path]:
+        return list(adapter.sources)
+
+    return ForeignTarget(
+        adapter.name, TOP, sources, "tb.foreign.cases_foreign", prepare, least_cycles, limits=simulators.Limits(),
+        adapter=adapter,
+    )  # fmt: skip
+
+
+def self_test_tasks(adapter: Adapter, seed: int) -> list[LayerTask]:
+    from tb.foreign.selftest import self_tests
+
+    return [LayerTask(name, adapter.can.flow, operands) for name, operands in self_tests(adapter.can, seed).items()]
+
+
+__all__: list[Any] = ["ForeignTarget", "foreign_target", "self_test_tasks"]

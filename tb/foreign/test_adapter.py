@@ -1,0 +1,142 @@
+"""Adapter files that are wrong are told by file, table and key; layers are cut so that every output is made once."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from golden_model.convolution import convolve
+from golden_model.operands import Operands
+from golden_model.tiling import ConvShape, pad
+from tb.foreign.adapter import AdapterError, read_adapter
+from tb.foreign.passes import cut, finished, passes_of
+from tb.foreign.target import foreign_target
+
+CORE = """module core #(parameter bw = 4, psum_bw = 16, col = 8, row = 8) (
+    input clk, input reset, input [33:0] inst, input [bw*row-1:0] D_xmem, output ofifo_valid,
+    output [psum_bw*col-1:0] sfp_out
+); endmodule
+"""
+WRONG = [
+    ("[cores]", "no table [cores]"),
+    ("[core]\ntops = 1", "[core] does not know 'tops'"),
+    ("[core]\ntop = 1", "[core] top must be text, is 1"),
+    ('[core]\ntop = "a-b"', "'a-b' is no name of Verilog"),
+    ('[core]\nsources = ["nope.v"]', "there is no file"),
+    ('[core]\nsources = ["*.x"]', "no file matches *.x"),
+    ('[core]\nsources = "core.v"', "sources must be a list of texts"),
+    ('[core]\nwarnings = "no"', 'warnings must be "ignore" or "stop"'),
+    ("[core]\nparameters = { bw = 1.5 }", "parameters must be a table"),
+    ("[core]\nparameters = { bx = 1 }", "core has no parameter bx; it has bw, psum_bw, col, row"),
+    ('[core]\ntop = "cor"', "no module 'cor' in the sources, which have: core"),
+    ('[core]\nclock = "clock"', "[core] clock = 'clock': core has no such port"),
+    ("[capabilities]\nrows = 0", "rows must be from 1 to 1024"),
+    ("[capabilities]\nrows = true", "rows must be a whole number"),
+    ("[capabilities]\npsum_bits = 8", "psum_bits must be a whole number of at least"),
+    ('[capabilities]\nsums = "all"', "sums must be none, kij, ic_tile"),
+    ('[capabilities]\ndataflow = "WS"', "dataflow must be weight_stationary, output_stationary"),
+    ("[core]\nparameters = { row = 4 }", "port D_xmem of core has 16 bits, needed are 32 for 8 rows of 4 bits"),
+    ('[course]\noutput = "out"', "[course] output = 'out': core has no such port"),
+    ('[course]\naccumulate = "later"', 'accumulate must be "per_output" or "in_place"'),
+    ('[course]\nactive_low = ["x"]', "active_low: 'x' is not in the instruction"),
+    ('[course]\npsum_path = "u.memory"', "psum_path = 'u.memory' is not a memory in core"),
+    ("[course.bits]\nacc = 0", "load and acc both have bit 0"),
+    ("[course.bits]\nacc = [1, 5]", "acc must be a bit or [highest, lowest]"),
+    ("[course.bits]\nrelu = 40", "port inst of core has 34 bits, needed are at least 41 by [course.bits]"),
+    ("[course.timing]\nxmem_to_l0 = 4", "xmem_to_l0 must be from 0 to 3"),
+    ("[course.timing]\ndrains = 4", "does not know 'drains'"),
+    ("[course.set.sleep]\nacc = 1", "no phase 'sleep'"),
+    ("[course.set.load]\nmode = 1", "'mode' is neither in the instruction nor a pin"),
+    ("[course.pins]\nmode = 1", "[course] pins = 'mode': core has no such port"),
+    ('[course]\n[python]\ndriver = "d.py:D"', "driven in one way"),
+    ('[python]\ndriver = "d"', 'driver must be "file.py:Class"'),
+    ('[python]\ndriver = "d.py:D"', "there is no file"),
+    ("[parts.sfp]\nport = {}", "[parts.sfp] does not know 'port'"),
+    ("[core", "not a TOML file"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "told"), WRONG, ids=[told for _, told in WRONG])
+def test_wrong_adapters(tmp_path, monkeypatch, text, told):
+    (tmp_path / "core.v").write_text(CORE)
+    (tmp_path / "core.toml").write_text(text)
+    monkeypatch.setattr("tb.simulators.build", lambda *_, **__: pytest.fail("built"))
+    with pytest.raises(AdapterError) as refused:
+        adapter = read_adapter(tmp_path / "core.toml")
+        monkeypatch.setattr(type(foreign_target(adapter)), "_compiles", lambda *_: None)
+        foreign_target(adapter).build("icarus", adapter.configuration)
+    assert told in str(refused.value), refused.value
+
+
+def test_an_input_that_nothing_drives(tmp_path):
+    (tmp_path / "core.v").write_text(CORE.replace("input reset,", "input reset, input mode,"))
+    (tmp_path / "core.toml").write_text("")
+    with pytest.raises(
+        AdapterError, match=r"input mode of core is driven by nothing; say its value: \[course.pins\] mode = 0"
+    ):
+        adapter = read_adapter(tmp_path / "core.toml")
+        foreign_target(adapter).build("icarus", adapter.configuration)
+
+
+SHAPES = [
+    ConvShape(3, 32, 32, 8, 3, 3, 1, 1), ConvShape(3, 5, 9, 2, 3, 3, 2, 1), ConvShape(1, 7, 7, 1, 1, 1, 2, 0),
+    ConvShape(2, 1, 1, 2, 1, 1), ConvShape(2, 13, 4, 2, 4, 2, 3, 2), ConvShape(2, 9, 9, 2, 3, 3, 1, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("most", [0, 9, 10, 16, 64, 200])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_windows_make_every_output(shape, most):
+    if most and shape.n_kij > most:
+        with pytest.raises(ValueError, match="at once"):
+            cut(shape, most)
+        return
+    rng = np.random.default_rng(1)
+    activation = rng.integers(0, 16, (shape.ic, shape.ih, shape.iw))
+    weight = rng.integers(-7, 8, (shape.oc, shape.ic, shape.kh, shape.kw))
+    wanted = convolve(weight, activation, shape.stride, shape.padding).reshape(shape.oc, -1)
+    padded = pad(activation, shape.padding).reshape(shape.ic, -1)
+    seen = np.zeros(shape.n_o_nij, int)
+    for window in cut(shape, most):
+        assert not most or len(window.nij) <= most
+        positions = padded[:, window.nij]
+        by_tap = weight.reshape(shape.oc, shape.ic, -1)
+        sums = sum(by_tap[:, :, tap] @ positions[:, reads] for tap, reads in enumerate(window.reads))
+        assert np.array_equal(sums, wanted[:, window.o_nij])
+        seen[window.o_nij] += 1
+    assert seen.min() >= 1
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("activations", ["unsigned", "signed", "choice"])
+def test_activations_of_the_other_kind_are_shifted(tmp_path, activations, signed):
+    (tmp_path / "core.v").write_text(CORE)
+    (tmp_path / "core.toml").write_text(f'[capabilities]\nactivations = "{activations}"\n')
+    adapter = read_adapter(tmp_path / "core.toml")
+    rng = np.random.default_rng(2)
+    activation = rng.integers(-8, 8, (20, 5, 5)) if signed else rng.integers(0, 16, (20, 5, 5))
+    weight, residual = rng.integers(-7, 8, (9, 20, 3, 3)), rng.integers(-100, 100, (9, 5, 5))
+    operands = Operands(weight, activation, padding=1, a_signed=signed, residual=residual)
+    passes = passes_of(operands, adapter)
+    assert passes.operands.a_signed == {"unsigned": False, "signed": True, "choice": signed}[activations]
+    accumulated, output = finished(passes, passes.sums)
+    assert np.array_equal(accumulated, convolve(weight, activation, 1, 1) + residual)
+    assert np.array_equal(output, np.maximum(accumulated, 0))
+    # What the tiles give, added up, is the layer.
+    sums = np.zeros((16, 25), np.int64)
+    for tile, expected in passes.tiles():
+        o_nij, oc = passes.places(tile)
+        sums[np.ix_(oc, o_nij)] += expected.sums.T
+    assert np.array_equal(sums[:9].reshape(9, 5, 5), passes.sums)
+    assert sum(1 for _ in passes.tiles()) == passes.count
+
+
+def test_more_taps_than_the_core_takes(tmp_path):
+    (tmp_path / "core.v").write_text(CORE)
+    (tmp_path / "core.toml").write_text("[capabilities]\ntaps = 4\n")
+    adapter = read_adapter(tmp_path / "core.toml")
+    operands = Operands(np.ones((1, 1, 3, 3), int), np.ones((1, 4, 4), int))
+    with pytest.raises(ValueError, match="its kernel has 9 taps, the core takes 4"):
+        passes_of(operands, adapter)
+    small = dataclasses.replace(operands, weight=np.ones((1, 1, 2, 2), int))
+    assert passes_of(small, adapter).count == 1

@@ -1,0 +1,99 @@
+"""The two example cores, and this project's own, through the contract for foreign ones: right as they are, and each of
+their bugs found with a hint at the place. What is told of a bug comes from what was seen: BUG is a macro of the
+Verilog."""
+
+import pytest
+
+from tb import simulators
+from tb.foreign.adapter import read_adapter
+from tb.foreign.target import foreign_target, self_test_tasks
+from tb.layers.captured import real_layers
+from tb.target import prepared, run_layers
+
+EXAMPLES = simulators.ROOT / "tb" / "examples"
+HINTS = {
+    "course": {
+        "last_tap": "the last tap (kij 8) is not added", "not_cleared": "sums are not cleared",
+        "ofifo_early": "each psum is the one 1 position later", "psum_address": "addresses of the psum memory have "
+        "8 bits",
+        "psum_width": "psums lose their sign: bit 15", "relu_first": "ReLU before the sum",
+        "reversed_weights": "columns in reverse order", "row_skew": "row 7 is one position ahead",
+        "sign_extension": "negative weights taken as positive", "stale_weights": "all columns work with the "
+        "weights of the first tap",
+    },
+    "stream_os": {
+        "last_step": "the last step of each tile is not added", "not_cleared": "sums are not cleared",
+        "psum_width": "psums lose their sign: bit 15", "read_early": "tiles more than 2 steps from the corner miss",
+        "relu_first": "ReLU before the sum", "reversed_weights": "columns in reverse order",
+        "row_address": "each row's sums are those of the next row", "row_skew": "row 7 is one step ahead",
+        "sign_extension": "negative weights taken as positive", "stale_weights": "weights come one step late",
+    },
+}  # fmt: skip
+CASES = [(example, bug) for example, hints in HINTS.items() for bug in hints]
+
+
+def self_tested(path, sim, seed, *defines):
+    adapter = read_adapter(path, defines)
+    target, c = foreign_target(adapter), adapter.configuration
+    tasks = self_test_tasks(adapter, seed)
+    return run_layers(target, c, tasks, sim=sim, seed=seed, only="self_test", built=target.build(sim, c))
+
+
+@pytest.mark.parametrize("example", ["course", "stream_os", "own"])
+def test_self_test(sim, seed, example):
+    ran = self_tested(EXAMPLES / example / "core.toml", sim, seed)
+    assert ran.failure is None, ran.failure
+    assert len(ran.results) == 7
+
+
+@pytest.mark.parametrize(("example", "bug"), CASES)
+def test_bugs_are_found_and_named(sim, seed, example, bug):
+    if sim != "icarus":
+        pytest.skip("planted once, where building is quick")
+    ran = self_tested(EXAMPLES / example / "core.toml", sim, seed, f"BUG_{bug.upper()}")
+    assert ran.failure and f"looks like: {HINTS[example][bug]}" in ran.failure, ran.failure
+
+
+def test_every_bug_of_the_examples_is_here():
+    for example, hints in HINTS.items():
+        text = "".join(path.read_text() for path in (EXAMPLES / example).glob("*.v"))
+        assert all(f"`ifdef BUG_{bug.upper()}" in text or f"`ifndef BUG_{bug.upper()}" in text for bug in hints)
+
+
+@pytest.mark.parametrize("example", ["course", "stream_os", "own"])
+def test_layers(sim, seed, example):
+    """A layer of one tile, one of many ic_tiles, one with signed activations in windows, a strided one, one with
+    residual.
+
+    All on Verilator; on Icarus the smallest. Those that are full size are run by ``make check-core``.
+    """
+    from quant.network import load_network
+
+    adapter = read_adapter(EXAMPLES / example / "core.toml")
+    target, c = foreign_target(adapter), adapter.configuration
+    wanted = {
+        "vgg16_digits": ["features.27", "features.24", "features.0"],
+        "resnet20_digits": ["layer2.0.conv1", "layer3.2.conv2"],
+    }
+    if sim == "icarus":
+        wanted = {"vgg16_digits": ["features.27"]}
+    tasks = [
+        layer.task for name, layers in wanted.items()
+        for layer in real_layers(load_network(name), layers, 0, c, adapter.can.flow)
+    ]  # fmt: skip
+    made = prepared(target, c, tasks)
+    ran = run_layers(target, c, tasks, sim=sim, seed=seed, built=target.build(sim, c), made=made)
+    assert ran.failure is None, ran.failure
+    for (_, passes), result in zip(made, ran.results, strict=True):
+        s = passes.shape
+        outputs = s.oc * s.n_o_nij
+        assert result["compared"] >= 2 * outputs, "accumulated sums and outputs of the whole layer"
+
+
+@pytest.mark.parametrize("example", ["course", "own"])
+def test_stalls_change_nothing(sim, seed, example):
+    adapter = read_adapter(EXAMPLES / example / "core.toml")
+    target, c = foreign_target(adapter), adapter.configuration
+    tasks = self_test_tasks(adapter, seed)
+    ran = run_layers(target, c, tasks, sim=sim, seed=seed, only="self_test", stalls=0.4, built=target.build(sim, c))
+    assert ran.failure is None, ran.failure

@@ -1,0 +1,59 @@
+"""Single modules of a foreign core: the example's pass, their bugs are found in the module that has them, ports may
+have other names."""
+
+import shutil
+
+import pytest
+
+from tb import simulators
+from tb.commands import check_core, command
+from tb.foreign.parts import ROLES
+
+COURSE = simulators.ROOT / "tb" / "examples" / "course"
+BUGS = {
+    "mac_tile": ("sign_extension", "stale_weights"), "mac_row": ("reversed_weights", "stale_weights"),
+    "mac_array": ("sign_extension", "reversed_weights"), "l0": ("row_skew",), "ofifo": ("ofifo_early",),
+    "sfp": ("relu_first", "not_cleared", "last_tap"),
+}  # fmt: skip
+
+
+def checked(sim, role, *words, core=COURSE / "core.toml"):
+    return command.run(lambda: check_core.main(["--core", str(core), "--part", role, "--sim", sim, *words]))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_parts_of_the_example(sim, role, capsys):
+    assert checked(sim, role) == 0, capsys.readouterr()
+
+
+@pytest.mark.parametrize(("role", "bug"), [(role, bug) for role, bugs in BUGS.items() for bug in bugs])
+def test_bugs_are_found_in_their_module(sim, role, bug, capsys):
+    if sim != "icarus":
+        pytest.skip("planted once, where building is quick")
+    assert checked(sim, role, "--bug", bug) == 1
+    assert f"PART={role}" in capsys.readouterr().out
+
+
+def test_other_names_by_port_map(sim, tmp_path, capsys):
+    if sim != "icarus":
+        pytest.skip("Icarus is enough")
+    core = tmp_path / "team"
+    shutil.copytree(COURSE, core)
+    text = (
+        (core / "sfp.v")
+        .read_text()
+        .replace("module sfp", "module sfu")
+        .replace("wire                   acc,", "wire sum_en, input wire mode,")
+    )
+    (core / "sfp.v").write_text(text.replace("= acc", "= sum_en & mode"))
+    adapter = core / "core.toml"
+    for more, told in (
+        ("", "no module 'sfp'"), ('module = "sfu"', "sfu has no port acc"),
+        ('module = "sfu"\nports = { acc = "sum_en" }', "input mode of sfu is driven by nothing"),
+        ('module = "sfu"\nports = { accu = "sum_en" }', "'accu' is no port of a sfp"),
+    ):  # fmt: skip
+        adapter.write_text(f"[core]\n[parts.sfp]\n{more}\n")
+        assert checked(sim, "sfp", core=adapter) == 2
+        assert told in capsys.readouterr().err
+    adapter.write_text('[core]\n[parts.sfp]\nmodule = "sfu"\nports = { acc = "sum_en" }\npins = { mode = 1 }\n')
+    assert checked(sim, "sfp", core=adapter) == 0

@@ -1,0 +1,99 @@
+"""Cores of each of the interfaces that teams' cores were found to have: described by TOML alone, calibrated,
+checked."""
+
+import dataclasses
+import re
+import shutil
+
+import pytest
+
+from tb import simulators
+from tb.commands import calibrate, command
+from tb.foreign.adapter import Timing, read_adapter
+from tb.foreign.target import foreign_target, self_test_tasks
+from tb.layers.job import LayerJob
+from tb.target import run_layers
+
+ROWS = simulators.ROOT / "tb" / "foreign" / "rows"
+CLASS_ROWS = "abcdefgh"
+
+
+@pytest.mark.parametrize("row", [*CLASS_ROWS, "j"])
+def test_row(sim, seed, row):
+    adapter = read_adapter(ROWS / f"{row}.toml")
+    assert (adapter.driver is None) == (row in CLASS_ROWS)
+    target, c = foreign_target(adapter), adapter.configuration
+    if sim == "verilator" and row not in "cj":
+        pytest.skip("the same modules in another order; Icarus runs all")
+    tasks = self_test_tasks(adapter, seed)
+    ran = run_layers(target, c, tasks, sim=sim, seed=seed, only="self_test", built=target.build(sim, c))
+    assert ran.failure is None, ran.failure
+
+
+def test_a_driver_in_python_is_short():
+    lines = [line for line in (ROWS / "driver_j.py").read_text().splitlines() if line.strip()]
+    assert len(lines) <= 40
+
+
+def small(row: str):
+    adapter = read_adapter(ROWS / f"{row}.toml")
+    return dataclasses.replace(adapter, can=dataclasses.replace(adapter.can, rows=2, cols=2, positions=8))
+
+
+@pytest.mark.parametrize("row", ["c", "d", "g"])
+def test_latencies_are_found(sim, seed, row, tmp_path):
+    """Sets of 0 to 2 cycles in each place: with each seed a ninth of them, which has all pairs of places' values."""
+    if sim == "icarus" and row != "c":
+        pytest.skip("Verilator runs all")
+    adapter = small(row)
+    built = foreign_target(adapter).build(sim, adapter.configuration)
+    job = LayerJob(adapter.configuration, [], seed, prepared=[adapter]).save(tmp_path / "job.pickle")
+    (outcome,) = simulators.run(built, "tb.foreign.cases_rows", seed=seed, environment=job)
+    assert outcome.failure is None, outcome.failure
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """Row d where it may be written."""
+    for name in ("examples/course", "foreign/rows"):
+        shutil.copytree(simulators.ROOT / "tb" / name, tmp_path / name)
+    return tmp_path / "foreign" / "rows" / "d.toml"
+
+
+def test_calibrate_writes_what_it_found(copied, capsys, sim):
+    if sim != "icarus":
+        pytest.skip("Icarus is enough")
+    right = read_adapter(copied).course.timing
+    text = copied.read_text()
+    copied.write_text(re.sub(r"(?s)\[course\.timing\].*", "", text))
+    assert read_adapter(copied).course.timing == Timing() != right
+    assert command.run(lambda: calibrate.main(["--core", str(copied)])) == 0
+    assert read_adapter(copied).course.timing == right
+    assert copied.read_text().startswith("# Row d"), "the rest of the file has changed"
+    assert "written to" in capsys.readouterr().out
+
+
+def test_calibrate_refuses_where_none_fits(copied, capsys, sim):
+    if sim != "icarus":
+        pytest.skip("Icarus is enough")
+    text = copied.read_text().replace("[course.pins]", "[course.bits]\nexecute = 0\nload = 1\n[course.pins]")
+    copied.write_text(text)
+    assert command.run(lambda: calibrate.main(["--core", str(copied)])) == 2
+    assert "none of" in capsys.readouterr().err and copied.read_text() == text
+
+
+def test_calibrate_tells_a_reversed_order(copied, capsys, sim):
+    if sim != "icarus":
+        pytest.skip("Icarus is enough")
+    text = copied.read_text().replace("[capabilities]", '[capabilities]\nfirst_col = "high"')
+    copied.write_text(text)
+    assert command.run(lambda: calibrate.main(["--core", str(copied)])) == 2
+    assert 'first_col = "low"; write that into [capabilities]' in capsys.readouterr().err and copied.read_text() == text
+
+
+def test_several_that_differ_are_refused():
+    adapter = read_adapter(ROWS / "d.toml")
+    fits = [dataclasses.asdict(Timing(xmem_to_l0=latency)) for latency in (1, 2)]
+    found = {"fits": fits, "tried": 64, "hold_acc": False, "first_col": "low"}
+    with pytest.raises(ValueError, match=r"several sets of latencies give right sums(?s:.*)xmem_to_l0 = 2"):
+        calibrate.chosen(adapter, found)

@@ -1,0 +1,382 @@
+"""What foreign Verilog is, read by slang: its modules, ports and parameters, and what of it may not be run.
+
+Foreign Verilog is untrusted: it is somebody else's program. What reaches out of the folder in which it is simulated is
+refused before anything is built.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyslang
+from pyslang import ast, parsing, syntax
+
+from tb.foreign.adapter import AdapterError
+
+# What simulators define themselves
+PREDEFINED = {
+    "icarus": ["__ICARUS__=1"],
+    "verilator": ["VERILATOR=1", "verilator=1", "verilator3=1", "COVERAGE_IGNORE=1"],
+}
+# System tasks and functions that do no more than print, measure, compute, or end the simulation
+HARMLESS = frozenset(
+    [
+        "$display",
+        "$displayb",
+        "$displayh",
+        "$displayo",
+        "$write",
+        "$writeb",
+        "$writeh",
+        "$writeo",
+        "$strobe",
+        "$strobeb",
+        "$strobeh",
+        "$monitor",
+        "$monitorb",
+        "$monitorh",
+        "$monitoron",
+        "$monitoroff",
+        "$fdisplay",
+        "$fdisplayb",
+        "$fdisplayh",
+        "$fwrite",
+        "$fwriteb",
+        "$fwriteh",
+        "$fstrobe",
+        "$fmonitor",
+        "$fclose",
+        "$fflush",
+        "$fgets",
+        "$fgetc",
+        "$ungetc",
+        "$fread",
+        "$fscanf",
+        "$feof",
+        "$ferror",
+        "$fseek",
+        "$ftell",
+        "$rewind",
+        "$swrite",
+        "$sformat",
+        "$sformatf",
+        "$sscanf",
+        "$time",
+        "$stime",
+        "$realtime",
+        "$timeformat",
+        "$printtimescale",
+        "$finish",
+        "$stop",
+        "$exit",
+        "$fatal",
+        "$error",
+        "$warning",
+        "$info",
+        "$signed",
+        "$unsigned",
+        "$clog2",
+        "$bits",
+        "$size",
+        "$left",
+        "$right",
+        "$low",
+        "$high",
+        "$increment",
+        "$dimensions",
+        "$unpacked_dimensions",
+        "$typename",
+        "$isunbounded",
+        "$cast",
+        "$countones",
+        "$countbits",
+        "$onehot",
+        "$onehot0",
+        "$isunknown",
+        "$random",
+        "$urandom",
+        "$urandom_range",
+        "$dist_uniform",
+        "$rtoi",
+        "$itor",
+        "$realtobits",
+        "$bitstoreal",
+        "$shortrealtobits",
+        "$bitstoshortreal",
+        "$pow",
+        "$sqrt",
+        "$ln",
+        "$log10",
+        "$exp",
+        "$floor",
+        "$ceil",
+        "$sin",
+        "$cos",
+        "$tan",
+        "$test$plusargs",
+        "$value$plusargs",
+        "$dumpvars",
+        "$dumpon",
+        "$dumpoff",
+        "$dumpall",
+        "$dumplimit",
+        "$dumpflush",
+        "$setup",
+        "$hold",
+        "$setuphold",
+        "$width",
+        "$period",
+        "$skew",
+        "$recovery",
+        "$removal",
+        "$recrem",
+        "$rose",
+        "$fell",
+        "$stable",
+        "$changed",
+        "$past",
+        "$sampled",
+        "$asserton",
+        "$assertoff",
+        "$assertkill",
+        "$root",
+        "$unit",
+    ]
+)
+# Those that open a file, with the place of its name among the arguments
+FILES = {"$fopen": 0, "$readmemh": 0, "$readmemb": 0, "$writememh": 0, "$writememb": 0, "$dumpfile": 0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    name: str
+    direction: str  # input, output, inout
+    width: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Reach:
+    """A place where foreign Verilog reaches out of its folder."""
+
+    file: Path
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.what}"
+
+
+class Verilog:
+    """The files of a design, as a simulator would read them."""
+
+    def __init__(
+        self, sources: Sequence[Path], include: Sequence[Path] = (), defines: Mapping[str, str] | None = None,
+        simulator: str = "icarus",
+    ):  # fmt: skip
+        self.sources, self.include = list(sources), list(include)
+        options = parsing.PreprocessorOptions()
+        options.predefines = [*(f"{name}={value}" for name, value in (defines or {}).items()), *PREDEFINED[simulator]]
+        options.additionalIncludePaths = [str(folder) for folder in include]
+        self._bag = pyslang.Bag([options])
+        self._manager = pyslang.SourceManager()
+        self._manager.setDisableProximatePaths(True)
+        self.trees: dict[Path, syntax.SyntaxTree] = {}
+        for source in self.sources:
+            try:
+                # Not fromFile: it names a file relative to the working folder
+                text = source.read_text(encoding="utf-8", errors="replace")
+            except OSError as error:
+                raise AdapterError(f"{source}: {error.strerror}") from None
+            self.trees[source] = syntax.SyntaxTree.fromText(text, self._manager, str(source), str(source), self._bag)
+
+    @functools.cached_property
+    def modules(self) -> dict[str, Path]:
+        """The file of each module; AdapterError where two files have one of the same name."""
+        found: dict[str, Path] = {}
+        for source, tree in self.trees.items():
+            for module in _modules(tree):
+                name = module.header.name.valueText
+                if name in found and found[name] != source:
+                    raise AdapterError(f"module {name} is in {found[name]} and in {source}; leave one out of sources")
+                found[name] = source
+        return found
+
+    def used(self, top: str) -> list[Path]:
+        """The files that ``top`` needs, in the order given: not the benches beside it. AdapterError without ``top``."""
+        if top not in self.modules:
+            there = ", ".join(sorted(self.modules)) or "no module"
+            raise AdapterError(f"no module {top!r} in the sources, which have: {there}")
+        needs = {source: _needs(tree) for source, tree in self.trees.items()}
+        inside: dict[Path, set[str]] = {}
+        for name, source in self.modules.items():
+            inside.setdefault(source, set()).add(name)
+        wanted, todo = set(), [self.modules[top]]
+        while todo:
+            source = todo.pop()
+            if source not in wanted:
+                wanted.add(source)
+                todo += [self.modules[name] for name in needs[source] if name in self.modules]
+        # A file without modules (packages, macros) may be meant for those behind it.
+        return [source for source in self.sources if source in wanted or source not in inside]
+
+    def reaches(self, files: Sequence[Path]) -> Iterator[Reach]:
+        """Where the files reach out of the folder in which they are simulated."""
+        allowed = [folder.resolve() for folder in self.include]
+        for source in files:
+            tree = self.trees[source]
+            allowed_here = [*allowed, source.parent.resolve()]
+            for include in tree.getIncludeDirectives():
+                named = str(include.path)
+                place = Path(str(include.buffer.name)) if hasattr(include.buffer, "name") else None
+                target = (place or source.parent / named).resolve()
+                if Path(named).is_absolute() or not any(target.is_relative_to(folder) for folder in allowed_here):
+                    yield Reach(
+                        source,
+                        self._line(include.syntax.sourceRange.start),
+                        f"includes {named}, outside of the folders given",
+                    )
+            yield from self._calls(source, tree)
+
+    def _calls(self, source: Path, tree: syntax.SyntaxTree) -> Iterator[Reach]:
+        found: list[Reach] = []
+
+        def look(node: object) -> None:
+            if isinstance(node, syntax.SyntaxNode):
+                kind = str(node.kind).rpartition(".")[2]
+                if kind in ("DPIImport", "DPIExport"):
+                    found.append(
+                        self._reach(
+                            node.sourceRange.start, f"{kind[:3]} {kind[3:].lower()}s run code outside of the simulator"
+                        )
+                    )
+                elif kind == "InvocationExpression" and str(node.left).strip() in FILES:
+                    name, arguments = str(node.left).strip(), _arguments(node)
+                    why = _outside(arguments[FILES[name]] if len(arguments) > FILES[name] else "")
+                    if why:
+                        found.append(self._reach(node.sourceRange.start, f"{name}{why}"))
+            elif isinstance(node, parsing.Token) and node.kind == parsing.TokenKind.SystemIdentifier:
+                name = node.valueText or node.rawText
+                if name not in HARMLESS and name not in FILES:
+                    found.append(
+                        self._reach(node.location, f"{name} is not among the system tasks that foreign Verilog may use")
+                    )
+
+        tree.root.visit(look)
+        yield from found
+        # Directives of Verilator that carry C++ are comments or macros to slang.
+        text = source.read_text(encoding="utf-8", errors="replace")
+        for mark in re.finditer(r"`(systemc_\w+|verilog_\w*c)\b|\bsc_bv\b", text):
+            yield Reach(source, text.count("\n", 0, mark.start()) + 1, f"{mark[0]} carries C++ into the build")
+
+    def _reach(self, location: pyslang.SourceLocation, what: str) -> Reach:
+        return Reach(Path(self._manager.getFileName(location)), self._line(location), what)
+
+    def _line(self, location: pyslang.SourceLocation) -> int:
+        return self._manager.getLineNumber(self._manager.getFullyExpandedLoc(location))
+
+    def elaborated(self, top: str, parameters: Mapping[str, int] | None = None) -> Elaborated:
+        """``top`` with these parameters. AdapterError where it cannot be made sense of."""
+        options = ast.CompilationOptions()
+        options.topModules = {top}
+        options.paramOverrides = [f"{name}={value}" for name, value in (parameters or {}).items()]
+        compilation = ast.Compilation(pyslang.Bag([options]))
+        for source in self.used(top):
+            compilation.addSyntaxTree(self.trees[source])
+        tops = [instance for instance in compilation.getRoot().topInstances if instance.name == top]
+        if not tops:
+            raise AdapterError(f"module {top} cannot be read: {self._complaint(compilation)}")
+        return Elaborated(compilation, tops[0])
+
+    def _complaint(self, compilation: ast.Compilation) -> str:
+        for diagnostic in compilation.getAllDiagnostics():
+            if diagnostic.isError():
+                place = f"{self._manager.getFileName(diagnostic.location)}:{self._line(diagnostic.location)}"
+                return f"{place}: {str(diagnostic.code)[9:-1]} {' '.join(map(str, diagnostic.args))}"
+        return "of an unknown reason"
+
+
+class Elaborated:
+    """A top module with its parameters set."""
+
+    def __init__(self, compilation: ast.Compilation, instance: ast.InstanceSymbol):
+        self._compilation, self._body = compilation, instance.body  # the first keeps the second alive
+
+    @property
+    def ports(self) -> list[Port]:
+        """Ports in their order. AdapterError for one that is no vector of bits."""
+        ports = []
+        for port in self._body.portList:
+            direction = {"In": "input", "Out": "output", "InOut": "inout"}.get(
+                str(getattr(port, "direction", "")).rpartition(".")[2]
+            )
+            if direction is None or not port.type.isIntegral:
+                raise AdapterError(f"port {port.name} is not a vector of bits; wrap the module in one whose ports are")
+            ports.append(Port(port.name, direction, port.type.bitWidth))
+        return ports
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters that can be set, and their values."""
+        return {p.name: str(p.value) for p in self._body.parameters if not p.isLocalParam and hasattr(p, "value")}
+
+    def memories(self, bits: int) -> list[str]:
+        """Hierarchical names, within the top module, of memories with words of ``bits`` bits, the deepest first."""
+        found: list[tuple[int, str]] = []
+
+        def look(symbol: object) -> None:
+            if isinstance(symbol, ast.VariableSymbol) and symbol.type.isUnpackedArray:
+                word = symbol.type.arrayElementType
+                if word is not None and word.isIntegral and word.bitWidth == bits:
+                    found.append((-symbol.type.fixedRange.width, symbol.hierarchicalPath.split(".", 1)[1]))
+
+        self._body.visit(look)
+        return [name for _, name in sorted(found)]
+
+    def memory(self, path: str) -> int | None:
+        """Bits of a word of the memory at a hierarchical name; None where there is none."""
+        symbol = self._body.lookupName(path)
+        kind = getattr(symbol, "type", None)
+        if kind is None or not kind.isUnpackedArray:
+            return None
+        word = kind.arrayElementType
+        return word.bitWidth if word is not None and word.isIntegral else None
+
+
+def _modules(tree: syntax.SyntaxTree) -> list[syntax.ModuleDeclarationSyntax]:
+    root = tree.root
+    members = [root] if root.kind == syntax.SyntaxKind.ModuleDeclaration else getattr(root, "members", [])
+    return [member for member in members if member.kind == syntax.SyntaxKind.ModuleDeclaration]
+
+
+def _needs(tree: syntax.SyntaxTree) -> set[str]:
+    """Names of modules that a file instantiates."""
+    names: set[str] = set()
+
+    def look(node: object) -> None:
+        if isinstance(node, syntax.HierarchyInstantiationSyntax):
+            names.add(node.type.valueText)
+
+    tree.root.visit(look)
+    return names
+
+
+def _arguments(call: syntax.InvocationExpressionSyntax) -> list[str]:
+    if call.arguments is None:
+        return []
+    inside = str(call.arguments).strip()[1:-1]
+    return [part.strip() for part in re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*$)', inside)]
+
+
+def _outside(argument: str) -> str:
+    """What is wrong with the name of a file, in words; empty for one in the folder of the simulation."""
+    literal = re.fullmatch(r'"([^"\\]*)"', argument)
+    if literal is None:
+        return f" of {argument or 'nothing'}: only a file that is named as it stands can be allowed"
+    name = literal[1]
+    if name.startswith(("/", "~", "|", "\\")) or ".." in name.split("/") or ":" in name:
+        return f" of {name}, outside of the folder in which it is simulated"
+    return ""
