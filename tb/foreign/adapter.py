@@ -35,10 +35,12 @@ class Capabilities:
     """What a core can do.
 
     sums: what it adds itself: "none": it gives a psum for each tap; "kij": over the taps of an ic_tile; "ic_tile": over
-    the ic_tiles too. activations: "unsigned", "signed" (two's complement), or as asked for ("choice"). relu: its
-    outputs come "always" after ReLU, never ("none"), or as asked for ("choice"). positions: most input positions that
-    it takes at once (WS), steps: most steps (OS); 0: any number. taps: most taps. first_row, first_col: where row 0
-    and column 0 lie in a word, in its low or high bits.
+    the ic_tiles too. activations: "unsigned", "signed" (two's complement), or as asked for ("choice"). relu: its outputs
+    come "always" after ReLU, never ("none"), or as asked for ("choice"). channels: input channels that a row takes at
+    once; with 2, activations have half of act_bits, and each column has two words of weights, that of the low halves
+    first (weight-stationary only). positions: most input positions that it takes at once (WS), steps: most steps (OS);
+    0: any number. taps: most taps. first_row, first_col: where row 0 and column 0 lie in a word, in its low or high
+    bits.
     """
 
     rows: int = 8
@@ -50,6 +52,7 @@ class Capabilities:
     dataflow: str = Dataflow.weight_stationary.name
     sums: str = "kij"
     relu: str = "always"
+    channels: int = 1
     positions: int = 64
     steps: int = 0
     taps: int = 0
@@ -60,12 +63,22 @@ class Capabilities:
     def flow(self) -> Dataflow:
         return Dataflow[self.dataflow]
 
+    @property
+    def inputs(self) -> int:
+        """Input channels of a tile."""
+        return self.rows * self.channels
+
+    @property
+    def act_width(self) -> int:
+        """Bits of one activation."""
+        return self.act_bits // self.channels
+
     def configuration(self, name: str) -> Configuration:
         """As a configuration of the golden model; what only concerns this project's own core has any value."""
         return Configuration(
             name, self.rows, self.cols, self.act_bits, self.wgt_bits, self.psum_bits,
             act_depth=1 << 20, wgt_depth=1 << 20, psum_depth=1 << 20, l0_depth=1024, ififo_depth=1024,
-            ofifo_depth=max(1024, self.rows), wgt_lanes=1, simd=0,
+            ofifo_depth=max(1024, self.rows), wgt_lanes=1, simd=self.channels - 1,
         )  # fmt: skip
 
 
@@ -258,6 +271,13 @@ def _check_capabilities(can: Capabilities, path: Path) -> None:
     ):  # fmt: skip
         if getattr(can, name) not in allowed:
             raise AdapterError(f"{path}: [capabilities] {name} must be {', '.join(allowed)}, is {getattr(can, name)!r}")
+    if can.channels not in (1, 2) or (
+        can.channels == 2 and (can.act_bits % 2 or can.flow is Dataflow.output_stationary)
+    ):
+        raise AdapterError(
+            f"{path}: [capabilities] channels must be 1, or 2 with an even act_bits and weight_stationary; is "
+            f"{can.channels}"
+        )
     for name in ("rows", "cols", "act_bits", "wgt_bits", "psum_bits"):
         if not 1 <= getattr(can, name) <= 1024:
             raise AdapterError(f"{path}: [capabilities] {name} must be from 1 to 1024, is {getattr(can, name)}")

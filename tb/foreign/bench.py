@@ -70,7 +70,7 @@ class ForeignBench:
         self.adapter, self.can = adapter, adapter.can
         self.driver = driver_of(dut, adapter)
         self.history: list[list[Record]] = []  # the last tiles of each layer that ran
-        self.rules = Rules(self.can.rows, self.can.cols, self.can.act_bits, self.can.wgt_bits, self.can.psum_bits)
+        self.rules = Rules(self.can.inputs, self.can.cols, self.can.act_width, self.can.wgt_bits, self.can.psum_bits)
 
     async def start(self) -> None:
         await self._step(self.driver.start(), 10_000, "start")
@@ -98,7 +98,7 @@ class ForeignBench:
             raise Mismatch("\n  ".join([title, *self._told(passes, records)]))
         cycles = (get_sim_time("step") - begin) // CLOCK_STEPS
         compared += sums.check(title)
-        multipliers = self.can.rows * self.can.cols
+        multipliers = self.can.inputs * self.can.cols
         psums = records[-1].psums is not None
         return ForeignRun(cycles, passes.shape.macs / (cycles * multipliers), compared, 0, psums, sums.by)
 

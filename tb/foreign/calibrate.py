@@ -142,8 +142,8 @@ class _Search:
     def _tile(self, positions: int) -> Tile:
         """Two taps, an output for each position; positive sums, which a ReLU leaves alone."""
         can = self.adapter.can
-        most = limits(can.act_bits, can.activations == "signed")[1]
-        activations = self.rng.integers(0, most + 1, (positions, can.rows))
-        weights = self.rng.integers(1, limits(can.wgt_bits)[1] + 1, (2, can.rows, can.cols))
+        most = limits(can.act_width, can.activations == "signed")[1]
+        activations = self.rng.integers(0, most + 1, (positions, can.inputs))
+        weights = self.rng.integers(1, limits(can.wgt_bits)[1] + 1, (2, can.inputs, can.cols))
         reads = np.tile(np.arange(positions), (2, 1))
         return Tile(activations, weights, reads, True, True, False, False, None, {})

@@ -20,7 +20,8 @@ class Tile:
     """What the core works on at once: some positions, ROWS input channels (WS) or all (OS), COLS output channels.
 
     activations: int64, in WS [positions, rows], in OS [steps, rows], where a step is one input channel and one tap.
-    weights: int64, in WS [taps, rows, cols], in OS [1, steps, cols].
+    weights: int64, in WS [taps, rows, cols], in OS [1, steps, cols]. With two channels to a row, rows is twice ROWS
+    here: channels 2r and 2r + 1 are those of row r's low and high half.
     reads: WS: int64 [taps, outputs], the position that an output reads for a tap; OS: None, row r makes output r.
     first, last: whether sums start with this tile, and whether they are finished after it. Always, unless the core adds
     over ic_tiles itself (``sums = "ic_tile"``).

@@ -160,12 +160,14 @@ class CourseDriver(Driver):
     # The contract
 
     async def write_activations(self, tile: Tile, activations: np.ndarray) -> None:
-        words = self._words(activations, self.can.act_bits, self.can.first_row)
+        words = self._words(activations, self.can.act_width)
         await self._play(self._write(self.course.address.activations, words))
 
     async def load_weights(self, tile: Tile, tap: int, weights: np.ndarray) -> None:
-        # A word of xmem has the weights of a column: row r in the place that row r's activations have.
-        words = self._words(weights.T, self.can.wgt_bits, self.can.first_row)
+        # A word of xmem has the weights of a column, row r in the place that row r's activations have; with two
+        # channels to a row, there is a word for each.
+        by_channel = weights.T.reshape(self.can.cols, self.can.rows, self.can.channels).swapaxes(1, 2)
+        words = self._words(by_channel.reshape(-1, self.can.rows), self.can.wgt_bits)
         base = self.course.address.weights
         cycles = self._reset() if self.course.reset_each_tap else []
         cycles = cycles + self._write(base, words) + self._fetch(base, len(words))
@@ -203,8 +205,12 @@ class CourseDriver(Driver):
         """Enough cycles for anything to cross the array."""
         return 2 * (self.can.rows + self.can.cols) + 8
 
-    def _words(self, values: np.ndarray, bits: int, first: str) -> list[int]:
-        return pack_lanes(values if first == "low" else values[:, ::-1], bits)
+    def _words(self, values: np.ndarray, bits: int) -> list[int]:
+        """Words of all rows [words, lanes of bits], row 0's lanes where the adapter has them."""
+        if self.can.first_row == "high":
+            rows = values.reshape(len(values), self.can.rows, -1)
+            values = rows[:, ::-1].reshape(values.shape)
+        return pack_lanes(values, bits)
 
     def _lanes(self, seen: list[tuple[int, int]]) -> np.ma.MaskedArray:
         """Values and marks of unknown ones [words, cols] from the bits of words."""

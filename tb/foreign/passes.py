@@ -38,7 +38,7 @@ class Window:
     def shape(self, can: Capabilities) -> ConvShape:
         """As a layer by itself."""
         kh, kw, stride = self.kernel
-        return ConvShape(can.rows, *self.size, can.cols, kh, kw, stride)
+        return ConvShape(can.inputs, *self.size, can.cols, kh, kw, stride)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,8 +74,8 @@ class Passes:
 
     def _ws_tiles(self) -> Iterator[tuple[Tile, Expected]]:
         o, can, s = self.operands, self.can, self.shape
-        activations = tiling.activation_tiles(o.activation, s, can.rows).astype(np.int64)
-        weights = tiling.weight_tiles(o.weight, can.rows, can.cols).astype(np.int64)
+        activations = tiling.activation_tiles(o.activation, s, can.inputs).astype(np.int64)
+        weights = tiling.weight_tiles(o.weight, can.inputs, can.cols).astype(np.int64)
         ic_tiles, oc_tiles = weights.shape[:2]
         by_core = can.sums == "ic_tile"
         relu = o.relu and o.residual is None and (ic_tiles == 1 or by_core)
@@ -115,7 +115,7 @@ class Passes:
         s, can = self.shape, self.can
         oc_tiles = tile_count(s.oc, can.cols)
         if can.flow is Dataflow.weight_stationary:
-            return len(self.windows) * tile_count(s.ic, can.rows) * oc_tiles
+            return len(self.windows) * tile_count(s.ic, can.inputs) * oc_tiles
         n_k = s.ic * s.n_kij
         return tile_count(s.n_o_nij, can.rows) * oc_tiles * tile_count(n_k, can.steps or n_k)
 
@@ -131,6 +131,10 @@ def passes_of(operands: Operands, adapter: Adapter) -> Passes:
     """How a layer runs on a core. ValueError says why it cannot."""
     can, o = adapter.can, operands.with_bias_in_residual()
     s = o.shape
+    if can.channels > 1 and not o.simd:
+        raise ValueError(
+            f"its activations have more than the {can.act_width} bits that the core takes with two to a row"
+        )
     if can.taps and s.n_kij > can.taps:
         raise ValueError(f"its kernel has {s.n_kij} taps, the core takes {can.taps}")
     if s.kh == s.kw == 1 and s.stride > 1:  # a core that is driven position by position is spared those not read
@@ -140,14 +144,14 @@ def passes_of(operands: Operands, adapter: Adapter) -> Passes:
     shift = 0
     if can.activations != "choice" and o.a_signed != (can.activations == "signed"):
         # Unsigned to signed and back: half of the range lower or higher, the zeros around the map too
-        shift = (1 << (can.act_bits - 1)) * (1 if o.a_signed else -1)
+        shift = (1 << (can.act_width - 1)) * (1 if o.a_signed else -1)
         padded = tiling.pad(o.activation, o.padding).astype(np.int64) + shift
         o = dataclasses.replace(o, activation=padded, padding=0, a_signed=not o.a_signed)
     alone = dataclasses.replace(o, residual=None)
     # The ranges of operands and sums are the golden model's to check; where the suite adds, the core's width does not
     # bind.
     c = adapter.configuration
-    adds = can.sums == "ic_tile" or can.flow is Dataflow.output_stationary or s.ic <= can.rows
+    adds = can.sums == "ic_tile" or can.flow is Dataflow.output_stationary or s.ic <= can.inputs
     golden = golden_layer(alone, c if adds else dataclasses.replace(c, psum_bits=48), can.flow)
     windows = cut(o.shape, can.positions) if can.flow is Dataflow.weight_stationary else []
     return Passes(o, can, shift, golden.accumulated, windows)

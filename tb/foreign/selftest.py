@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from golden_model.configuration import Precision
 from golden_model.operands import Operands
 from tb.foreign.adapter import Capabilities
 from tb.parts.stimulus import limits
@@ -13,14 +14,20 @@ from tb.parts.stimulus import limits
 def self_tests(can: Capabilities, seed: int) -> dict[str, Operands]:
     """The layers by what each shows; of the core's own number of rows and columns, so that one tile is enough."""
     rng = np.random.default_rng(seed)
-    rows, cols = can.rows, can.cols
+    rows, cols = can.inputs, can.cols
     signed = can.activations == "signed"
-    most = limits(can.act_bits, signed)[1]
+    most = limits(can.act_width, signed)[1]
     low, high = limits(can.wgt_bits)
     row, col = np.arange(rows), np.arange(cols)
 
     def layer(weight: np.ndarray, activation: np.ndarray, padding: int = 0) -> Operands:
-        return Operands(weight.astype(np.int64), activation.astype(np.int64), padding=padding, a_signed=signed)
+        return Operands(
+            weight.astype(np.int64),
+            activation.astype(np.int64),
+            padding=padding,
+            a_signed=signed,
+            precision=Precision(can.channels - 1),
+        )
 
     ones = np.ones((rows, 3, 3)), np.ones((cols, rows, 1, 1))
     by_row = np.broadcast_to((row % most + 1)[:, None, None], (rows, 3, 3))

@@ -12,22 +12,39 @@ from tb.commands import calibrate, command
 from tb.foreign.adapter import Timing, read_adapter
 from tb.foreign.target import foreign_target, self_test_tasks
 from tb.layers.job import LayerJob
-from tb.target import run_layers
+from tb.target import CannotRun, prepared, run_layers
 
 ROWS = simulators.ROOT / "tb" / "foreign" / "rows"
 CLASS_ROWS = "abcdefgh"
 
 
-@pytest.mark.parametrize("row", [*CLASS_ROWS, "j"])
+@pytest.mark.parametrize("row", [*CLASS_ROWS, "f2", "j"])
 def test_row(sim, seed, row):
     adapter = read_adapter(ROWS / f"{row}.toml")
-    assert (adapter.driver is None) == (row in CLASS_ROWS)
+    assert (adapter.driver is None) == (row != "j")
     target, c = foreign_target(adapter), adapter.configuration
     if sim == "verilator" and row not in "cj":
         pytest.skip("the same modules in another order; Icarus runs all")
     tasks = self_test_tasks(adapter, seed)
     ran = run_layers(target, c, tasks, sim=sim, seed=seed, only="self_test", built=target.build(sim, c))
     assert ran.failure is None, ran.failure
+
+
+def test_two_channels_to_a_row(sim, seed):
+    """A layer of 2-bit activations; one of 4 bits is refused."""
+    from quant.network import load_network
+    from tb.layers.captured import real_layers
+
+    if sim != "icarus":
+        pytest.skip("Icarus is enough")
+    adapter = read_adapter(ROWS / "f2.toml")
+    target, c = foreign_target(adapter), adapter.configuration
+    task = real_layers(load_network("vgg16_w4a2_digits"), ["features.27"], 0, c, adapter.can.flow)[0].task
+    ran = run_layers(target, c, [task], sim=sim, seed=seed, built=target.build(sim, c))
+    assert ran.failure is None and ran.results[0]["psums"], ran.failure
+    wide = real_layers(load_network("vgg16_digits"), ["features.27"], 0, c, adapter.can.flow)[0].task
+    with pytest.raises(CannotRun, match="its activations have more than the 2 bits"):
+        prepared(target, c, [wide])
 
 
 def test_a_driver_in_python_is_short():

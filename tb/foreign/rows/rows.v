@@ -240,7 +240,7 @@ module core_f #(
     output wire [psum_bw*col-1:0] sfu_out
 );
     // Version 0 of the L0 reads all rows at once, which no bench here does.
-    wire [bw*row-1:0] data = l0_version & ~mode ? D_xmem : {(bw*row){1'b0}};
+    wire [bw*row-1:0] data = l0_version ? D_xmem : {(bw*row){1'b0}};
     assign l0_full     = 1'b0;
     assign l0_ready    = 1'b1;
     assign ofifo_full  = 1'b0;
