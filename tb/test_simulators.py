@@ -98,3 +98,14 @@ def test_builds_that_cannot_be_written_name_the_way_out(sim, monkeypatch):
         simulators.SimulationError, match=r"/proc/nowhere, which cannot be written .*; COSIM_BUILD=folder"
     ):
         simulators.build(sim, "sram", {"WIDTH": 6, "DEPTH": 3})
+
+
+def test_one_build_does_not_change_the_next(sim, tmp_path):
+    """cocotb-test adds to the list of arguments that it is given; a name of another build's folder stayed in it."""
+    made = [
+        simulators.build(sim, "sram", {"WIDTH": 3, "DEPTH": depth}, sources=[simulators.rtl_source("sram")])
+        for depth in (9, 10)
+    ]
+    words = [simulators.tools.command(sim, "sram", {}, [], one.directory, False).compile_args for one in made]
+    assert not [word for word in words[1] if made[0].directory.name in str(word)]
+    assert list(simulators.tools.OWN_ARGUMENTS[sim]) == [w for w in simulators.tools.OWN_ARGUMENTS[sim] if "/" not in w]

@@ -35,7 +35,7 @@ class Capabilities:
     """What a core can do.
 
     sums: what it adds itself: "none": it gives a psum for each tap; "kij": over the taps of an ic_tile; "ic_tile": over
-    the ic_tiles too. activations: "unsigned", "signed" (two's complement), or as asked for ("choice"). relu: its outputs
+    the ic_tiles too. activations: "unsigned", "signed" (two's complement), or as asked for ("choice"). relu: outputs
     come "always" after ReLU, never ("none"), or as asked for ("choice"). channels: input channels that a row takes at
     once; with 2, activations have half of act_bits, and each column has two words of weights, that of the low halves
     first (weight-stationary only). positions: most input positions that it takes at once (WS), steps: most steps (OS);

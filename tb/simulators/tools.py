@@ -169,7 +169,7 @@ def command(
                 module=kwargs.pop("module", "none"),
                 verilog_sources=[str(source) for source in sources],
                 parameters=dict(parameters),
-                compile_args=kwargs.pop("arguments", OWN_ARGUMENTS[simulator]),
+                compile_args=list(kwargs.pop("arguments", OWN_ARGUMENTS[simulator])),  # cocotb-test adds to it
                 timescale="1ns/1ps",
                 sim_build=str(directory),
                 waves=waves,
