@@ -6,9 +6,11 @@ then run on layers captured live from trained networks. Every psum and output th
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -72,10 +74,20 @@ def self_test(
     adapter = target.adapter
     assert adapter is not None
     tasks = self_test_tasks(adapter, seed)
+    limit = SELF_TEST_TIME * max(1.0, adapter.can.rows * adapter.can.cols / 64)
     ran = run_layers(
-        target, adapter.configuration, tasks, sim=sim, seed=seed, only="self_test", built=built, timeout=SELF_TEST_TIME,
+        target,
+        adapter.configuration,
+        tasks,
+        sim=sim,
+        seed=seed,
+        only="self_test",
+        built=built,
+        timeout=limit,
         keep=wave,
-    )  # fmt: skip
+    )
+    if ran.failure is None and len(ran.results) < len(tasks):
+        ran = dataclasses.replace(ran, failure=f"only {len(ran.results)} of {len(tasks)} self-tests reported anything")
     console.print("self-test", style="bold")
     for task, result in zip(tasks, ran.results, strict=False):
         told = result["failure"]
@@ -92,9 +104,9 @@ def stopped(failure: str, began: bool) -> str:
     """The failure of a simulation in the words of whoever wrote the core."""
     if "took longer than" in failure and not began:
         return (
-            f"the simulation did not get to its first clock edge in {SELF_TEST_TIME:g} s: a loop that never ends, "
-            f"in an initial "
-            f"block, or through assignments without a clock"
+            "the simulation did not get to its first clock edges: a loop that never ends, "
+            "in an initial "
+            "block, or through assignments without a clock"
         )
     if "Can't convert LogicArray to int" in failure:
         return f"the driver read unknown bits (X or Z) as a number: {failure}; read_lanes keeps them apart"
@@ -109,17 +121,17 @@ def table(title: str, outcomes: list[Outcome], adapter: Adapter) -> Table:
     )  # fmt: skip
     for name in ("layer", "convolution"):
         shown.add_column(name, no_wrap=True)
-    for name in ("tiles", "cycles", "util", "compared", "bad", "psums", "sums"):
+    for name in ("tiles", "cycles", "compared", "bad", "psums", "sums"):
         shown.add_column(name, justify="right", no_wrap=True)
     for outcome in outcomes:
         run = outcome.measured
         if run and not outcome.failure:
             figures = [
-                f"{run['passes']:,}", f"{run['cycles']:,}", f"{run['utilisation']:.1%}", f"{run['compared']:,}", "0",
+                f"{run['passes']:,}", f"{run['cycles']:,}", f"{run['compared']:,}", "0",
                 "all" if run["psums"] else "unseen", run["sums"],
             ]  # fmt: skip
         else:
-            figures = ["-", "-", "-", "-", "[bold red]FAIL[/]", "-", "-"]
+            figures = ["-", "-", "-", "[bold red]FAIL[/]", "-", "-"]
         shown.add_row(outcome.layer.name, convolution(outcome.layer), *figures)
     return shown
 
@@ -127,7 +139,12 @@ def table(title: str, outcomes: list[Outcome], adapter: Adapter) -> Table:
 def replay(layer: RealLayer, checkpoint: str, settings: dict, sim: str, words: list[str]) -> str:
     """The command that runs one layer again."""
     values = settings | {"SIM": sim, "CHECKPOINT": checkpoint, "LAYER": layer.name, "WAVES": None}
-    return options.again("check-core", values, words, arguments="CORE_ARGS", more={"CORE": settings["CORE"]})
+    return options.again("check-core", values, words, arguments="CORE_ARGS", more=named(settings))
+
+
+def named(settings: dict) -> dict[str, str]:
+    """The settings of this command alone."""
+    return {name: settings[name] for name in ("CORE", "BUG") if settings.get(name)}
 
 
 def main(words: list[str] | None = None) -> int:
@@ -154,13 +171,13 @@ def main(words: list[str] | None = None) -> int:
     if not parsed.core:
         raise UserError("which core? CORE=path/to/adapter.toml; make new-core RTL=folder TOP=module writes one")
     adapter = read_adapter(parsed.core, parsed.define)
+    settings["CORE"] = parsed.core
     again = [f"--define {name}" for name in parsed.define]
     if parsed.bug:
         define = bug_define(adapter, parsed.bug)
         adapter = read_adapter(parsed.core, [*parsed.define, define])
-        again.append(f"--bug {parsed.bug}")
+        settings["BUG"] = parsed.bug
     again += [f"--stalls {parsed.stalls}"] if parsed.stalls else []
-    settings["CORE"] = parsed.core
     console = Console(highlight=False)
     if parsed.part:
         return check_part(adapter, parsed.part, settings, sim, again, console)
@@ -191,7 +208,7 @@ def check_part(adapter: Adapter, role: str, settings: dict, sim: str, again: lis
         settings | {"WAVES": None, "SIM": sim},
         again,
         arguments="CORE_ARGS",
-        more={"CORE": settings["CORE"], "PART": role},
+        more=named(settings) | {"PART": role},
     )
     console.print(f"replay: {escape(told)}", soft_wrap=True)
     return 1
@@ -210,8 +227,14 @@ def check(
     """Self-test, then layers; the exit code."""
     target, c = foreign_target(adapter), adapter.configuration
     requested(settings, DEFAULT_LAYERS)
-    seed = int(settings["SEED"])
-    console.print(about(adapter, sim), soft_wrap=True)
+    seed, began = int(settings["SEED"]), time.time()
+    console.print(about(adapter, sim) + (f", stalls {stalls:g}" if stalls else ""), soft_wrap=True)
+    if not adapter.calibrated:
+        console.print(
+            f"[bold]not calibrated[/]: {escape(str(adapter.path))} has no \\[course.timing], so usual latencies "
+            f"are taken; find "
+            f"this core's with make calibrate CORE={escape(str(adapter.path))}", soft_wrap=True,
+        )  # fmt: skip
     waves = simulators.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {adapter.name} self-test")
     with steps(console, f"building {adapter.top} for {sim}") as progress:
         built = target.build(sim, c, waves=bool(settings["WAVES"]), progress=progress)
@@ -222,7 +245,7 @@ def check(
             settings | {"WAVES": None, "SIM": sim},
             again,
             arguments="CORE_ARGS",
-            more={"CORE": settings["CORE"]},
+            more=named(settings),
         )
         console.print("\nlayers are not run before this is right (--anyway runs them)")
         console.print(f"replay: {escape(told)}", soft_wrap=True)
@@ -243,8 +266,15 @@ def check(
                 console.print(f"\n[bold red]FAIL[/] {why}\nreplay: {escape(told)}", soft_wrap=True)
             elif row.measured:
                 adders.add(row.measured["sums"])
+            else:
+                failed += 1
+                console.print(f"\n[bold red]FAIL[/] {row.layer.name}: the simulation ended without a result")
     for name in sorted(adders):
         console.print(f"sums {name}: {SUMS[name]}", soft_wrap=True)
+    if settings["WAVES"]:
+        for file in sorted(waves.parent.glob(f"{re.sub(r'[^a-zA-Z0-9]+', '_', sim)}_*")):
+            if file.stat().st_mtime >= began:
+                console.print(f"waves: {file}", soft_wrap=True)
     compared = sum(o.measured["compared"] for o in outcomes.values() if o.measured)
     end = "" if failed else ", 0 mismatches"
     console.print(f"\n{len(everything) - failed} of {len(everything)} layers match: {compared:,} values{end}")

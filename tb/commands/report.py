@@ -16,7 +16,7 @@ from tb.layers.task import LayerTask
 def counted(console: Console) -> Progress:
     """A bar with a count and the time, gone when it is done."""
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextlib.contextmanager

@@ -175,6 +175,7 @@ class Adapter:
     can: Capabilities
     course: Course | None
     driver: str | None  # file.py:Class
+    calibrated: bool  # whether the file states the timing of the class's interface, or needs none
     parts: dict[str, Part]
 
     @property
@@ -195,6 +196,10 @@ def read_adapter(path: Path | str, defines: typing.Sequence[str] = ()) -> Adapte
     """The adapter of a file, ``defines`` (NAME or NAME=value) added to its own. AdapterError says what is wrong
     where."""
     path = Path(path)
+    if path.suffix in (".v", ".sv"):
+        raise AdapterError(
+            f"{path} is Verilog; an adapter file describes it: make new-core RTL={path.parent} writes one"
+        )
     if path.is_dir():
         raise AdapterError(f"{path} is a folder; name its adapter file, as {path}/core.toml")
     tables = read_toml(path, AdapterError)
@@ -203,6 +208,7 @@ def read_adapter(path: Path | str, defines: typing.Sequence[str] = ()) -> Adapte
     core = _checked(tables.get("core", {}), _CORE, f"{path}: [core]")
     if "python" in tables and "course" in tables:
         raise AdapterError(f"{path}: [course] and [python]: a core is driven in one way")
+    calibrated = "python" in tables or "timing" in tables.get("course", {})
     course = driver = None
     if "python" in tables:
         driver = _checked(tables["python"], {"driver": str}, f"{path}: [python]").get("driver", "")
@@ -220,6 +226,13 @@ def read_adapter(path: Path | str, defines: typing.Sequence[str] = ()) -> Adapte
         raise AdapterError(f'{path}: [core] warnings must be "ignore" or "stop", is {core["warnings"]!r}')
     can = _record(Capabilities, tables.get("capabilities", {}), f"{path}: [capabilities]")
     _check_capabilities(can, path)
+    if course is not None and can.sums == "ic_tile" and course.accumulate == "per_output":
+        raise AdapterError(
+            f'{path}: [capabilities] sums = "ic_tile" needs accumulate = "in_place" in [course]: the psums of an '
+            f"output are read for one ic_tile"
+        )
+    if course is not None and can.wgt_bits > can.act_bits:
+        raise AdapterError(f"{path}: [capabilities] wgt_bits is more than act_bits, the place that a row has in a word")
     parts = _checked(tables.get("parts", {}), dict.fromkeys(tables.get("parts", {}), Any), f"{path}: [parts]")
     return Adapter(
         path=path,
@@ -235,6 +248,7 @@ def read_adapter(path: Path | str, defines: typing.Sequence[str] = ()) -> Adapte
         can=can,
         course=course,
         driver=driver,
+        calibrated=calibrated,
         parts={name: _record(Part, table, f"{path}: [parts.{name}]") for name, table in parts.items()},
     )
 
@@ -256,6 +270,8 @@ def _files(path: Path, patterns: list[str]) -> tuple[Path, ...]:
     if not found:
         raise AdapterError(f"{path}: [core] sources: no file matches {', '.join(patterns)} in {path.parent}")
     for file in found:
+        if file.suffix not in (".v", ".sv", ".vh", ".svh"):
+            raise AdapterError(f"{path}: [core] sources: {file.name} is no Verilog (.v, .sv, .vh, .svh)")
         if not re.fullmatch(r"[\w./+@=, -]+", str(file)):
             raise AdapterError(
                 f"{path}: [core] sources: {file} has characters that the simulators' makefiles cannot take"
@@ -278,6 +294,11 @@ def _check_capabilities(can: Capabilities, path: Path) -> None:
             f"{path}: [capabilities] channels must be 1, or 2 with an even act_bits and weight_stationary; is "
             f"{can.channels}"
         )
+    for name in ("positions", "steps", "taps"):
+        if getattr(can, name) < 0:
+            raise AdapterError(f"{path}: [capabilities] {name} must be at least 0, is {getattr(can, name)}")
+    if can.psum_bits > 48:
+        raise AdapterError(f"{path}: [capabilities] psum_bits must be at most 48, is {can.psum_bits}")
     for name in ("rows", "cols", "act_bits", "wgt_bits", "psum_bits"):
         if not 1 <= getattr(can, name) <= 1024:
             raise AdapterError(f"{path}: [capabilities] {name} must be from 1 to 1024, is {getattr(can, name)}")

@@ -167,7 +167,7 @@ class CourseDriver(Driver):
         # A word of xmem has the weights of a column, row r in the place that row r's activations have; with two
         # channels to a row, there is a word for each.
         by_channel = weights.T.reshape(self.can.cols, self.can.rows, self.can.channels).swapaxes(1, 2)
-        words = self._words(by_channel.reshape(-1, self.can.rows), self.can.wgt_bits)
+        words = self._words(by_channel.reshape(-1, self.can.rows) % (1 << self.can.wgt_bits), self.can.act_bits)
         base = self.course.address.weights
         cycles = self._reset() if self.course.reset_each_tap else []
         cycles = cycles + self._write(base, words) + self._fetch(base, len(words))
@@ -230,9 +230,10 @@ class CourseDriver(Driver):
             )
 
     def _must_be_empty(self, when: str) -> None:
-        if str(self.valid.value)[-1] == "1":
+        if str(self.valid.value)[-1] != "0":
             self.complaints.append(
-                f"{self.course.valid} is 1 {when}, when the OFIFO should be empty; where the port means "
+                f"{self.course.valid} is {str(self.valid.value)[-1]} {when}, when the OFIFO should be empty; where "
+                f"the port means "
                 f'something else, say valid = "" in [course]'
             )
 

@@ -56,25 +56,26 @@ def hints(records: Sequence[Record], rules: Rules, weight_stationary: bool) -> l
 
 def _held_against(records: Sequence[Record], predictions: Sequence[Prediction]) -> tuple[int, int, int]:
     """Values that a prediction contradicts, wrong values that it explains, and wrong values in all."""
-    contradicted = explained = wrong = 0
+    contradicted = explained = matched = wrong = 0
     for record, prediction in zip(records, predictions, strict=True):
-        for seen, wanted, predicted in (
-            (record.psums, record.expected.psums, prediction.psums),
-            (record.outputs, record.wanted, prediction.outputs),
+        for seen, bad, predicted in (
+            (record.psums, record.wrong_psums, prediction.psums),
+            (record.outputs, record.wrong_outputs, prediction.outputs),
         ):
-            if seen is None:
+            if seen is None or bad is None:
                 continue
-            bad = differs(seen, wanted)
             wrong += int(bad.sum())
             if predicted is None:
                 contradicted += int(bad.sum())
                 continue
-            known = ~np.ma.getmaskarray(predicted)
-            unseen = np.ma.getmaskarray(seen)
+            known, unseen = ~np.ma.getmaskarray(predicted), np.ma.getmaskarray(seen)
+            if seen is record.psums and record.forgiven is not None:
+                known, unseen = known & ~record.forgiven, unseen & ~record.forgiven
             same = known & ~unseen & (seen.data == np.ma.getdata(predicted))
             contradicted += int((known & ~same).sum())
+            matched += int((bad & same).sum())
             explained += int((bad & same).sum()) + int((unseen & ~known).sum())
-    return contradicted, explained, wrong
+    return contradicted, explained if matched else 0, wrong
 
 
 # Weight-stationary: psums of each tap, then sums over taps
@@ -345,6 +346,13 @@ def _sum_mistakes(records: Sequence[Record], rules: Rules) -> Iterator[Mistake]:
             of_sums(lambda r, tap=tap: _added(r, np.ma.asarray(r.expected.psums), _without(tap, r))),
         )  # fmt: skip
     yield Mistake("no ReLU: negative sums come out", "the SFP's ReLU", of_sums(lambda r: r.expected.sums))
+    bits = records[0].bits
+    for width in range(bits - 1, 5, -1):
+        yield Mistake(
+            f"sums have {width} bits and wrap, psums have {bits}", "the width of the accumulator in the SFP, and "
+            "of its output",
+            lambda records, width=width: [Prediction(r.expected.psums, _narrow_sums(r, width)) for r in records],
+        )  # fmt: skip
     yield Mistake(
         "all outputs are 0", "what writes the output: is anything added, is the result ever let out",
         lambda records: [Prediction(r.expected.psums, np.zeros_like(r.expected.sums)) for r in records],
@@ -370,6 +378,11 @@ def _sum_mistakes(records: Sequence[Record], rules: Rules) -> Iterator[Mistake]:
     )
 
 
+def _narrow_sums(record: Record, bits: int) -> np.ndarray:
+    sums = _wrapped(record.expected.sums, bits)
+    return np.maximum(sums, 0) if record.relu else sums
+
+
 def _without(tap: int, record: Record) -> list[int]:
     return [kij for kij in range(record.tile.taps) if kij != tap]
 
@@ -377,12 +390,13 @@ def _without(tap: int, record: Record) -> list[int]:
 def _running(record: Record) -> np.ma.MaskedArray:
     """Outputs that go on from the one before; what was there before the tile is taken from the first that shows it."""
     total = np.cumsum(record.expected.sums, axis=0)
-    assert record.outputs is not None
     predicted = np.ma.MaskedArray(total, True)
+    if record.outputs is None:
+        return predicted
     for col in range(total.shape[1]):
         seen = record.outputs[:, col]
         shown = np.flatnonzero(~np.ma.getmaskarray(seen) & ((seen.data > 0) | (not record.relu)))
-        if len(shown):
+        if len(shown) > 1:  # one alone fits any garbage
             before = seen.data[shown[0]] - total[shown[0], col]
             sums = _wrapped(total[:, col] + before, record.bits)
             predicted[:, col] = np.maximum(sums, 0) if record.relu else sums
@@ -499,12 +513,13 @@ def _os_skewed(record: Record, first: int, by: int, wgt_bits: int) -> np.ma.Mask
     met, over = (a[1:], a[0]) if by > 0 else (a[:-1], a[-1])
     sums[first:] = met[:, first:].T @ (w[:-1] if by > 0 else w[1:])
     unknown = np.ma.getmaskarray(record.outputs)
+    limit = 1 << (wgt_bits - 1)
     for col in range(w.shape[1]):
-        rest = record.outputs.data[first:, col] - sums.data[first:, col]
-        for stray in range(-(1 << (wgt_bits - 1)), 1 << (wgt_bits - 1)):
-            if np.array_equal(np.where(unknown[first:, col], 0, rest - stray * over[first:]), np.zeros(len(rest))):
-                sums[first:, col] = sums[first:, col] + stray * over[first:]
-                break
+        rest, known = record.outputs.data[first:, col] - sums.data[first:, col], ~unknown[first:, col]
+        usable = known & (over[first:] != 0)
+        stray = int(rest[usable][0] // over[first:][usable][0]) if usable.any() else 0
+        if -limit <= stray < limit and np.array_equal(rest[known], stray * over[first:][known]):
+            sums[first:, col] = sums[first:, col] + stray * over[first:]
     sums[first:][unknown[first:]] = np.ma.masked
     return sums
 
@@ -528,30 +543,37 @@ def _clipped(record: Record) -> np.ndarray:
 
 def _unknown(records: Sequence[Record], entirely: bool = False) -> str | None:
     """A hint where values are unknown and those known are right; ``entirely``: only where none is known."""
-    first = next(record for record in records if record.differs)
-    seen = first.psums if first.psums is not None else first.outputs
-    assert seen is not None
-    unknown = np.ma.getmaskarray(seen)
-    every = [np.ma.getmaskarray(r.psums if r.psums is not None else r.outputs).all() for r in records if r.differs]
-    if all(every):
-        what = "psums" if seen is first.psums else "outputs"
+    seen = [
+        pair
+        for record in records
+        if record.differs
+        for pair in ((record.psums, record.expected.psums), (record.outputs, record.wanted))
+        if pair[0] is not None
+    ]
+    unknown = [
+        np.ma.getmaskarray(r.psums) & ~r.forgiven if r.psums is not None else np.ma.getmaskarray(r.outputs)
+        for r in records
+        if r.differs
+    ]
+    what = "psums" if records[0].psums is not None else "outputs"
+    if all(mask.all() for mask in unknown):
         return (
             f"all {what} are unknown (X): never written, or made of what was never reset or loaded; look at the "
-            f"waves for the "
-            f"first X, at the latencies (make calibrate) and at where {what} are read"
+            f"reset's "
+            f"polarity (reset_level), at the latencies (make calibrate), and in the waves for the first X"
         )
-    if entirely:
+    known_right = not any((differs(values, wanted) & ~np.ma.getmaskarray(values)).any() for values, wanted in seen)
+    if entirely or not known_right or not any(mask.any() for mask in unknown):
         return None
-    columns = np.flatnonzero(unknown.reshape(-1, unknown.shape[-1]).any(0))
-    if (
-        unknown.any()
-        and not (differs(seen, first.expected.psums if seen is first.psums else first.wanted) & ~unknown).any()
-    ):
-        return (
-            f"unknown values (X) in {_listed('column', columns, unknown.shape[-1])}, all others right; look at the "
-            f"latencies (make calibrate), and at what is read before it is written"
-        )
-    return None
+    mask = next(mask for mask in unknown if mask.any())
+    columns = np.flatnonzero(mask.reshape(-1, mask.shape[-1]).any(0))
+    positions = np.flatnonzero(mask.any((0, 2)) if mask.ndim == 3 else mask.any(1))
+    where = f"{_listed('column', columns, mask.shape[-1])}, {_listed('position', positions, mask.shape[-2])}"
+    return (
+        f"unknown values (X) in {where}, all known ones right; look at the latencies (make calibrate), and at what "
+        f"is read "
+        f"before it is written"
+    )
 
 
 def _pattern(records: Sequence[Record], weight_stationary: bool) -> str:
@@ -579,7 +601,7 @@ def _pattern(records: Sequence[Record], weight_stationary: bool) -> str:
 
 def _listed(name: str, which: np.ndarray, total: int) -> str:
     if len(which) == total:
-        return f"all {total} {name}s" if name != "kij" else f"all {total} kij"
+        return name + " 0" if total == 1 else f"all {total} {name}{'' if name == 'kij' else 's'}"
     if len(which) == 1:
         return f"{name} {which[0]} alone"
     if len(which) > 3 and np.array_equal(which, np.arange(which[0], which[-1] + 1)):

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 
 from tb import simulators
 from tb.foreign.adapter import Adapter, AdapterError, Capabilities, Part
-from tb.foreign.target import ForeignTarget, refused
+from tb.foreign.target import as_compiled, foreign_of
 from tb.foreign.verilog import Verilog
-from tb.foreign.wrapper import CLASS_PARAMETERS, TOP, written
+from tb.foreign.wrapper import CLASS_PARAMETERS, TOP, check_name, written
 
 PREFIX = "p_"  # of the wrapper's ports: a port may be called "in", which Python cannot say
 
@@ -77,9 +77,13 @@ def build_part(adapter: Adapter, role: str, sim: str, waves: bool = False) -> si
     """The module of a role in a wrapper whose ports are the class's. AdapterError where it does not have them."""
     part, can = adapter.parts.get(role, Part()), adapter.can
     module = part.module or role
-    verilog = Verilog(adapter.sources, adapter.include, adapter.defines, sim)
-    files = verilog.used(module)
-    refused(verilog, files)
+    there = Verilog(adapter.sources, adapter.include, adapter.defines).modules
+    if module not in there:
+        raise AdapterError(
+            f'{adapter.path}: no module {module!r}; say which one it is: [parts.{role}] module = "..."; '
+            f"there are {', '.join(sorted(there))}"
+        )
+    text, verilog = as_compiled(adapter, module, sim)
     known = verilog.elaborated(module, part.parameters).parameters
     usual = {name: getattr(can, field) for name, field in CLASS_PARAMETERS.items() if name in known}
     parameters = usual | part.parameters
@@ -110,6 +114,7 @@ def build_part(adapter: Adapter, role: str, sim: str, waves: bool = False) -> si
         connected.append(f"        .{theirs}({PREFIX}{name})")
     taken = {part.ports.get(name, name) for name in wanted}
     for port in ports.values():
+        check_name(adapter, port.name)
         if port.direction == "input" and port.name not in taken:
             if port.name not in part.pins:
                 raise AdapterError(
@@ -122,5 +127,4 @@ def build_part(adapter: Adapter, role: str, sim: str, waves: bool = False) -> si
     head = f"`timescale 1ns/1ps\nmodule {TOP} (\n"
     body = f"    {module} {f'#({given}) ' if given else ''}dut (\n"
     top = written(head + ",\n".join(declared) + "\n);\n" + body + ",\n".join(connected) + "\n    );\nendmodule\n")
-    foreign = ForeignTarget.foreign_of(adapter)
-    return simulators.build(sim, TOP, {}, sources=[*files, top], waves=waves, foreign=foreign)
+    return simulators.build(sim, TOP, {}, sources=[text, top], waves=waves, foreign=foreign_of(adapter))

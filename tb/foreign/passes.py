@@ -78,7 +78,7 @@ class Passes:
         weights = tiling.weight_tiles(o.weight, can.inputs, can.cols).astype(np.int64)
         ic_tiles, oc_tiles = weights.shape[:2]
         by_core = can.sums == "ic_tile"
-        relu = o.relu and o.residual is None and (ic_tiles == 1 or by_core)
+        relu = o.relu and o.residual is None and not self.shift and (ic_tiles == 1 or by_core)
         for number, window in enumerate(self.windows):
             sums: dict[int, np.ndarray] = {}
             order = [(i, c) for i in range(ic_tiles) for c in range(oc_tiles)]
@@ -101,7 +101,7 @@ class Passes:
         weights = tiling.os_weight_tiles(o.weight, can.cols).astype(np.int64)
         n_k = weights.shape[1]
         most = can.steps or n_k
-        relu = o.relu and o.residual is None and n_k <= most
+        relu = o.relu and o.residual is None and not self.shift and n_k <= most
         for o_tile, act in enumerate(activations):
             for oc_tile, wgt in enumerate(weights):
                 for chunk, first in enumerate(range(0, n_k, most)):
@@ -148,13 +148,26 @@ def passes_of(operands: Operands, adapter: Adapter) -> Passes:
         padded = tiling.pad(o.activation, o.padding).astype(np.int64) + shift
         o = dataclasses.replace(o, activation=padded, padding=0, a_signed=not o.a_signed)
     alone = dataclasses.replace(o, residual=None)
-    # The ranges of operands and sums are the golden model's to check; where the suite adds, the core's width does not
-    # bind.
+    # Operands and sums must fit, those of each part that the core adds by itself; what the suite adds, need not.
     c = adapter.configuration
-    adds = can.sums == "ic_tile" or can.flow is Dataflow.output_stationary or s.ic <= can.inputs
-    golden = golden_layer(alone, c if adds else dataclasses.replace(c, psum_bits=48), can.flow)
+    golden = golden_layer(alone, dataclasses.replace(c, psum_bits=48), can.flow)
+    for part in _added_by_core(alone, can):
+        golden_layer(part, c, can.flow)
     windows = cut(o.shape, can.positions) if can.flow is Dataflow.weight_stationary else []
     return Passes(o, can, shift, golden.accumulated, windows)
+
+
+def _added_by_core(operands: Operands, can: Capabilities) -> Iterator[Operands]:
+    """The layer in the parts over which the core adds."""
+    s = operands.shape
+    size = s.ic
+    if can.flow is Dataflow.weight_stationary and can.sums != "ic_tile":
+        size = can.inputs
+    elif can.flow is Dataflow.output_stationary and can.steps:
+        size = max(1, can.steps // s.n_kij)
+    for first in range(0, s.ic, size):
+        part = slice(first, first + size)
+        yield dataclasses.replace(operands, weight=operands.weight[:, part], activation=operands.activation[part])
 
 
 def finished(passes: Passes, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,12 +3,16 @@ signs."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from golden_model.configuration import Precision
 from golden_model.operands import Operands
 from tb.foreign.adapter import Capabilities
 from tb.parts.stimulus import limits
+
+MOST_POSITIONS = 64  # of a self-test: more take longer and show no more
 
 
 def self_tests(can: Capabilities, seed: int) -> dict[str, Operands]:
@@ -47,8 +51,17 @@ def self_tests(can: Capabilities, seed: int) -> dict[str, Operands]:
             random(2 * cols, rows, 1, 1), rng.integers(0, most + 1, (rows, 3, 3))
         ),
     }
+    side = math.isqrt(min(can.positions or 64, MOST_POSITIONS))
+    if side > 3:
+        full = rng.integers(0, most + 1, (rows, side, side))
+        tests[f"{side * side} positions at once"] = layer(random(cols, rows, 1, 1), full)
     if (not can.taps or can.taps >= 9) and (not can.positions or can.positions >= 9):
         tests["nine taps on a padded 4x4 map"] = layer(
             random(cols, rows, 3, 3), rng.integers(0, most + 1, (rows, 4, 4)), 1
         )
+        # The largest sums of a tile, both ways: where they do not fit PSUM_BITS no layer may make them either.
+        if rows * 9 * most * max(high, -low) < 1 << (can.psum_bits - 1):
+            signs = np.where(col % 2 == 0, high, low)[:, None, None, None]
+            ends = np.broadcast_to(signs, (cols, rows, 3, 3))
+            tests["largest sums of nine taps, both ways"] = layer(ends, np.full((rows, 4, 4), most), 1)
     return tests

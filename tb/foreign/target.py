@@ -37,35 +37,41 @@ class ForeignTarget(Target):
         out of its folder; SimulationError where it does not build."""
         adapter = self.adapter
         assert adapter is not None
-        verilog = Verilog(adapter.sources, adapter.include, adapter.defines, sim)
-        files = verilog.used(adapter.top)
-        refused(verilog, files)
-        try:
-            parameters = parameters_of(adapter, verilog)
-            ports = check_ports(adapter, verilog.elaborated(adapter.top, parameters))
-        except AdapterError:
-            self._compiles(sim, files)
-            raise
+        text, verilog = as_compiled(adapter, adapter.top, sim)
+        parameters = parameters_of(adapter, verilog)
+        ports = check_ports(adapter, verilog.elaborated(adapter.top, parameters))
         top = wrapper(adapter, ports, parameters)
         return simulators.build(
-            sim, TOP, {}, sources=[*files, top], waves=waves, foreign=self.foreign, progress=progress
+            sim, TOP, {}, sources=[text, top], waves=waves, foreign=foreign_of(adapter), progress=progress
         )
 
-    @property
-    def foreign(self) -> simulators.Foreign:
-        assert self.adapter is not None
-        return self.foreign_of(self.adapter)
 
-    @staticmethod
-    def foreign_of(adapter: Adapter) -> simulators.Foreign:
-        """How the sources of an adapter are compiled."""
-        return simulators.Foreign(adapter.include, tuple(sorted(adapter.defines.items())), adapter.warnings == "stop")
+def foreign_of(adapter: Adapter) -> simulators.Foreign:
+    """How the sources of an adapter are compiled."""
+    return simulators.Foreign(adapter.warnings == "stop")
 
-    def _compiles(self, sim: str, files: Sequence[Path]) -> None:
-        """SimulationError with the simulator's own words where the sources alone do not build: a syntax error says more
-        than what follows from it."""
-        assert self.adapter is not None
-        simulators.build(sim, self.adapter.top, {}, sources=files, foreign=self.foreign)
+
+def as_compiled(adapter: Adapter, top: str, sim: str) -> tuple[Path, Verilog]:
+    """The text that is compiled for a module, and that text read. AdapterError where it reaches out of its folder, or
+    is no Verilog that can be built; in the latter case mostly SimulationError, with the simulator's own words."""
+    files = Verilog(adapter.sources, adapter.include, adapter.defines).used(top)
+    text, named = simulators.preprocessed(sim, files, adapter.include, adapter.defines)
+    allowed = {folder.resolve() for folder in (*adapter.include, *(file.parent for file in files))}
+    for path in named:
+        if path.is_absolute() and not any(path.resolve().is_relative_to(folder) for folder in allowed):
+            raise AdapterError(
+                f"{adapter.path}: {path} is included, outside of the folders given; foreign Verilog is not run where "
+                f"it reaches out of its folder"
+            )
+    verilog = Verilog([text])
+    refused(verilog, [text])
+    try:
+        verilog.elaborated(top)
+    except AdapterError:
+        # A syntax error says more than what follows from it.
+        simulators.build(sim, top, {}, sources=[text], foreign=foreign_of(adapter))
+        raise
+    return text, verilog
 
 
 def refused(verilog: Verilog, files: Sequence[Path]) -> None:

@@ -2,9 +2,12 @@
 their bugs found with a hint at the place. What is told of a bug comes from what was seen: BUG is a macro of the
 Verilog."""
 
+import shutil
+
 import pytest
 
 from tb import simulators
+from tb.commands import check_core, command
 from tb.foreign.adapter import read_adapter
 from tb.foreign.target import foreign_target, self_test_tasks
 from tb.layers.captured import real_layers
@@ -43,7 +46,7 @@ def self_tested(path, sim, seed, *defines):
 def test_self_test(sim, seed, example):
     ran = self_tested(EXAMPLES / example / "core.toml", sim, seed)
     assert ran.failure is None, ran.failure
-    assert len(ran.results) == 7
+    assert len(ran.results) == 9
 
 
 @pytest.mark.parametrize(("example", "bug"), CASES)
@@ -97,3 +100,56 @@ def test_stalls_change_nothing(sim, seed, example):
     tasks = self_test_tasks(adapter, seed)
     ran = run_layers(target, c, tasks, sim=sim, seed=seed, only="self_test", stalls=0.4, built=target.build(sim, c))
     assert ran.failure is None, ran.failure
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """The course example with words of one of its files exchanged."""
+
+    def change(file, *pairs):
+        folder = tmp_path / "team"
+        shutil.copytree(EXAMPLES / "course", folder)
+        text = (folder / file).read_text()
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new)
+        (folder / file).write_text(text)
+        return folder / "core.toml"
+
+    return change
+
+
+MISTAKES = {
+    "sums of 12 bits": (
+        "sfp.v", [("reg  signed [psum_bw-1:0] sum_q", "reg  signed [11:0] sum_q"), ("sum_q[psum_bw-1]", "sum_q[11]")],
+        "sums have 12 bits and wrap",
+    ),
+    "an OFIFO of 32 words": ("ofifo.v", [("depth   = 64", "depth   = 32")], "position 0 to 31"),
+    "an L0 of 32 words": ("l0.v", [("depth = 64", "depth = 32")], "position 0 to 31"),
+    "reset the other way round": ("corelet.v", [(".reset(reset)", ".reset(~reset)")], "ofifo_valid is 0 when the "
+    "OFIFO is read"),
+    "execute and load exchanged": (
+        "corelet.v", [("inst_w(inst[1:0])", "inst_w({inst[0], inst[1]})")],
+        "ofifo_valid is 1 after all psums",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_of_others(sim, seed, changed, mistake):
+    """Mistakes that somebody else made in the example, most of which no bug of ours makes."""
+    if sim != "icarus":
+        pytest.skip("planted once, where building is quick")
+    file, pairs, told = MISTAKES[mistake]
+    ran = self_tested(changed(file, *pairs), sim, seed)
+    said = "\n".join([ran.failure or "", *(one["failure"] or "" for one in ran.results)])
+    assert ran.failure and told in said, said
+
+
+def test_an_adapter_without_timing_is_told(changed, capsys, sim):
+    if sim != "icarus":
+        pytest.skip("Icarus is enough")
+    core = changed("core.toml")
+    core.write_text(core.read_text().split("[course.timing]")[0])
+    assert command.run(lambda: check_core.main(["--core", str(core)])) == 1
+    assert f"make calibrate CORE={core}" in "".join(capsys.readouterr().out.split("\n"))

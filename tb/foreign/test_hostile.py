@@ -6,6 +6,8 @@ import time
 import pytest
 
 from tb.commands import check_core, command
+from tb.foreign.adapter import read_adapter
+from tb.foreign.target import foreign_target
 
 HEAD = """module core #(parameter bw = 4, psum_bw = 16, col = 8, row = 8) (
     input clk, input reset, input [33:0] inst, input [bw*row-1:0] D_xmem, output ofifo_valid,
@@ -23,10 +25,12 @@ REFUSED = {
     "file of any name": ('reg [79:0] n; integer f; initial f = $fopen(n);', "$fopen of n: only a file that is named"),
     "memory from above": ('reg m [0:3]; initial $readmemh("../x", m);', "$readmemh of ../x, outside of the folder"),
     "dump elsewhere": ('initial $dumpfile("/tmp/x.vcd");', "$dumpfile of /tmp/x.vcd, outside of the folder"),
+    "behind a comment": ('integer f; initial f = /* here */ $fopen("/tmp/x");', "$fopen of /tmp/x, outside of the "
+    "folder"),
     "DPI": ('import "DPI-C" function int f(); ', "DPI imports run code outside of the simulator"),
     "VPI": ("initial $my_task(1);", "$my_task is not among the system tasks"),
-    "include by its path": ('`include "/etc/hostname"', "includes /etc/hostname, outside of the folders given"),
-    "include from above": ('`include "../secret.vh"', "includes ../secret.vh, outside of the folders given"),
+    "include by its path": ('`include "/etc/hostname"', "/etc/hostname is included, outside of the folders given"),
+    "include from above": ('`include "../secret.vh"', "secret.vh is included, outside of the folders given"),
     "syntax": ("assign = 3;", "core.v:6: syntax error"),
     "end is missing": ("always @(posedge clk) begin", "the Verilog does not build with icarus"),
     "a module that is not there": ("other u(clk);", "other"),
@@ -36,9 +40,14 @@ BROKEN = {
     "unknown": ("assign ofifo_valid = 1; reg [psum_bw*col-1:0] q; assign sfp_out = q;", "all outputs are unknown (X)"),
     "loops before the first edge": (SILENT + "initial while (1) begin end", "did not get to its first clock edge"),
     "loops at an edge": (SILENT + "always @(posedge clk) if (inst[1]) while (1) begin end", "took longer than"),
-    "prints without end": (SILENT + 'always @(posedge clk) repeat (99999) $display("%m %m %m");', "printed more than"),
+    "prints without end": (SILENT + 'always @(posedge clk) repeat (99999) $display("%m%m%m%m");', "printed more than"),
     "ends by itself": (SILENT + "always @(posedge clk) if (inst[0]) $finish;", "called $finish"),
     "takes all memory": (SILENT + "reg [1023:0] m [0:268435455]; always @(posedge clk) m[inst[27:0]] <= 1;", ""),
+    "writes results of its own": (
+        SILENT + 'integer f; initial begin f = $fopen("results.xml", "w"); $fwrite(f, "<testsuites><testsuite>'
+        '<testcase '
+        'name=\\"self_test\\"/></testsuite></testsuites>"); $fclose(f); #900 $finish; end', "called $finish",
+    ),
     "always 0": (SILENT, "self-tests failed"),
 }  # fmt: skip
 
@@ -102,3 +111,30 @@ def test_width_that_is_not_the_adapter_s(checked, sim):
 def test_warnings_stop_only_where_asked(checked, sim):
     body = "    wire [3:0] narrow = 8'hff;\n" if sim == "verilator" else "    reg [3:0] n; always @* n[7] = 0;\n"
     assert "warns" in checked(HEAD + SILENT + body + "endmodule\n", sim, 'warnings = "stop"\n')
+
+
+def test_an_escaped_port_is_refused(checked, sim):
+    if sim != "icarus":
+        pytest.skip("nothing is simulated")
+    text = HEAD.replace("input clk,", 'input clk, input \\x);initial/**/$display("here"); ,')
+    assert "has an escaped name" in checked(text + SILENT + "endmodule\n", sim)
+
+
+def test_what_is_no_verilog_is_refused(checked, sim):
+    assert "core.toml is no Verilog" in checked(
+        HEAD + SILENT + "endmodule\n", sim, 'sources = ["core.v", "core.toml"]\n'
+    )
+
+
+def test_what_is_included_is_compiled_anew(tmp_path, sim):
+    """Macros go from file to file, and a change of an included file is a change."""
+    (tmp_path / "inc").mkdir()
+    (tmp_path / "a.v").write_text('`include "inc/p.vh"\n')
+    (tmp_path / "core.v").write_text(HEAD.replace("[33:0]", "[`W-1:0]") + SILENT + "endmodule\n")
+    (tmp_path / "core.toml").write_text('[core]\nsources = ["a.v", "core.v"]\n')
+    built = []
+    for width in (34, 35):
+        (tmp_path / "inc" / "p.vh").write_text(f"`define W {width}\n")
+        adapter = read_adapter(tmp_path / "core.toml")
+        built.append(foreign_target(adapter).build(sim, adapter.configuration).directory)
+    assert built[0] != built[1]

@@ -253,8 +253,8 @@ class Verilog:
                             node.sourceRange.start, f"{kind[:3]} {kind[3:].lower()}s run code outside of the simulator"
                         )
                     )
-                elif kind == "InvocationExpression" and str(node.left).strip() in FILES:
-                    name, arguments = str(node.left).strip(), _arguments(node)
+                elif kind == "InvocationExpression" and node.left.getFirstToken().rawText in FILES:
+                    name, arguments = node.left.getFirstToken().rawText, _arguments(node)
                     why = _outside(arguments[FILES[name]] if len(arguments) > FILES[name] else "")
                     if why:
                         found.append(self._reach(node.sourceRange.start, f"{name}{why}"))
@@ -367,7 +367,8 @@ def _needs(tree: syntax.SyntaxTree) -> set[str]:
 def _arguments(call: syntax.InvocationExpressionSyntax) -> list[str]:
     if call.arguments is None:
         return []
-    inside = str(call.arguments).strip()[1:-1]
+    text = re.sub(r"/\*.*?\*/|//[^\n]*", "", str(call.arguments), flags=re.DOTALL)
+    inside = text.strip()[1:-1]
     return [part.strip() for part in re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*$)', inside)]
 
 

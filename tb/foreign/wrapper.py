@@ -6,6 +6,7 @@ It keeps the core's inside private, which Verilator needs to be fast, and makes 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,10 +35,17 @@ def parameters_of(adapter: Adapter, verilog: Verilog) -> dict[str, int]:
     return usual | adapter.parameters
 
 
+def check_name(adapter: Adapter, name: str) -> None:
+    """AdapterError for a port whose name (an escaped one) the wrapper cannot be trusted with."""
+    if not re.fullmatch(r"[A-Za-z_]\w*", name):
+        raise AdapterError(f"{adapter.path}: port {name!r} has an escaped name; give it a plain one")
+
+
 def check_ports(adapter: Adapter, elaborated: Elaborated) -> dict[str, Port]:
     """The core's ports by name. AdapterError where they are not what the adapter says."""
     ports = {port.name: port for port in elaborated.ports}
     for port in ports.values():
+        check_name(adapter, port.name)
         if port.direction == "inout":
             raise AdapterError(
                 f"{adapter.path}: {adapter.top} has an inout port {port.name}, which cannot be driven; wrap it"

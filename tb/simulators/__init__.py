@@ -1,6 +1,6 @@
 """Icarus and Verilator: tools, builds, runs. ``from tb import simulators`` gives what other rooms use."""
 
-from tb.simulators.build import Build, Foreign, build, discard
+from tb.simulators.build import Build, Foreign, build, discard, preprocessed
 from tb.simulators.run import TestOutcome, run
 from tb.simulators.sources import BUILD, HDL, ROOT, RTL, rtl_source, rtl_sources, system_sources
 from tb.simulators.tools import (
@@ -16,5 +16,6 @@ from tb.simulators.tools import (
 __all__ = [
     "BUILD", "HDL", "ROOT", "RTL", "SIMULATORS", "Build", "Foreign", "Limits", "Overflowed", "SimulationError",
     "TestOutcome", "build", "check_simulator",
-    "discard", "rtl_source", "rtl_sources", "run", "stop_all", "system_sources", "verilator_environment",
+    "discard", "preprocessed", "rtl_source", "rtl_sources", "run", "stop_all",
+    "system_sources", "verilator_environment",
 ]  # fmt: skip

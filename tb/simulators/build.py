@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 import re
 import shlex
 import shutil
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,11 +23,13 @@ from pathlib import Path
 
 import filelock
 
+from quant.files import write_whole
 from tb.simulators import sources as places
 from tb.simulators import tools
 from tb.simulators.sources import BUILD, rtl_sources
 from tb.simulators.tools import (
     VERILATOR_MAKEFLAGS,
+    Limits,
     SimulationError,
     arguments,
     check_simulator,
@@ -34,6 +38,7 @@ from tb.simulators.tools import (
     execute,
     tail,
     tool_version,
+    verilator_environment,
 )
 
 # What decides the result of a build beside its own sources
@@ -50,23 +55,74 @@ class Build:
     waves: bool
 
 
+BUILD_LIMITS = Limits(file=1 << 30)  # of a foreign design's build
+
+
 @dataclasses.dataclass(frozen=True)
 class Foreign:
-    """How sources are compiled that were not written here: SystemVerilog of any style.
+    """How sources are compiled that were not written here, which have gone through ``preprocessed``: SystemVerilog of
+    any style. strict: a warning stops the build. timeout: seconds of each of its steps."""
 
-    include: folders; what lies in them counts for the hash. strict: a warning stops the build. timeout: seconds of each
-    of its steps.
-    """
-
-    include: tuple[Path, ...] = ()
-    defines: tuple[tuple[str, str], ...] = ()
     strict: bool = False
     timeout: float = 600.0
 
-    @property
-    def included(self) -> list[Path]:
-        suffixes = (".v", ".vh", ".sv", ".svh", ".h", ".inc")
-        return sorted(file for folder in self.include for file in folder.glob("*") if file.suffix in suffixes)
+
+def preprocessed(
+    simulator: str, sources: Sequence[Path], include: Sequence[Path], defines: Mapping[str, str]
+) -> tuple[Path, list[Path]]:
+    """Sources as one text, as the simulator's own preprocessor makes it, and the files that went into it.
+
+    The text has no directive left that another program could read otherwise, so what is looked at is what is compiled.
+    SimulationError where it cannot be made.
+    """
+    check_simulator(simulator)
+    folder = BUILD / "foreign"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_place(error) from None
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        out, log = Path(work) / "text.v", Path(work) / "log"
+        files = [str(source) for source in sources]
+        if simulator == "icarus":
+            macros = [f"D:{name}={value}" for name, value in {**defines, "__ICARUS__": "1"}.items()]
+            settings = Path(work) / "settings"
+            settings.write_text("".join(f"{line}\n" for line in [*macros, *(f"I:{path}" for path in include)]))
+            words, target = [_ivlpp(), "-L", f"-F{settings}", f"-o{out}", *files], log
+        else:
+            macros = [f"-D{name}={value}" for name, value in defines.items()]
+            words = ["verilator", "-E", "-Wno-fatal", *macros, *(f"-I{path}" for path in include), *files]
+            target = out
+        environment = {**os.environ, **(verilator_environment() if simulator == "verilator" else {})}
+        if shutil.which(words[0], path=environment["PATH"]):
+            words[0] = shutil.which(words[0], path=environment["PATH"]) or words[0]
+        code = execute(words, Path(work), environment, target, 60.0, BUILD_LIMITS)
+        if code:
+            told = complaints(target, "error") if code is not None else "    it took longer than 60 s"
+            raise SimulationError(f"the Verilog does not build with {simulator}:\n{told}")
+        text = out.read_bytes()
+        name = hashlib.sha256(text).hexdigest()[:16]
+        kept = folder / name / "core.v"
+        if not kept.exists():
+            write_whole(kept, text)
+    named = re.findall(r'^`line \d+ "([^"]*)"', text.decode(errors="replace"), re.MULTILINE)
+    return kept, [Path(path) for path in dict.fromkeys(named)]
+
+
+@functools.cache
+def _ivlpp() -> str:
+    """Icarus's preprocessor, which iverilog keeps to itself: its own -E does not say which line is of which file."""
+    done = subprocess.run(["iverilog", "-v", "-E", "-o", os.devnull, os.devnull], capture_output=True, text=True)
+    found = re.search(r"^preprocess: (\S+)", done.stdout + done.stderr, re.MULTILINE)
+    if found is None:
+        raise SimulationError("Icarus's preprocessor ivlpp was not found: iverilog -v -E does not name it")
+    return found[1]
+
+
+def _no_place(error: OSError) -> SimulationError:
+    return SimulationError(
+        f"builds go to {BUILD.parent}, which cannot be written ({error.strerror}); COSIM_BUILD=folder names another"
+    )
 
 
 def build(
@@ -92,7 +148,7 @@ def build(
     )
     if foreign:
         digest.update(repr(foreign).encode())
-    for source in [*BUILDERS, *sources, *(foreign.included if foreign else ())]:
+    for source in [*BUILDERS, *sources]:
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     directory = BUILD / simulator / f"{toplevel}-{digest.hexdigest()[:16]}"
     result = Build(simulator, toplevel, directory, waves)
@@ -102,18 +158,12 @@ def build(
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SimulationError(
-            f"builds go to {BUILD.parent}, which cannot be written ({error.strerror}); COSIM_BUILD=folder names another"
-        ) from None
+        raise _no_place(error) from None
     with filelock.FileLock(f"{directory}.lock"):
         if done.exists():
             return result
         shutil.rmtree(directory, ignore_errors=True)  # the rest of an interrupted build
-        own = {} if foreign is None else {
-            "arguments": arguments(simulator, foreign.strict),
-            "includes": [str(folder) for folder in foreign.include],
-            "defines": [f"{name}={value}" for name, value in foreign.defines],
-        }  # fmt: skip
+        own = {} if foreign is None else {"arguments": arguments(simulator, foreign.strict)}
         prepared = command(simulator, toplevel, parameters, sources, directory, waves, compile_only=True, **own)
         commands, environment = prepared.prepared()
         log = directory / "build.log"
@@ -122,7 +172,8 @@ def build(
             for words in commands:
                 if runtime is not None and words[0] == "make":
                     environment = runtime.brought(environment)
-                code = execute(words, directory, environment, log, foreign.timeout if foreign else None)
+                limits = (foreign.timeout, BUILD_LIMITS) if foreign else (None, None)
+                code = execute(words, directory, environment, log, *limits)
                 if code is None:
                     raise SimulationError(f"building for {simulator} took longer than {foreign.timeout:g} s")
                 if code and foreign:

@@ -44,8 +44,9 @@ def run(
     ``environment`` goes to the tests; ``keep`` is where the wave file goes; ``limits`` hold for the process.
     SimulationError when the simulation ends without results, takes longer than ``timeout`` seconds, or ran no test.
     """
-    with tempfile.TemporaryDirectory(prefix="cosim-") as work:
-        results, log = Path(work) / "results.xml", Path(work) / "sim.log"
+    # What the simulation itself can reach from its folder is not where its results are.
+    with tempfile.TemporaryDirectory(prefix="cosim-") as work, tempfile.TemporaryDirectory(prefix="results-") as kept:
+        results, log = Path(kept) / "results.xml", Path(kept) / "sim.log"
         names = None if only is None else rf"\.(?:{only})$"  # cocotb searches the pattern in module.name
         prepared = command(
             built.simulator, built.toplevel, {}, [], built.directory, False,

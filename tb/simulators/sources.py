@@ -33,7 +33,8 @@ def system_sources() -> list[Path]:
 
 def visible_ports(toplevel: str, sources: Sequence[Path]) -> str:
     """Verilator configuration that makes the ports of the top level, and nothing else, readable and writable."""
-    text = next(source.read_text() for source in sources if source.stem == toplevel)
-    header = re.sub(r"//[^\n]*", "", text[text.index(f"module {toplevel}") :].split(");", 1)[0])
+    texts = (source.read_text(errors="replace") for source in sources)
+    text = next(text for text in texts if re.search(rf"\bmodule\s+{toplevel}\b", text))
+    header = re.sub(r"//[^\n]*", "", re.split(rf"\bmodule\s+(?={toplevel}\b)", text)[1].split(");", 1)[0])
     ports = re.findall(r"\b(?:input|output)\b[^,]*?(\w+)\s*(?:,|$)", header)
     return "`verilator_config\n" + "".join(f'public_flat_rw -module "{toplevel}" -var "{port}"\n' for port in ports)
