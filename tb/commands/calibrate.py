@@ -7,9 +7,12 @@ differ.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import tomlkit
@@ -21,22 +24,33 @@ from quant.files import write_whole
 from tb import options, simulators
 from tb.commands import command
 from tb.commands.report import steps
-from tb.foreign.adapter import Adapter, Timing, read_adapter
+from tb.foreign.adapter import MOST_LATENCY, Adapter, Timing, read_adapter
 from tb.foreign.target import foreign_target
 from tb.layers.job import LayerJob, read_results
 
 CASES = "tb.foreign.cases_calibrate"
 TIME = 600.0  # seconds
+SETS = (MOST_LATENCY + 1) ** 3 + 16  # tiles that the search runs where it finds one set, about
 
 
-def search(adapter: Adapter, built: simulators.Build, seed: int) -> dict:
-    """What the simulation found. UserError where it did not end."""
+def search(
+    adapter: Adapter,
+    built: simulators.Build,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict:
+    """What the simulation found. UserError where it did not end. progress: as of a build, in tiles run."""
     with tempfile.TemporaryDirectory(prefix="cosim-") as work:
         path = Path(work) / "job.pickle"
         variables = LayerJob(adapter.configuration, [], seed, prepared=[adapter]).save(path)
-        outcomes = simulators.run(
-            built, CASES, seed=seed, environment=variables, timeout=TIME, limits=simulators.Limits()
-        )
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(
+                simulators.run, built, CASES, seed=seed, environment=variables, timeout=TIME, limits=simulators.Limits()
+            )
+            while not wait([running], timeout=0.3).done:
+                with contextlib.suppress(ValueError, IndexError, KeyError):  # nothing yet, or being written
+                    progress(read_results(path)[0]["tried"], SETS)
+            outcomes = running.result()
         failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
         if failure:
             raise UserError(f"{adapter.path}: {failure}")
@@ -102,8 +116,8 @@ def main(words: list[str] | None = None) -> int:
     target = foreign_target(adapter)
     with steps(console, f"building {adapter.top} for {sim}") as progress:
         built = target.build(sim, adapter.configuration, progress=progress)
-    with console.status("trying 64 sets of latencies, each with 4 ways to read the sums"):
-        found = search(adapter, built, int(settings["SEED"]))
+    with steps(console, "trying sets of latencies") as progress:
+        found = search(adapter, built, int(settings["SEED"]), progress)
     timing = chosen(adapter, found)
     for name, value in dataclasses.asdict(timing).items():
         before = getattr(adapter.course.timing, name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -34,10 +34,12 @@ class Found:
     first_col: str
 
 
-async def calibrate(dut, adapter: Adapter, seed: int, running: bool = False) -> Found:
-    """Search the latencies, then the waits. running: the clock runs already."""
+async def calibrate(
+    dut, adapter: Adapter, seed: int, running: bool = False, progress: Callable[[int], None] = lambda tried: None
+) -> Found:
+    """Search the latencies, then the waits. running: the clock runs already. progress: called with the tiles run."""
     assert adapter.course is not None
-    search = _Search(dut, adapter, seed)
+    search = _Search(dut, adapter, seed, progress)
     if not running:
         await search.driver.start()
     own, other = adapter.can.first_col, {"low": "high", "high": "low"}[adapter.can.first_col]
@@ -53,8 +55,8 @@ async def calibrate(dut, adapter: Adapter, seed: int, running: bool = False) -> 
 
 
 class _Search:
-    def __init__(self, dut, adapter: Adapter, seed: int):
-        self.dut, self.adapter = dut, adapter
+    def __init__(self, dut, adapter: Adapter, seed: int, progress: Callable[[int], None]):
+        self.dut, self.adapter, self.progress = dut, adapter, progress
         self.rng = np.random.default_rng(seed)
         self.driver = CourseDriver(dut, adapter)
         self.tried = 0
@@ -99,6 +101,7 @@ class _Search:
     async def _stored(self, timing: Timing, tile: Tile) -> bool:
         """Run a tile up to its psums; whether they are right as far as can be seen."""
         self.tried += 1
+        self.progress(self.tried)
         driver = self.driver
         driver.timing = timing
         await driver.reset()

@@ -14,5 +14,5 @@ from tb.layers.job import LayerJob, report
 async def latencies(dut):
     job = LayerJob.load()
     report([])
-    found = await calibrate(dut, job.prepared[0], job.seed)
+    found = await calibrate(dut, job.prepared[0], job.seed, progress=lambda tried: report([{"tried": tried}]))
     report([dataclasses.asdict(found)])
