@@ -50,8 +50,7 @@ def about(adapter: Adapter, sim: str) -> str:
     how = "class's interface" if adapter.course else f"driven by {adapter.driver}"
     return (
         f"{adapter.name}: {adapter.top}, {can.rows}x{can.cols}, {can.act_bits}-bit activations, {can.wgt_bits}-bit "
-        f"weights, "
-        f"{can.psum_bits}-bit psums, {ABBREVIATION[can.flow]}, {how}, {sim}"
+        f"weights, {can.psum_bits}-bit psums, {ABBREVIATION[can.flow]}, {how}, {sim}"
     )
 
 
@@ -105,15 +104,14 @@ def stopped(failure: str, began: bool) -> str:
     if "took longer than" in failure and not began:
         return (
             "the simulation did not get to its first clock edges: a loop that never ends, "
-            "in an initial "
-            "block, or through assignments without a clock"
+            "in an initial block, or through assignments without a clock"
         )
     if "Can't convert LogicArray to int" in failure:
         return f"the driver read unknown bits (X or Z) as a number: {failure}; read_lanes keeps them apart"
     return failure
 
 
-def table(title: str, outcomes: list[Outcome], adapter: Adapter) -> Table:
+def table(title: str, outcomes: list[Outcome]) -> Table:
     """Results of one network, 80 columns wide."""
     shown = Table(
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0),
@@ -232,8 +230,7 @@ def check(
     if not adapter.calibrated:
         console.print(
             f"[bold]not calibrated[/]: {escape(str(adapter.path))} has no \\[course.timing], so usual latencies "
-            f"are taken; find "
-            f"this core's with make calibrate CORE={escape(str(adapter.path))}", soft_wrap=True,
+            f"are taken; find this core's with make calibrate CORE={escape(str(adapter.path))}", soft_wrap=True,
         )  # fmt: skip
     waves = simulators.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {adapter.name} self-test")
     with steps(console, f"building {adapter.top} for {sim}") as progress:
@@ -257,7 +254,7 @@ def check(
     for checkpoint, layers in by_checkpoint.items():
         rows = [outcomes[id(layer)] for layer in layers]
         console.print()
-        console.print(table(f"{checkpoint}: image {settings['IMAGE']} of {layers[0].data}", rows, adapter))
+        console.print(table(f"{checkpoint}: image {settings['IMAGE']} of {layers[0].data}", rows))
         for row in rows:
             if row.failure:
                 failed += 1

@@ -233,8 +233,7 @@ class CourseDriver(Driver):
         if str(self.valid.value)[-1] != "0":
             self.complaints.append(
                 f"{self.course.valid} is {str(self.valid.value)[-1]} {when}, when the OFIFO should be empty; where "
-                f"the port means "
-                f'something else, say valid = "" in [course]'
+                f'the port means something else, say valid = "" in [course]'
             )
 
     async def _play(self, cycles: Sequence[tuple[str, Cycle]]) -> None:

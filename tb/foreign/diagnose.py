@@ -559,8 +559,7 @@ def _unknown(records: Sequence[Record], entirely: bool = False) -> str | None:
     if all(mask.all() for mask in unknown):
         return (
             f"all {what} are unknown (X): never written, or made of what was never reset or loaded; look at the "
-            f"reset's "
-            f"polarity (reset_level), at the latencies (make calibrate), and in the waves for the first X"
+            f"reset's polarity (reset_level), at the latencies (make calibrate), and in the waves for the first X"
         )
     known_right = not any((differs(values, wanted) & ~np.ma.getmaskarray(values)).any() for values, wanted in seen)
     if entirely or not known_right or not any(mask.any() for mask in unknown):
@@ -571,8 +570,7 @@ def _unknown(records: Sequence[Record], entirely: bool = False) -> str | None:
     where = f"{_listed('column', columns, mask.shape[-1])}, {_listed('position', positions, mask.shape[-2])}"
     return (
         f"unknown values (X) in {where}, all known ones right; look at the latencies (make calibrate), and at what "
-        f"is read "
-        f"before it is written"
+        f"is read before it is written"
     )
 
 

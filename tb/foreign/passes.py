@@ -55,7 +55,7 @@ class Passes:
     """A layer for a core: its operands as they are run, and the sums that must come out.
 
     shift: what was added to each activation. sums: int64 [OC, OH, OW], the convolution of what is run, the residual not
-    added; residual, relu: as the layer has them.
+    added. windows: of the map; none in OS.
     """
 
     operands: Operands

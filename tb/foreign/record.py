@@ -25,7 +25,7 @@ class Rules:
 @dataclasses.dataclass(frozen=True, eq=False)
 class Record:
     """A tile that ran. psums, outputs: as seen, masked where unknown; None where they cannot be seen or are not wanted.
-    relu: whether the outputs are after ReLU."""
+    relu: whether the outputs are after ReLU. bits: the width of psums and sums."""
 
     tile: Tile
     expected: Expected

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from golden_model.configuration import Configuration
 from tb import simulators
 from tb.foreign.adapter import Adapter, AdapterError
 from tb.foreign.passes import Passes, passes_of
+from tb.foreign.selftest import self_tests
 from tb.foreign.verilog import Verilog
 from tb.foreign.wrapper import TOP, check_ports, parameters_of, wrapper
 from tb.layers.task import LayerTask
@@ -54,11 +54,13 @@ def foreign_of(adapter: Adapter) -> simulators.Foreign:
 def as_compiled(adapter: Adapter, top: str, sim: str) -> tuple[Path, Verilog]:
     """The text that is compiled for a module, and that text read. AdapterError where it reaches out of its folder, or
     is no Verilog that can be built; in the latter case mostly SimulationError, with the simulator's own words."""
-    files = Verilog(adapter.sources, adapter.include, adapter.defines).used(top)
+    files = Verilog(adapter.sources, adapter.include, adapter.defines, sim).used(top)
     text, named = simulators.preprocessed(sim, files, adapter.include, adapter.defines)
     allowed = {folder.resolve() for folder in (*adapter.include, *(file.parent for file in files))}
     for path in named:
-        if path.is_absolute() and not any(path.resolve().is_relative_to(folder) for folder in allowed):
+        # Sources and folders are given with their whole paths: a relative one was found from the working folder.
+        inside = path.is_absolute() and any(path.resolve().is_relative_to(folder) for folder in allowed)
+        if not inside and not path.name.startswith("<"):  # the simulator's own, such as <built-in>
             raise AdapterError(
                 f"{adapter.path}: {path} is included, outside of the folders given; foreign Verilog is not run where "
                 f"it reaches out of its folder"
@@ -88,7 +90,7 @@ def foreign_target(adapter: Adapter) -> ForeignTarget:
 
     def least_cycles(c: Configuration, task: LayerTask) -> int:
         s = task.shape
-        return s.n_kij * -(-s.ic // c.rows) * -(-s.oc // c.cols) * s.n_nij
+        return s.n_kij * -(-s.ic // adapter.can.inputs) * -(-s.oc // c.cols) * s.n_nij
 
     def sources() -> list[Path]:
         return list(adapter.sources)
@@ -100,9 +102,5 @@ def foreign_target(adapter: Adapter) -> ForeignTarget:
 
 
 def self_test_tasks(adapter: Adapter, seed: int) -> list[LayerTask]:
-    from tb.foreign.selftest import self_tests
-
+    """The little layers that a core must pass first."""
     return [LayerTask(name, adapter.can.flow, operands) for name, operands in self_tests(adapter.can, seed).items()]
-
-
-__all__: list[Any] = ["ForeignTarget", "foreign_target", "self_test_tasks"]

@@ -30,6 +30,9 @@ REFUSED = {
     "DPI": ('import "DPI-C" function int f(); ', "DPI imports run code outside of the simulator"),
     "VPI": ("initial $my_task(1);", "$my_task is not among the system tasks"),
     "include by its path": ('`include "/etc/hostname"', "/etc/hostname is included, outside of the folders given"),
+    "include from the working folder": (
+        '`include "../../../../../../../../../../../../etc/hostname"', "is included, outside of the folders given",
+    ),
     "include from above": ('`include "../secret.vh"', "secret.vh is included, outside of the folders given"),
     "syntax": ("assign = 3;", "core.v:6: syntax error"),
     "end is missing": ("always @(posedge clk) begin", "the Verilog does not build with icarus"),

@@ -23,130 +23,21 @@ PREDEFINED = {
     "verilator": ["VERILATOR=1", "verilator=1", "verilator3=1", "COVERAGE_IGNORE=1"],
 }
 # System tasks and functions that do no more than print, measure, compute, or end the simulation
-HARMLESS = frozenset(
-    [
-        "$display",
-        "$displayb",
-        "$displayh",
-        "$displayo",
-        "$write",
-        "$writeb",
-        "$writeh",
-        "$writeo",
-        "$strobe",
-        "$strobeb",
-        "$strobeh",
-        "$monitor",
-        "$monitorb",
-        "$monitorh",
-        "$monitoron",
-        "$monitoroff",
-        "$fdisplay",
-        "$fdisplayb",
-        "$fdisplayh",
-        "$fwrite",
-        "$fwriteb",
-        "$fwriteh",
-        "$fstrobe",
-        "$fmonitor",
-        "$fclose",
-        "$fflush",
-        "$fgets",
-        "$fgetc",
-        "$ungetc",
-        "$fread",
-        "$fscanf",
-        "$feof",
-        "$ferror",
-        "$fseek",
-        "$ftell",
-        "$rewind",
-        "$swrite",
-        "$sformat",
-        "$sformatf",
-        "$sscanf",
-        "$time",
-        "$stime",
-        "$realtime",
-        "$timeformat",
-        "$printtimescale",
-        "$finish",
-        "$stop",
-        "$exit",
-        "$fatal",
-        "$error",
-        "$warning",
-        "$info",
-        "$signed",
-        "$unsigned",
-        "$clog2",
-        "$bits",
-        "$size",
-        "$left",
-        "$right",
-        "$low",
-        "$high",
-        "$increment",
-        "$dimensions",
-        "$unpacked_dimensions",
-        "$typename",
-        "$isunbounded",
-        "$cast",
-        "$countones",
-        "$countbits",
-        "$onehot",
-        "$onehot0",
-        "$isunknown",
-        "$random",
-        "$urandom",
-        "$urandom_range",
-        "$dist_uniform",
-        "$rtoi",
-        "$itor",
-        "$realtobits",
-        "$bitstoreal",
-        "$shortrealtobits",
-        "$bitstoshortreal",
-        "$pow",
-        "$sqrt",
-        "$ln",
-        "$log10",
-        "$exp",
-        "$floor",
-        "$ceil",
-        "$sin",
-        "$cos",
-        "$tan",
-        "$test$plusargs",
-        "$value$plusargs",
-        "$dumpvars",
-        "$dumpon",
-        "$dumpoff",
-        "$dumpall",
-        "$dumplimit",
-        "$dumpflush",
-        "$setup",
-        "$hold",
-        "$setuphold",
-        "$width",
-        "$period",
-        "$skew",
-        "$recovery",
-        "$removal",
-        "$recrem",
-        "$rose",
-        "$fell",
-        "$stable",
-        "$changed",
-        "$past",
-        "$sampled",
-        "$asserton",
-        "$assertoff",
-        "$assertkill",
-        "$root",
-        "$unit",
-    ]
-)
+HARMLESS = frozenset((
+    "$display", "$displayb", "$displayh", "$displayo", "$write", "$writeb", "$writeh", "$writeo", "$strobe",
+    "$strobeb", "$strobeh", "$monitor", "$monitorb", "$monitorh", "$monitoron", "$monitoroff", "$fdisplay",
+    "$fdisplayb", "$fdisplayh", "$fwrite", "$fwriteb", "$fwriteh", "$fstrobe", "$fmonitor", "$fclose", "$fflush",
+    "$fgets", "$fgetc", "$ungetc", "$fread", "$fscanf", "$feof", "$ferror", "$fseek", "$ftell", "$rewind", "$swrite",
+    "$sformat", "$sformatf", "$sscanf", "$time", "$stime", "$realtime", "$timeformat", "$printtimescale", "$finish",
+    "$stop", "$exit", "$fatal", "$error", "$warning", "$info", "$signed", "$unsigned", "$clog2", "$bits", "$size",
+    "$left", "$right", "$low", "$high", "$increment", "$dimensions", "$unpacked_dimensions", "$typename",
+    "$isunbounded", "$cast", "$countones", "$countbits", "$onehot", "$onehot0", "$isunknown", "$random", "$urandom",
+    "$urandom_range", "$dist_uniform", "$rtoi", "$itor", "$realtobits", "$bitstoreal", "$shortrealtobits",
+    "$bitstoshortreal", "$pow", "$sqrt", "$ln", "$log10", "$exp", "$floor", "$ceil", "$sin", "$cos", "$tan",
+    "$test$plusargs", "$value$plusargs", "$dumpvars", "$dumpon", "$dumpoff", "$dumpall", "$dumplimit", "$dumpflush",
+    "$setup", "$hold", "$setuphold", "$width", "$period", "$skew", "$recovery", "$removal", "$recrem", "$rose",
+    "$fell", "$stable", "$changed", "$past", "$sampled", "$asserton", "$assertoff", "$assertkill", "$root", "$unit",
+))  # fmt: skip
 # Those that open a file, with the place of its name among the arguments
 FILES = {"$fopen": 0, "$readmemh": 0, "$readmemb": 0, "$writememh": 0, "$writememb": 0, "$dumpfile": 0}
 
@@ -214,32 +105,19 @@ class Verilog:
         inside: dict[Path, set[str]] = {}
         for name, source in self.modules.items():
             inside.setdefault(source, set()).add(name)
-        wanted, todo = set(), [self.modules[top]]
-        while todo:
-            source = todo.pop()
+        wanted, pending = set(), [self.modules[top]]
+        while pending:
+            source = pending.pop()
             if source not in wanted:
                 wanted.add(source)
-                todo += [self.modules[name] for name in needs[source] if name in self.modules]
+                pending += [self.modules[name] for name in needs[source] if name in self.modules]
         # A file without modules (packages, macros) may be meant for those behind it.
         return [source for source in self.sources if source in wanted or source not in inside]
 
     def reaches(self, files: Sequence[Path]) -> Iterator[Reach]:
-        """Where the files reach out of the folder in which they are simulated."""
-        allowed = [folder.resolve() for folder in self.include]
+        """Where the files, which have gone through the preprocessor, reach out of the folder of their simulation."""
         for source in files:
-            tree = self.trees[source]
-            allowed_here = [*allowed, source.parent.resolve()]
-            for include in tree.getIncludeDirectives():
-                named = str(include.path)
-                place = Path(str(include.buffer.name)) if hasattr(include.buffer, "name") else None
-                target = (place or source.parent / named).resolve()
-                if Path(named).is_absolute() or not any(target.is_relative_to(folder) for folder in allowed_here):
-                    yield Reach(
-                        source,
-                        self._line(include.syntax.sourceRange.start),
-                        f"includes {named}, outside of the folders given",
-                    )
-            yield from self._calls(source, tree)
+            yield from self._calls(source, self.trees[source])
 
     def _calls(self, source: Path, tree: syntax.SyntaxTree) -> Iterator[Reach]:
         found: list[Reach] = []
