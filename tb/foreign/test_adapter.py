@@ -10,6 +10,7 @@ from golden_model.operands import Operands
 from golden_model.tiling import ConvShape, pad
 from tb.foreign.adapter import AdapterError, read_adapter
 from tb.foreign.passes import cut, finished, passes_of
+from tb.foreign.record import Record
 from tb.foreign.target import foreign_target
 
 CORE = """module core #(parameter bw = 4, psum_bw = 16, col = 8, row = 8) (
@@ -139,3 +140,24 @@ def test_more_taps_than_the_core_takes(tmp_path):
         passes_of(operands, adapter)
     small = dataclasses.replace(operands, weight=np.ones((1, 1, 2, 2), int))
     assert passes_of(small, adapter).count == 1
+
+
+def test_an_unknown_value_is_wrong_even_where_its_bits_would_fit(tmp_path):
+    """X reads as 0, which may be the value wanted; only psums that no output reads may be unknown."""
+    (tmp_path / "core.v").write_text(CORE)
+    (tmp_path / "core.toml").write_text("[capabilities]\nrows = 2\ncols = 2\n")
+    operands = Operands(np.zeros((2, 2, 1, 2), int), np.ones((2, 1, 3), int))  # positions 0 and 2 are read by one tap
+    tile, expected = next(passes_of(operands, read_adapter(tmp_path / "core.toml")).tiles())
+    right = np.ma.MaskedArray(expected.psums, False), np.ma.MaskedArray(expected.sums, False)
+    assert not Record(tile, expected, *right, False, 16).wrong
+    for place in np.ndindex(expected.sums.shape):
+        outputs = right[1].copy()
+        outputs[place] = np.ma.masked
+        assert Record(tile, expected, right[0], outputs, False, 16).wrong
+    for place in np.ndindex(expected.psums.shape):
+        psums = right[0].copy()
+        psums[place] = np.ma.masked
+        record = Record(tile, expected, psums, right[1], False, 16)
+        read = place[1] in tile.reads[place[0]]
+        assert record.wrong == read
+        assert record.compared == expected.psums.size + expected.sums.size - (not read)
