@@ -120,14 +120,17 @@ def announce(line: str) -> None:
     sys.stdout.flush()
 
 
-def stages(name: str, out: Path) -> list[str]:
-    """The recipes to carry out for ``name``, ``name`` itself last: those whose results are at hand are left out."""
+def stages(name: str, out: Path, given: dict[str, str | None] | None = None) -> list[str]:
+    """The recipes to carry out for ``name``, ``name`` itself last: those whose results are at hand are left out.
+
+    given: a teacher or warm_start in place of the recipe's own.
+    """
 
     def at_hand(recipe: str) -> bool:
         folder = out.parent / recipe
         return is_finished(folder) if (folder / LAST).exists() else recipe in SHIPPED or (folder / BEST).exists()
 
-    return builds_on(name, at_hand)
+    return builds_on(name, at_hand, given)
 
 
 def divided(names: list[str], minutes: float, out: Path, resume: bool) -> dict[str, float]:
@@ -146,7 +149,8 @@ def divided(names: list[str], minutes: float, out: Path, resume: bool) -> dict[s
 
 def _needed_first(options: argparse.Namespace, data: DataSet, device: torch.device) -> None:
     """Carry out the recipes that ``options.recipe`` builds on, and set ``options.minutes`` to what is its own."""
-    *before, last = stages(options.recipe, options.out)
+    given = {name: getattr(options, name) for name in ("teacher", "warm_start") if hasattr(options, name)}
+    *before, last = stages(options.recipe, options.out, given)
     minutes = getattr(options, "minutes", 0)
     parts = divided([*before, last], minutes, options.out, options.resume) if minutes else {}
     if minutes:

@@ -397,6 +397,10 @@ def test_recipes_build_on_one_another(tmp_path):
     assert builds_on("vgg16_w4a2") == ["teacher", "vgg16_float", "vgg16_w4a4", "vgg16_w4a2"]
     assert builds_on("resnet20_w2a4", lambda name: name == "resnet20_w4a4") == ["teacher", "resnet20_w2a4"]
     assert builds_on("vgg16_digits") == ["vgg16_digits"]
+    assert builds_on("resnet20_float", given={"teacher": None}) == ["resnet20_float"]
+    own = {"teacher": "runs/mine.pth.tar", "warm_start": "vgg16_digits"}
+    assert builds_on("resnet20_w4a4", given=own) == ["vgg16_digits", "resnet20_w4a4"]
+    assert builds_on("resnet20_w4a4", given={"teacher": None}) == ["teacher", "resnet20_float", "resnet20_w4a4"]
 
 
 def test_a_recipe_carries_out_what_it_needs(tmp_path, monkeypatch, small_data, capsys):

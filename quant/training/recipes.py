@@ -1,7 +1,7 @@
 """The named training recipes of ``recipes.toml``, and in which order they build on one another."""
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,20 @@ def share(name: str) -> float:
     return _recipe(name).get(SHARE, 1.0)
 
 
-def builds_on(name: str, at_hand: Callable[[str], bool] = lambda _: False) -> list[str]:
+def builds_on(
+    name: str, at_hand: Callable[[str], bool] = lambda _: False, given: Mapping[str, str | None] | None = None
+) -> list[str]:
     """The recipes whose results ``name`` starts or learns from, theirs before them, each once; ``name`` is the last.
 
     at_hand: whether there is a recipe's result, so that neither it nor what it builds on is needed.
+    given: a teacher or warm_start of ``name`` in place of the recipe's own; None: none.
     """
     known = tomllib.loads(FILE.read_text())
     order: list[str] = []
 
     def visit(recipe: str) -> None:
-        for before in (_recipe(recipe).get("teacher"), _recipe(recipe).get("warm_start")):
+        fields = {**_recipe(recipe), **(given or {})} if recipe == name else _recipe(recipe)
+        for before in (fields.get("teacher"), fields.get("warm_start")):
             if before in known and before not in order and not at_hand(before):
                 visit(before)
         order.append(recipe)
