@@ -40,7 +40,7 @@ accelerate: simulator ## whole networks on the accelerator, at full rate | SIM C
 	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.commands.accelerate $(ACCELERATE_ARGS)
 
 check-core: BY_DEFAULT := icarus
-check-core: simulator ## is your core right, and where is it wrong? | CORE PART SIM CHECKPOINT DATA LAYER IMAGE SEED STALLS BUG WAVES JOBS CORE_ARGS
+check-core: simulator ## is your core right, and where is it wrong? | CORE PART SIM CHECKPOINT DATA GOLDEN LAYER IMAGE SEED STALLS BUG WAVES JOBS CORE_ARGS
 	@$(RUN) -m tb.commands.check_core --jobs $(call quoted,$(JOBS)) $(call options,CORE PART BUG STALLS) $(CORE_ARGS)
 
 calibrate: BY_DEFAULT := icarus
@@ -59,8 +59,8 @@ golden: $(SETUP) ## write golden files of layers | CHECKPOINT DATA LAYER IMAGE O
 	@$(RUN) -m tb.commands.golden_write \
 	    $(call options,CHECKPOINT LAYER OUT IMAGE DATA CONFIG DATAFLOW FORMAT A_BITS IC_TILE OC_TILE O_TILE)
 
-golden-check: $(SETUP) ## compare golden files with manifest, operands and checkpoint | OUT CHECKPOINT
-	@$(RUN) -m tb.commands.golden_check $(call options,OUT CHECKPOINT)
+golden-check: $(SETUP) ## do golden files agree with each other and their checkpoint? | OUT CHECKPOINT GOLDEN_ARGS
+	@$(RUN) -m tb.commands.golden_check $(call options,OUT CHECKPOINT) $(GOLDEN_ARGS)
 
 train: $(SETUP) ## train a network | RECIPE MODEL DATA EPOCHS SEED OUT TRAIN_ARGS
 	@$(RUN) -m quant.train --out $(call quoted,$(or $(OUT),runs/$(or $(RECIPE),$(MODEL),vgg16))) \

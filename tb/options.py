@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, BooleanOptionalAction, Namespace
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from golden_model.configuration import Dataflow, configuration
+from golden_model.raw.hints import FILE as HINTS
+from golden_model.raw.hints import Hints
 from quant import cli
 from quant.checkpoints import SHIPPED
 from quant.cli import Parser, number, whole
@@ -55,6 +57,35 @@ def add_settings(parser: Parser, *without: str) -> None:
 def add_stalls(parser: Parser, what: str) -> None:
     text = f"probability of a held cycle on {what}, 0 to {MOST_STALLS} [0]"
     parser.add_argument("--stalls", type=number(0, MOST_STALLS), default=0.0, help=text)
+
+
+def add_reading(parser: Parser) -> None:
+    """Options for a folder of golden files without a manifest, where its reading is not to be inferred."""
+    group = parser.add_argument_group("golden files without a manifest", f"{HINTS} in the folder can say more")
+    either = {"action": BooleanOptionalAction, "default": None}
+    group.add_argument("--signed", **either, help="activations are two's complement")
+    group.add_argument(
+        "--rows-reversed", **either, help="a weight line has row 0 where an activation line has the last"
+    )
+    group.add_argument("--columns-reversed", **either, help="the first line of weights is the last column")
+    group.add_argument("--ignore", action="append", metavar="NAMES", help="files that are not to be read, as 'old/*'")
+
+
+def reading(parsed: Namespace) -> Hints:
+    """What the options of ``add_reading`` say."""
+    return Hints(
+        signed=parsed.signed, rows_reversed=parsed.rows_reversed, columns_reversed=parsed.columns_reversed,
+        ignore=tuple(parsed.ignore or ()),
+    )  # fmt: skip
+
+
+def reading_words(parsed: Namespace) -> list[str]:
+    """The options of ``add_reading`` that were given, to give them again."""
+    words = [f"--ignore {shlex.quote(name)}" for name in parsed.ignore or ()]
+    for name in ("signed", "rows_reversed", "columns_reversed"):
+        if (value := getattr(parsed, name)) is not None:
+            words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
+    return words
 
 
 def add_jobs(parser: Parser) -> None:

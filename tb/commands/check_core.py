@@ -22,12 +22,13 @@ from quant.cli import Parser
 from quant.errors import UserError
 from tb import options, simulators
 from tb.commands import command
-from tb.commands.cosim import Outcome, collect, requested, simulated
-from tb.commands.report import ABBREVIATION, convolution, steps
+from tb.commands.cosim import Outcome, collect, golden_folder, requested, simulated
+from tb.commands.report import ABBREVIATION, convolution, steps, wrapped
 from tb.foreign.adapter import Adapter, Part, read_adapter
 from tb.foreign.parts import ROLES, build_part
 from tb.foreign.target import ForeignTarget, foreign_target, self_test_tasks
 from tb.layers.captured import RealLayer
+from tb.layers.from_files import GoldenLayers
 from tb.layers.job import LayerJob
 from tb.target import run_layers
 
@@ -136,7 +137,8 @@ def table(title: str, outcomes: list[Outcome]) -> Table:
 
 def replay(layer: RealLayer, checkpoint: str, settings: dict, sim: str, words: list[str]) -> str:
     """The command that runs one layer again."""
-    values = settings | {"SIM": sim, "CHECKPOINT": checkpoint, "LAYER": layer.name, "WAVES": None}
+    network = None if settings.get("GOLDEN") else checkpoint
+    values = settings | {"SIM": sim, "CHECKPOINT": network, "LAYER": layer.name, "WAVES": None}
     return options.again("check-core", values, words, arguments="CORE_ARGS", more=named(settings))
 
 
@@ -158,7 +160,8 @@ def main(words: list[str] | None = None) -> int:
         help=f"one module alone: {', '.join(ROLES)} [PART]",
     )
     parser.add_argument("--anyway", action="store_true", help="run layers although the self-test failed")
-    options.add_settings(parser, "GOLDEN", "CONFIG", "DATAFLOW")
+    options.add_settings(parser, "CONFIG", "DATAFLOW")
+    options.add_reading(parser)
     options.add_stalls(parser, "the core's inputs")
     options.add_jobs(parser)
     parsed = parser.parse_args(words)
@@ -176,10 +179,12 @@ def main(words: list[str] | None = None) -> int:
         adapter = read_adapter(parsed.core, [*parsed.define, define])
         settings["BUG"] = parsed.bug
     again += [f"--stalls {parsed.stalls}"] if parsed.stalls else []
+    again += options.reading_words(parsed)
+    golden = golden_folder(settings, options.reading(parsed))
     console = Console(highlight=False)
     if parsed.part:
         return check_part(adapter, parsed.part, settings, sim, again, console)
-    return check(adapter, settings, sim, parsed.stalls, parsed.jobs, parsed.anyway, again, console)
+    return check(adapter, settings, sim, parsed.stalls, parsed.jobs, parsed.anyway, again, console, golden)
 
 
 def check_part(adapter: Adapter, role: str, settings: dict, sim: str, again: list[str], console: Console) -> int:
@@ -221,10 +226,14 @@ def check(
     anyway: bool,
     again: list[str],
     console: Console,
+    golden: GoldenLayers | None = None,
 ) -> int:
-    """Self-test, then layers; the exit code."""
+    """Self-test, then layers, of ``golden`` files or of networks; the exit code."""
     target, c = foreign_target(adapter), adapter.configuration
-    requested(settings, DEFAULT_LAYERS)
+    if golden is None:
+        requested(settings, DEFAULT_LAYERS)
+    for line in wrapped(golden.understood) if golden else ():
+        console.print(line, markup=False, soft_wrap=True)
     seed, began = int(settings["SEED"]), time.time()
     console.print(about(adapter, sim) + (f", stalls {stalls:g}" if stalls else ""), soft_wrap=True)
     if not adapter.calibrated:
@@ -247,14 +256,15 @@ def check(
         console.print("\nlayers are not run before this is right (--anyway runs them)")
         console.print(f"replay: {escape(told)}", soft_wrap=True)
         return 1
-    by_checkpoint = layers_of(settings, c, adapter)
+    by_checkpoint = layers_of(settings, c, adapter, golden)
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
     outcomes = simulated(everything, c, sim, settings, stalls, jobs, console, target)
     failed, adders = 0, set()
     for checkpoint, layers in by_checkpoint.items():
         rows = [outcomes[id(layer)] for layer in layers]
         console.print()
-        console.print(table(f"{checkpoint}: image {settings['IMAGE']} of {layers[0].data}", rows))
+        what = "golden files" if golden else f"image {settings['IMAGE']} of {layers[0].data}"
+        console.print(table(f"{checkpoint}: {what}", rows))
         for row in rows:
             if row.failure:
                 failed += 1
@@ -278,10 +288,11 @@ def check(
     return 1 if failed or not passed else 0
 
 
-def layers_of(settings: dict, c: Configuration, adapter: Adapter) -> dict[str, list[RealLayer]]:
+def layers_of(
+    settings: dict, c: Configuration, adapter: Adapter, golden: GoldenLayers | None
+) -> dict[str, list[RealLayer]]:
     """The layers that are to run, in the core's dataflow."""
-    chosen = settings | {"GOLDEN": None, "DATAFLOW": adapter.can.dataflow}
-    return collect(chosen, c, by_default=DEFAULT_LAYERS)
+    return collect(settings | {"DATAFLOW": adapter.can.dataflow}, c, golden, by_default=DEFAULT_LAYERS)
 
 
 if __name__ == "__main__":

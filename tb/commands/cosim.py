@@ -12,26 +12,23 @@ import concurrent.futures
 import dataclasses
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from golden_model.configuration import (
-    DEFAULT_CONFIGURATION,
-    Configuration,
-    Dataflow,
-    configuration,
-)
+from golden_model.configuration import DEFAULT_CONFIGURATION, Configuration, Dataflow, configuration
+from golden_model.raw.hints import Hints
 from quant.cli import Parser, whole
 from quant.errors import UnknownNetwork, UserError
 from quant.loose import Placement
 from tb import options, simulators
 from tb.commands import command
-from tb.commands.report import convolution, counted, flow, steps, tiles
+from tb.commands.report import convolution, counted, flow, steps, tiles, wrapped
 from tb.layers.captured import RealLayer, as_tasks, real_layers
-from tb.layers.from_files import GoldenLayers
+from tb.layers.from_files import GoldenLayers, golden_layers
 from tb.layers.networks import MAIN_JOB, default_layers, network_with
 from tb.target import Target, find_target, prepared, run_layers
 
@@ -57,18 +54,19 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--stride", type=whole(1, 8), default=1, help=f"{LOOSE} [1]")
     parser.add_argument("--padding", type=whole(0, 8), help=f"{LOOSE} [half of the kernel]")
     parser.add_argument("--map", type=whole(1, 512), default=8, help=f"{LOOSE}: side of its input map [8]")
+    options.add_reading(parser)
     options.add_jobs(parser)
     return parser.parse_args(words)
 
 
-def golden_folder(settings: dict[str, str | None]) -> GoldenLayers | None:
+def golden_folder(settings: dict[str, str | None], hints: Hints | None = None) -> GoldenLayers | None:
     """The layers of the GOLDEN folder that are to run; None where a checkpoint gives them."""
     if not settings["GOLDEN"]:
         return None
     for name in ("CHECKPOINT", "DATA"):
         if settings[name]:
             raise UserError(f"GOLDEN={settings['GOLDEN']} runs without a checkpoint: leave {name} away")
-    return GoldenLayers(settings["GOLDEN"], settings["LAYER"])
+    return golden_layers(settings["GOLDEN"], settings["LAYER"], hints)
 
 
 def requested(
@@ -176,13 +174,16 @@ def table(network: str, about: str, outcomes: list[Outcome], c: Configuration) -
     return result
 
 
-def replay(layer: RealLayer, checkpoint: str, settings: dict, sim: str, c: Configuration, stalls: float) -> str:
-    """The command that runs one layer again."""
+def replay(
+    layer: RealLayer, checkpoint: str, settings: dict, sim: str, c: Configuration, stalls: float,
+    more: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """The command that runs one layer again. more: further options of it."""
     values = settings | {
         "SIM": sim, "CHECKPOINT": None if settings["GOLDEN"] else checkpoint, "LAYER": layer.name, "CONFIG": c.name,
         "DATAFLOW": layer.task.dataflow.name, "WAVES": None,
     }  # fmt: skip
-    words = [f"--stalls {stalls}"] if stalls else []
+    words = [*more, *([f"--stalls {stalls}"] if stalls else [])]
     if layer.data == RANDOM:
         shape = layer.shape
         words.append(f"--stride {shape.stride} --padding {shape.padding} --map {shape.ih}")
@@ -230,14 +231,15 @@ def simulated(
 
 
 def failures(
-    rows: list[Outcome], checkpoint: str, settings: dict, sim: str, c: Configuration, stalls: float
-) -> list[str]:
+    rows: list[Outcome], checkpoint: str, settings: dict, sim: str, c: Configuration, stalls: float,
+    more: Sequence[str] = (),
+) -> list[str]:  # fmt: skip
     """What is printed of each layer that failed: where, and the command that runs it again."""
     told = []
     for row in rows:
         if row.failure:
             title = row.layer.task.title
-            again = replay(row.layer, checkpoint, settings, sim, c, stalls)
+            again = replay(row.layer, checkpoint, settings, sim, c, stalls, more)
             why = escape(row.failure.removeprefix(f"{title}: "))
             told.append(f"\n[bold red]FAIL[/] {title}: {why}\nreplay: {escape(again)}")
     return told
@@ -263,7 +265,9 @@ def main(words: list[str] | None = None) -> int:
     sim = settings["SIM"] or "icarus"
     options.check(settings)
     simulators.check_simulator(sim)
-    golden = golden_folder(settings)
+    golden = golden_folder(settings, options.reading(parsed))
+    for line in wrapped(golden.understood) if golden else ():
+        console.print(line, markup=False, soft_wrap=True)
     if golden and not settings["CONFIG"]:
         c = golden.configuration()
     else:
@@ -280,7 +284,7 @@ def main(words: list[str] | None = None) -> int:
         what = RANDOM if layers[0].data == RANDOM else what
         console.print()
         console.print(table(checkpoint, f"{what} on {c.name}, {sim}", rows, c))
-        told = failures(rows, checkpoint, settings, sim, c, parsed.stalls)
+        told = failures(rows, checkpoint, settings, sim, c, parsed.stalls, options.reading_words(parsed))
         failed += len(told)
         for text in told:
             console.print(text, soft_wrap=True)

@@ -1,7 +1,9 @@
 """``python -m tb.commands.golden_check``: are golden files as written, and as their checkpoint gives them?
 
-Behind ``make golden-check``. Exit code 0: nothing is wrong (a part that could not be done is named, and does not
-count); 1: something is, each finding is a line; 2: no golden set, or not of the checkpoint named; 130: interrupted.
+A folder without a manifest, of somebody else's making, is understood first: it is told how, and which of its files
+agree with each other. Behind ``make golden-check``. Exit code 0: nothing is wrong (a part that could not be done is
+named, and does not count); 1: something is, each finding is a line, or two readings fit; 2: no golden set, or not of
+the checkpoint named; 130: interrupted.
 """
 
 from __future__ import annotations
@@ -18,10 +20,14 @@ from golden_model.files.golden_set import configuration_of, plan_golden_set, rea
 from golden_model.files.operands import GoldenSetError, Source
 from golden_model.files.vectors import VectorFile
 from golden_model.files.verify import against_fresh, against_hashes, against_operands
+from golden_model.raw.hints import Hints
+from golden_model.raw.understand import layers_of
 from quant.cli import Parser
 from quant.errors import UserError
+from tb import options
 from tb.commands import command
 from tb.commands.golden_write import captured, load
+from tb.commands.report import wrapped
 
 SHOWN = 20  # findings of a set that are written out; the rest is counted
 
@@ -36,9 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--checkpoint",
         help="the checkpoint the set was made from, where it lies elsewhere by now; if it is another, that is an error",
     )
-    options = parser.parse_args(arguments)
+    options.add_reading(parser)
+    parsed = parser.parse_args(arguments)
+    directory, hints = Path(parsed.out), options.reading(parsed)
+    if not GoldenFolder(directory).manifest.is_file():
+        return _check_found(directory, hints)
+    if hints != Hints():
+        raise UserError(f"{directory} has a manifest, which says how its files are read: leave the options away")
     try:
-        return _check(Path(options.out), options.checkpoint)
+        return _check(directory, parsed.checkpoint)
     except CheckpointMismatch as error:
         raise UserError(str(error)) from None
 
@@ -56,6 +68,24 @@ def _check(directory: Path, checkpoint: str | None) -> int:
         print(f"{folder.directory}: {about}")
         wrong += findings
     return 1 if wrong else 0
+
+
+def _check_found(directory: Path, hints: Hints) -> int:
+    """Understand a folder without a manifest, and say what agrees."""
+    if not directory.is_dir():
+        raise UserError(f"{directory} is not a folder of golden files: it is not there")
+    layers = layers_of(directory, hints)
+    for layer in layers:
+        print("\n".join(wrapped(layer.told())))
+        _print(layer.findings)
+        wrong = len(layer.findings)
+        if layer.right:
+            print(f"{layer.directory}: all files agree")
+        elif wrong:
+            print(f"{layer.directory}: {wrong} finding{'s' * (wrong > 1)}")
+        else:
+            print(f"{layer.directory}: not decided, see above")
+    return 0 if all(layer.right for layer in layers) else 1
 
 
 def _check_set(folder: GoldenFolder, fresh: _Fresh) -> tuple[list[str], str]:

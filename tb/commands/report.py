@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -51,3 +54,15 @@ def tiles(layer: RealLayer, c: Configuration) -> int:
     if layer.task.dataflow is Dataflow.weight_stationary:
         return oc_tiles * -(-s.ic // (c.rows * layer.task.operands.precision.channels)) * s.n_kij
     return oc_tiles * -(-s.n_o_nij // c.rows)
+
+
+def wrapped(lines: Iterable[str]) -> list[str]:
+    """Lines that fit the terminal; what does not goes on below, indented. In a file each stays in one piece."""
+    if not sys.stdout.isatty():
+        return list(lines)
+    width = shutil.get_terminal_size().columns
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(line, width, subsequent_indent="      ", break_on_hyphens=False) or [""]
+    ]

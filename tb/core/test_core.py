@@ -13,7 +13,7 @@ from golden_model.configuration import Dataflow, Precision, configuration
 from golden_model.files.operands import GoldenSetError
 from golden_model.operands import Operands
 from tb.conftest import setting
-from tb.layers.from_files import GoldenLayers
+from tb.layers.from_files import GoldenLayers, golden_layers
 from tb.layers.job import LayerJob
 from tb.layers.task import LayerTask
 
@@ -65,7 +65,7 @@ def pytest_generate_tests(metafunc):
 def golden_cases(folder: str, layer: str | None) -> list[tuple]:
     """Every layer of a folder of golden files, or those named, in both dataflows."""
     try:
-        golden = GoldenLayers(folder, layer)
+        golden = golden_layers(folder, layer)
         cores = {name: golden.configuration(name).name for name in golden.names}
     except GoldenSetError as error:
         raise pytest.UsageError(f"--golden: {error}") from None

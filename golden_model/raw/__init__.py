@@ -1,0 +1,1 @@
+"""Golden folders that this project did not write: inferred, checked, and told in words of the layer."""

@@ -1,0 +1,111 @@
+"""What a user says about a folder where the guess is wrong or two readings fit: ``golden.toml``, or options."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from golden_model.bounded import read_bounded
+from golden_model.configuration import Dataflow
+from golden_model.files.operands import GoldenSetError
+
+FILE = "golden.toml"
+
+
+@dataclasses.dataclass(frozen=True)
+class Hints:
+    """What is settled; None: to be inferred.
+
+    activation, weight, output: pattern of the names of the files that are to be taken. ignore: patterns of those that
+    are not to be read. act_bits, wgt_bits: bits of a word. kernel, map: height and width, the map as it is written.
+    signed: activations are two's complement. rows_reversed: the words of a weight line stand the other way round than
+    those of an activation line. columns_reversed: the weights' first line is the last column.
+    """
+
+    activation: str | None = None
+    weight: str | None = None
+    output: str | None = None
+    ignore: tuple[str, ...] = ()
+    dataflow: str | None = None
+    act_bits: int | None = None
+    wgt_bits: int | None = None
+    kernel: tuple[int, int] | None = None
+    map: tuple[int, int] | None = None
+    padding: int | None = None
+    stride: int | None = None
+    signed: bool | None = None
+    rows_reversed: bool | None = None
+    columns_reversed: bool | None = None
+
+    def takes(self, name: str) -> bool:
+        """Whether a file is to be read."""
+        return not any(fnmatch.fnmatch(name, pattern) for pattern in self.ignore)
+
+    def chooses(self, role: str, name: str) -> bool:
+        """Whether a file of a role is among those that are to be taken."""
+        pattern = getattr(self, role, None)
+        return pattern is None or fnmatch.fnmatch(name, pattern)
+
+    def allows(self, **values: Any) -> bool:
+        """Whether what is inferred is not settled otherwise."""
+        return all(getattr(self, name) in (None, value) for name, value in values.items())
+
+
+_KINDS: dict[str, tuple[str, Any]] = {
+    "activation": ("a name, as 'activation_tile*.txt'", str),
+    "weight": ("a name, as 'weight_kij*.txt'", str),
+    "output": ("a name, as 'out.txt'", str),
+    "ignore": ("a list of names, as ['old/*']", list),
+    "dataflow": (" or ".join(flow.name for flow in Dataflow), str),
+    "act_bits": ("a whole number from 1 to 16", int),
+    "wgt_bits": ("a whole number from 1 to 16", int),
+    "kernel": ("height and width, as [3, 3]", list),
+    "map": ("height and width, as [6, 6]", list),
+    "padding": ("a whole number from 0 to 16", int),
+    "stride": ("a whole number from 1 to 16", int),
+    "signed": ("true or false", bool),
+    "rows_reversed": ("true or false", bool),
+    "columns_reversed": ("true or false", bool),
+}
+_RANGES = {"act_bits": (1, 16), "wgt_bits": (1, 16), "padding": (0, 16), "stride": (1, 16)}
+
+
+def read_hints(folder: Path, given: Hints | None = None) -> Hints:
+    """What ``golden.toml`` in the folder says, if it is there, and ``given`` in its place where that says something.
+
+    GoldenSetError names the key that is wrong.
+    """
+    path = folder / FILE
+    stored = hints_of(read_bounded(path), str(path)) if path.is_file() else Hints()
+    given = given or Hints()
+    settled = {f.name: value for f in dataclasses.fields(Hints) if (value := getattr(given, f.name)) not in (None, ())}
+    return dataclasses.replace(stored, **settled)
+
+
+def hints_of(text: bytes, path: str) -> Hints:
+    """The hints of the text of a TOML file."""
+    try:
+        fields = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise GoldenSetError(f"{path}: {error}") from None
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name not in _KINDS:
+            raise GoldenSetError(f"{path}: unknown key {name!r}; there are {', '.join(_KINDS)}")
+        wanted, kind = _KINDS[name]
+        low, high = _RANGES.get(name, (None, None))
+        fits = type(value) is kind and (low is None or low <= value <= high)
+        if kind is list:
+            inner = str if name == "ignore" else int
+            fits = fits and all(type(one) is inner for one in value)
+            fits = fits and (name == "ignore" or (len(value) == 2 and min(value) > 0))
+            value = tuple(value) if fits else value
+        if name == "dataflow":
+            fits = fits and value in [flow.name for flow in Dataflow]
+        if not fits:
+            raise GoldenSetError(f"{path}: {name} = {value!r} must be {wanted}")
+        values[name] = value
+    return Hints(**values)

@@ -1,0 +1,239 @@
+"""Where nothing fits: the one word, line or file whose change would make everything agree."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from golden_model.configuration import Dataflow
+from golden_model.raw.compare import activation_words, channel_words, weight_words
+from golden_model.raw.names import Family
+from golden_model.raw.readings import Reading, output_place
+from golden_model.raw.table import Table
+from golden_model.tiling import nij_index, pad
+
+MOST = 3  # suspects that are told
+LARGE = 1 << 20  # bits of files above which a missing line is not looked for
+MOST_LINES = 512  # places where a line is put in
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """Outputs that do not follow from the operands. given: int64 [OC, n]; relu: whether they are ReLU of the sums."""
+
+    reading: Reading
+    given: np.ndarray
+    relu: bool
+
+    def made(self, sums: np.ndarray) -> np.ndarray:
+        return np.maximum(sums, 0) if self.relu else sums
+
+    @property
+    def wrong(self) -> np.ndarray:
+        return self.made(self.reading.sums) != self.given
+
+    def fits(self, sums: np.ndarray) -> bool:
+        return bool(np.array_equal(self.made(sums), self.given))
+
+
+def windows(reading: Reading) -> np.ndarray:
+    """int64 [IC, kij, n]: the activation that an output reads for a tap."""
+    shape = reading.shape
+    padded = pad(reading.activation, shape.padding).reshape(shape.ic, -1)
+    return padded[:, nij_index(shape)]
+
+
+def suspects(case: Case) -> list[str]:
+    """What alone explains all outputs: words of outputs, activations or weights, else the weights of one tap."""
+    found = [*_output_word(case), *_activation_words(case), *_weight_words(case)]
+    if not found:
+        found = _tap(case)
+    if len(found) > MOST:
+        found = [*found[:MOST], f"... or one of {len(found) - MOST} other words"]
+    return found
+
+
+def _output_word(case: Case) -> list[str]:
+    where = np.argwhere(case.wrong)
+    if len(where) != 1:
+        return []
+    [(channel, line)] = where
+    r = case.reading
+    place = output_place(r.out, len(case.given), r.psum_bits, channel, line)
+    position = "o_nij" if r.flow is Dataflow.weight_stationary else "row"
+    wanted = case.made(r.sums)[channel, line]
+    return [f"{place}: {position} {line}, {channel_words(r, channel)}: {wanted} would agree with all other files"]
+
+
+def _activation_words(case: Case) -> list[str]:
+    """Words of activations whose change explains all wrong outputs."""
+    r = case.reading
+    shape = r.shape
+    index = nij_index(shape)
+    outputs = np.flatnonzero(case.wrong.any(axis=0))
+    positions = set(range(shape.n_nij))
+    for output in outputs:
+        positions &= set(index[:, output].tolist())
+        if not positions:
+            return []
+    low, high = (-(1 << (r.act_bits - 1)), 1 << (r.act_bits - 1)) if r.signed else (0, 1 << r.act_bits)
+    if not r.act_bits:
+        low, high = int(r.activation.min()), int(r.activation.max()) + 1
+    weight = r.weight.reshape(shape.oc, shape.ic, shape.n_kij)
+    found = []
+    for position in sorted(positions):
+        i, j = divmod(position, shape.padded_w)
+        i, j = i - shape.padding, j - shape.padding
+        if not (0 <= i < shape.ih and 0 <= j < shape.iw):
+            continue
+        taps, reading = np.nonzero(index == position)
+        for ic in range(shape.ic):
+            effect = np.zeros_like(r.sums)
+            effect[:, reading] = weight[:, ic, taps]
+            now = int(r.activation[ic, i, j])
+            for value in _plausible(case, effect, now, low, high):
+                place = r.place(r.activation_cells[ic, i, j], r.act, r.act_bits)
+                words = activation_words(r, np.array([ic, i, j]))
+                found.append(f"{place}: {words}: {now} stands there, {value} would make all agree")
+    return found
+
+
+def _plausible(case: Case, effect: np.ndarray, now: int, low: int, high: int) -> list[int]:
+    """Values in place of ``now`` with which the outputs fit; ``effect`` is what one more does to the sums."""
+    wrong = case.wrong
+    if not effect[wrong].all():
+        return []
+    if case.relu:
+        values = [value for value in range(low, high) if value != now]
+    else:  # one wrong sum decides
+        channel, line = np.argwhere(wrong)[0]
+        by, left = divmod(int((case.given - case.reading.sums)[channel, line]), int(effect[channel, line]))
+        values = [] if left or not low <= now + by < high else [now + by]
+    return [value for value in values if case.fits(case.reading.sums + (value - now) * effect)]
+
+
+def _weight_words(case: Case) -> list[str]:
+    r = case.reading
+    channels = np.flatnonzero(case.wrong.any(axis=1))
+    if len(channels) != 1:
+        return []
+    channel = int(channels[0])
+    shape, reads = r.shape, windows(r)
+    wrong = case.wrong[channel]
+    bits = r.wgt_bits
+    low, high = (-(1 << (bits - 1)), 1 << (bits - 1)) if bits else (int(r.weight.min()), int(r.weight.max()) + 1)
+    found = []
+    for ic, kij in np.argwhere((reads[:, :, wrong] != 0).all(axis=2)):
+        ki, kj = divmod(int(kij), shape.kw)
+        now = int(r.weight[channel, ic, ki, kj])
+        for value in range(low, high):
+            sums = r.sums[channel] + (value - now) * reads[ic, kij]
+            if value != now and np.array_equal(case.made(sums), case.given[channel]):
+                place = r.place(r.weight_cells[channel, ic, ki, kj], r.wgt, bits)
+                words = weight_words(r, np.array([channel, ic, ki, kj]))
+                found.append(f"{place}: {words}: {now} stands there, {value} would make all agree")
+    return found
+
+
+def _tap(case: Case) -> list[str]:
+    """The files of one tap, where the copy of another's or the weights that the outputs ask for explain all."""
+    r = case.reading
+    shape = r.shape
+    if shape.n_kij == 1 or "kij" not in r.wgt.axes:
+        return []
+    weight, reads = r.weight.reshape(shape.oc, shape.ic, shape.n_kij), windows(r)
+    found = []
+    for kij in range(shape.n_kij):
+        without = r.sums - weight[:, :, kij] @ reads[:, kij]
+        name = _file_of_tap(r.wgt, kij)
+        twins = [k for k in range(shape.n_kij) if k != kij and np.array_equal(weight[:, :, k], weight[:, :, kij])]
+        if _solves(case, reads[:, kij], without):
+            copied = f"; it is a copy of {_file_of_tap(r.wgt, twins[0])}" if twins else ""
+            found.append(f"{name}: not this layer's weights of kij {kij}: with others, all outputs agree{copied}")
+        elif twins:
+            found.append(f"{name}: the same as {_file_of_tap(r.wgt, twins[0])}")
+    return found
+
+
+def _solves(case: Case, reads: np.ndarray, without: np.ndarray) -> bool:
+    """Whether other weights of one tap explain the outputs: reads [IC, n] it, the sums of all others are ``without``.
+
+    Of ReLU, only what is not 0 says what the sum is; where that is too little, nothing can be said.
+    """
+    bits, live = case.reading.wgt_bits, reads.any(axis=1)
+    reads = reads[live]
+    limit = 1 << (bits - 1) if bits else np.iinfo(np.int64).max
+    told = 0
+    for given, other in zip(case.given, without, strict=True):
+        known = given > 0 if case.relu else np.ones(len(given), bool)
+        some = reads[:, known]
+        if known.sum() <= len(reads) or np.linalg.matrix_rank(some) < len(reads):
+            continue
+        wanted = (given - other)[known]
+        solution = np.rint(np.linalg.lstsq(some.T.astype(float), wanted.astype(float), rcond=None)[0]).astype(np.int64)
+        if not ((solution >= -limit) & (solution < limit)).all() or (solution @ some != wanted).any():
+            return False
+        told += 1
+    return told > 0
+
+
+def _file_of_tap(family: Family, kij: int) -> str:
+    at = family.axes.index("kij")
+    taps = sorted({key[at] for key in family.tables})
+    return next(table.name for key, table in family.tables.items() if key[at] == taps[kij])
+
+
+def with_line(table: Table, at: int) -> Table:
+    """A file with a line of zeros put in, so that it is data line ``at``."""
+    numbers = [*table.line_numbers[:at], table.line_numbers[min(at, table.lines - 1)], *table.line_numbers[at:]]
+    digits = None if table.digits is None else np.insert(table.digits, at, 0, axis=0)
+    values = None if table.numbers is None else np.insert(table.numbers, at, 0, axis=0)
+    columns = table.columns if len(table.columns) == 1 else [*table.columns[:at], table.columns[0], *table.columns[at:]]
+    return dataclasses.replace(table, line_numbers=numbers, digits=digits, numbers=values, columns=columns)
+
+
+def without_line(table: Table, at: int) -> Table:
+    """A file without data line ``at``."""
+    digits = None if table.digits is None else np.delete(table.digits, at, axis=0)
+    values = None if table.numbers is None else np.delete(table.numbers, at, axis=0)
+    columns = table.columns if len(table.columns) == 1 else [*table.columns[:at], *table.columns[at + 1 :]]
+    numbers = [*table.line_numbers[:at], *table.line_numbers[at + 1 :]]
+    return dataclasses.replace(table, line_numbers=numbers, digits=digits, numbers=values, columns=columns)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Change:
+    """A family with a line of zeros put into one of its files, so that it is data line ``at``, or with that taken out.
+
+    key, table: the file, as it was.
+    """
+
+    family: Family
+    key: tuple[int, ...]
+    table: Table
+    at: int
+    inserted: bool
+
+
+def changed_tables(family: Family) -> Iterator[Change]:
+    """Families with one line put in or taken out of one file; of several files only of one whose size is its own."""
+    sizes = [(table.lines, table.width) for table in family.tables.values()]
+    usual = max(set(sizes), key=sizes.count)
+    ways = [True, False]
+    files = dict(family.tables)
+    if len(files) > 1:
+        files = {key: table for key, table in files.items() if (table.lines, table.width) != usual}
+        if len(files) != 1:
+            return
+        [table] = files.values()
+        if abs(usual[0] - table.lines) != 1 or table.width != usual[1]:
+            return
+        ways = [usual[0] > table.lines]
+    for key, table in files.items():
+        for inserted in ways:
+            for at in range(min(MOST_LINES, table.lines + inserted)) if inserted or table.lines > 1 else ():
+                new = with_line(table, at) if inserted else without_line(table, at)
+                changed = dataclasses.replace(family, tables={**family.tables, key: new})
+                yield Change(changed, key, table, at, inserted)
