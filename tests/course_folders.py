@@ -83,16 +83,22 @@ def values(folder: Folder, seed: int) -> Values:
     )
     activation = rng.integers(low, high, (ic, folder.map, folder.map))
     weight = rng.integers(-7, 8, (oc, ic, folder.kernel, folder.kernel))
-    p, s, k = folder.padding, folder.stride, folder.kernel
-    padded = np.pad(activation, ((0, 0), (p, p), (p, p)))
-    side = (folder.map + 2 * p - k) // s + 1
-    sums = np.zeros((oc, side, side), np.int64)
+    p = folder.padding
+    sums = convolved(folder, weight, np.pad(activation, ((0, 0), (p, p), (p, p))))
+    residual = rng.integers(-200, 200, sums.shape) if folder.residual else None
+    return Values(weight, activation, sums, residual)
+
+
+def convolved(folder: Folder, weight: np.ndarray, padded: np.ndarray) -> np.ndarray:
+    """[oc, ic, k, k] on a padded map [ic, h, w] -> [oc, o_nij]."""
+    s, k = folder.stride, folder.kernel
+    side = (padded.shape[1] - k) // s + 1
+    sums = np.zeros((len(weight), side, side), np.int64)
     for i in range(side):
         for j in range(side):
             window = padded[:, i * s : i * s + k, j * s : j * s + k]
             sums[:, i, j] = (weight * window).sum(axis=(1, 2, 3))
-    residual = rng.integers(-200, 200, sums.shape) if folder.residual else None
-    return Values(weight, activation, sums.reshape(oc, -1), None if residual is None else residual.reshape(oc, -1))
+    return sums.reshape(len(weight), -1)
 
 
 def bits(value: int, width: int) -> str:
@@ -173,39 +179,30 @@ def _outputs(folder: Folder, made: Values):
                 yield several, folder.out_header, lines, folder.psum_bits
 
 
-def _os_files(folder: Folder, made: Values):
-    """Eight outputs of the first line, or as many as there are; K = ic * 9 steps."""
+def os_steps(folder: Folder, made: Values) -> tuple[np.ndarray, np.ndarray]:
+    """Activations [k, row] of the first ROWS outputs, and weights [k, col], k = ic * 9 + kij."""
     p, k = folder.padding, folder.kernel
     padded = np.pad(made.activation, ((0, 0), (p, p), (p, p)))
     side = folder.map + 2 * p - k + 1
-    steps = []
-    for c in range(len(padded)):
-        for i in range(k):
-            for j in range(k):
-                steps.append([padded[c, (n // side) + i, (n % side) + j] for n in range(folder.rows)])
-    wgt = made.weight.reshape(len(made.weight), -1).T
-    act = np.array(steps)
+    steps = [
+        [padded[c, n // side + i, n % side + j] for n in range(folder.rows)]
+        for c in range(len(padded)) for i in range(k) for j in range(k)
+    ]  # fmt: skip
+    return np.array(steps), made.weight.reshape(len(made.weight), -1).T
+
+
+def _os_files(folder: Folder, made: Values):
+    act, wgt = os_steps(folder, made)
     if folder.os == "skewed":
         act, wgt = _skewed(act), _skewed(wgt)
-    n = k * k
-    if folder.os == "ic":
-        for c in range(len(padded)):
-            yield (
-                f"activation_os_ic{c}.txt",
-                folder.header,
-                [_turned(r, folder.row0_first) for r in act[c * n : c * n + n]],
-                4,
-            )
-            yield f"weight_os_ic{c}.txt", folder.header, [_turned(r, False) for r in wgt[c * n : c * n + n]], 4
-    else:
-        yield "activation_os.txt", folder.header, [_turned(r, folder.row0_first) for r in act], 4
-        yield "weight_os.txt", folder.header, [_turned(r, False) for r in wgt], 4
-    yield (
-        "out_os.txt",
-        folder.header,
-        [_turned(r, folder.out_col0_first) for r in made.sums[:, : folder.rows].T],
-        folder.psum_bits,
-    )
+    n = folder.kernel**2 if folder.os == "ic" else len(act)
+    for c in range(len(act) // n):
+        suffix = f"_ic{c}" if folder.os == "ic" else ""
+        lines = slice(c * n, c * n + n)
+        yield f"activation_os{suffix}.txt", folder.header, [_turned(r, folder.row0_first) for r in act[lines]], 4
+        yield f"weight_os{suffix}.txt", folder.header, [_turned(r, False) for r in wgt[lines]], 4
+    outputs = [_turned(r, folder.out_col0_first) for r in made.sums[:, : folder.rows].T]
+    yield "out_os.txt", folder.header, outputs, folder.psum_bits
 
 
 def _skewed(steps: np.ndarray) -> np.ndarray:
@@ -214,3 +211,88 @@ def _skewed(steps: np.ndarray) -> np.ndarray:
     for lane in range(lanes):
         late[lane : lane + lines, lane] = steps[:, lane]
     return late
+
+
+def matters(folder: Folder, made: Values, name: str, line: int, digit: int) -> bool:
+    """Whether a flipped digit of a data line changes any output that the folder holds: by plain computation."""
+    if "out" in name:
+        return True
+    if folder.os:
+        act, wgt = (steps.copy() for steps in os_steps(folder, made))
+        steps, width, signed = (act, folder.act_bits, folder.signed) if "act" in name else (wgt, 4, True)
+        word, bit = divmod(digit, width)
+        lane = word if "act" in name and folder.row0_first else steps.shape[1] - 1 - word
+        number = int("".join(c for c in name if c.isdigit()) or 0)
+        step = line - lane if folder.os == "skewed" else number * folder.kernel**2 + line
+        if not 0 <= step < len(steps):
+            return True
+        steps[step, lane] = _flipped(steps[step, lane], width, bit, signed)
+        return not np.array_equal(wgt.T @ act, made.sums[:, : folder.rows])
+    weight, p = made.weight.copy(), folder.padding
+    padded = np.pad(made.activation, ((0, 0), (p, p), (p, p)))
+    if "act" in name:
+        word, bit = divmod(digit, folder.act_bits)
+        channel = word if folder.row0_first else len(padded) - 1 - word
+        i, j = divmod(line, folder.map + (2 * p if folder.border else 0))
+        i, j = (i, j) if folder.border else (i + p, j + p)
+        padded[channel, i, j] = _flipped(padded[channel, i, j], folder.act_bits, bit, folder.signed)
+    else:
+        word, bit = divmod(digit, 4)
+        index = Values(np.arange(weight.size).reshape(weight.shape), made.activation, made.sums, made.residual)
+        [lines] = [lines for file, _, lines, _ in _ws_files(folder, index) if file == name]
+        where = np.unravel_index(lines[line][word], weight.shape)
+        weight[where] = _flipped(weight[where], 4, bit, True)
+    sums = convolved(folder, weight, padded)
+    raw, relu = folder.outputs
+    relus = not np.array_equal(np.maximum(sums, 0), np.maximum(made.sums, 0))
+    return bool(raw and not np.array_equal(sums, made.sums)) or bool(relu and relus)
+
+
+def _flipped(value: int, width: int, bit: int, signed: bool) -> int:
+    """bit: counted from the word's left."""
+    number = (int(value) & ((1 << width) - 1)) ^ (1 << (width - 1 - bit))
+    return number - (1 << width) if signed and number >> (width - 1) else number
+
+
+TILED = {"activation": "activation_tile{t}.txt", "weight": "weight_itile{i}_otile{o}_kij{k}.txt"}
+# What has been seen in public repositories, one matter at a time
+VARIANTS = {
+    "a 4x4 map with its border": Folder(),
+    "no border": Folder(border=False),
+    "an 8x8 map without padding": Folder(padding=0, map=8),
+    "an 8x8 map, padded 10x10": Folder(map=8),
+    "stride 2": Folder(map=8, stride=2),
+    "a 1x1 kernel": Folder(kernel=1, padding=0),
+    "signed activations": Folder(signed=True),
+    "ReLU alone": Folder(outputs=(None, "out.txt")),
+    "raw alone": Folder(outputs=("out.txt", None)),
+    "raw as out, ReLU beside": Folder(outputs=("out.txt", "out_relu.txt")),
+    "expected_output": Folder(outputs=(None, "expected_output_relu.txt")),
+    "row 0 first": Folder(row0_first=True),
+    "row 0 first in weights alone": Folder(weight_row0_first=True),
+    "the last column's weights first": Folder(col7_first=True),
+    "column 0 first in outputs": Folder(out_col0_first=True),
+    "tiles of channels": Folder(ic_tiles=2, oc_tiles=2, **TILED),
+    "16x16": Folder(rows=16, cols=16),
+    "all taps in a file of 72 lines": Folder(weight="weight.txt"),
+    "weights under a misleading name": Folder(weight="weights/psum_kij{k}.txt"),
+    "genWeight in a folder": Folder(weight="k/genWeight_{k}.txt"),
+    "lines too many": Folder(spare=2),
+    "decimal operands": Folder(decimal=True),
+    "a residual": Folder(residual=True),
+    "a residual, ReLU alone": Folder(residual=True, outputs=(None, "out.txt")),
+    "2 bits in two tiles": Folder(
+        ic_tiles=2, act_bits=2, pack="tiles", activation="activation_tile{t}.txt", weight="weight_tile{t}_kij{k}.txt"
+    ),
+    "2 bits, even and odd lines": Folder(act_bits=2, pack="interleaved", weight="weight_octile0_kij{k}.txt"),
+    "2 bits, odd and even lines": Folder(act_bits=2, pack="interleaved odd"),
+    "2 bits, lower and upper lines": Folder(act_bits=2, pack="halves"),
+    "2 bits, lines of 64 bits": Folder(act_bits=2, pack="line"),
+    "2 bits, 32 lines and outputs of 256 bits": Folder(act_bits=2, pack="interleaved", cols=16),
+    "output-stationary, 72 lines": Folder(os="k", map=8),
+    "output-stationary, a file a channel": Folder(os="ic", map=8),
+    "output-stationary, skewed": Folder(os="skewed", map=8),
+    **{f"header {name}": Folder(header=name, weight_header="none") for name in HEADERS},
+    **{f"end {name}": Folder(end=name) for name in ENDS},
+    **{f"weights {name}": Folder(weight=name) for name in WEIGHTS},
+}  # fmt: skip

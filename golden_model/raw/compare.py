@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from golden_model.configuration import Dataflow
 from golden_model.raw.names import Family
-from golden_model.raw.readings import Reading, given_outputs, output_place
+from golden_model.raw.readings import Reading, closeness, given_outputs, output_place
 from golden_model.tiling import nij_index, pad
+
+HALF = 0.5  # closeness below which outputs are not of these operands
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +38,13 @@ class Compared:
     @property
     def wrong(self) -> int:
         return sum(int(np.count_nonzero(wanted != given)) for _, wanted, given in self.parts)
+
+    @property
+    def share(self) -> str:
+        """How much differs, for a message."""
+        known = [closeness(wanted, given) for _, wanted, given in self.parts]
+        stale = " - another run's or another layer's" if max(known) < HALF else ""
+        return f"{self.wrong:,} of {self.total:,} differ{stale}"
 
     def first(self, reading: Reading) -> str:
         """The first wrong value: where it stands, what it is in the layer, what stands there and what should."""
@@ -191,10 +199,3 @@ def activation_words(reading: Reading, index: np.ndarray) -> str:
     tile, row = divmod(ic, reading.rows)
     tiles = f"ic_tile {tile}, " if len(reading.activation) > reading.rows else ""
     return f"{tiles}nij {position}, row {row}"
-
-
-def share(part: int, whole: int) -> str:
-    """A count for a message: ``3 of 128``, and where most differ that too."""
-    return f"{part:,} of {whole:,} differ" + (
-        " - another run's or another layer's" if part > math.ceil(whole / 2) else ""
-    )

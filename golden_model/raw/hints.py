@@ -102,10 +102,9 @@ def hints_of(text: bytes, path: str) -> Hints:
             inner = str if name == "ignore" else int
             fits = fits and all(type(one) is inner for one in value)
             fits = fits and (name == "ignore" or (len(value) == 2 and min(value) > 0))
-            value = tuple(value) if fits else value
         if name == "dataflow":
             fits = fits and value in [flow.name for flow in Dataflow]
         if not fits:
             raise GoldenSetError(f"{path}: {name} = {value!r} must be {wanted}")
-        values[name] = value
+        values[name] = tuple(value) if kind is list else value
     return Hints(**values)

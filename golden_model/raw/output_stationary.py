@@ -31,31 +31,24 @@ class Skew:
 
 def output_stationary(act: Family, wgt: Family, out: Family, hints: Hints) -> Iterator[Candidate]:
     """A tile of ROWS outputs: lines are steps k, words the positions, or the cols of the weights."""
+    weights = list(_os_weights(wgt, hints))
     for act_bits in WIDTHS if act.first.binary else (0,):
         if act.first.width % (act_bits or 1) or not hints.allows(**({"act_bits": act_bits} if act_bits else {})):
             continue
-        rows = act.first.width // (act_bits or 1)
-        if rows > out.first.lines:
+        if act.first.width // (act_bits or 1) > out.first.lines:
             continue
         for signed in signs(act, act_bits, hints):
-            for wgt_bits, wgt_steps, wgt_cells, order in _os_weights(wgt, hints):
-                cols = wgt_steps.shape[1]
-                found = given_outputs(out, cols)
-                if found is None:
-                    continue
-                given, psum_bits = found
-                for act_steps, act_cells, skew in _os_steps(act, act_bits, signed):
-                    for w_steps, w_cells, w_skew in _unskewed(wgt_steps, wgt_cells) if not order else [
-                        (wgt_steps, wgt_cells, Skew())
-                    ]:  # fmt: skip
-                        if len(act_steps) != len(w_steps):
-                            continue
-                        frame = functools.partial(
-                            _os_reading, act=act, wgt=wgt, out=out, act_bits=act_bits, wgt_bits=wgt_bits,
-                            psum_bits=psum_bits, signed=signed,
-                            order=f"{order}{skew}" + (f"; weights{w_skew}" if w_skew.by else ""),
-                        )  # fmt: skip
-                        yield from _os_compared(act_steps, act_cells, w_steps, w_cells, given, frame, hints)
+            for act_steps, act_cells, skew in _unskewed(*_steps(act, act_bits, signed)):
+                for wgt_bits, wgt_steps, wgt_cells, order in weights:
+                    found = given_outputs(out, wgt_steps.shape[1])
+                    if found is None or len(act_steps) != len(wgt_steps):
+                        continue
+                    given, psum_bits = found
+                    frame = functools.partial(
+                        _os_reading, act=act, wgt=wgt, out=out, act_bits=act_bits, wgt_bits=wgt_bits,
+                        psum_bits=psum_bits, signed=signed, order=f"{skew}{order}",
+                    )  # fmt: skip
+                    yield from _os_compared(act_steps, act_cells, wgt_steps, wgt_cells, given, frame, hints)
 
 
 def _os_compared(
@@ -98,10 +91,6 @@ def _steps(family: Family, bits: int, signed: bool) -> tuple[np.ndarray, np.ndar
     return values[:, ::-1], cells[:, ::-1]
 
 
-def _os_steps(act: Family, bits: int, signed: bool) -> Iterator[tuple[np.ndarray, np.ndarray, Skew]]:
-    yield from _unskewed(*_steps(act, bits, signed))
-
-
 def _unskewed(values: np.ndarray, cells: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, Skew]]:
     """The steps as they stand, and with the skew of a systolic array taken out."""
     yield values, cells, Skew()
@@ -127,7 +116,8 @@ def _os_weights(wgt: Family, hints: Hints) -> Iterator[tuple[int, np.ndarray, np
             continue
         values, cells = _steps(wgt, bits, True)
         if wgt.os or "channel" in wgt.axes:
-            yield bits, values, cells, ""
+            for steps, of, skew in _unskewed(values, cells):
+                yield bits, steps, of, f"; weights{skew}" if skew.by else ""
         elif wgt.axes in ((), ("kij",)):
             words = values.shape[1]
             taps = len(wgt.tables) if wgt.axes else next((n for n in (9, 1) if wgt.first.lines == n * words), 0)
@@ -135,5 +125,5 @@ def _os_weights(wgt: Family, hints: Hints) -> Iterator[tuple[int, np.ndarray, np
                 continue
             cube, cell = (a.reshape(taps, -1, words) for a in (values, cells))  # [kij, col, row]
             for name, order in (("k = ic * n_kij + kij", (2, 0, 1)), ("k = kij * n_ic + ic", (0, 2, 1))):
-                steps = [a.transpose(order).reshape(-1, cube.shape[1]) for a in (cube, cell)]
-                yield bits, steps[0], steps[1], name
+                by_step = [a.transpose(order).reshape(-1, cube.shape[1]) for a in (cube, cell)]
+                yield bits, by_step[0], by_step[1], f", {name}"

@@ -87,7 +87,7 @@ def read_table(path: Path, name: str) -> Table:
     text = read_bounded(path).decode("latin-1").replace("\r\n", "\n")
     if "\n" not in text:
         text = text.replace("\r", "\n")
-    lines = [line.rstrip(_BLANK) for line in text.split("\n")]
+    lines = [line.rstrip(" \r") for line in text.split("\n")]
     while lines and not lines[-1]:
         lines.pop()
     bits = [line for line in lines if _is_bits(line)]

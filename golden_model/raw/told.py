@@ -25,8 +25,7 @@ def understood(reading: Reading) -> list[str]:
     lines = [f"{r.act.name}: {several}{width(r.act_bits, r.rows, act)}, {sign}{header(act)}"]
     s = r.shape
     if r.flow is Dataflow.output_stationary:
-        order = f", {r.order}" if r.order and not r.order.startswith(",") else r.order
-        lines[0] += f"; a line a step, a word a row (output){order}"
+        lines[0] += f"; a line a step, a word a row (output){r.order}"
         lines[0] += ", row 0 first" if r.rows_reversed else ""
         last = "first" if r.columns_reversed else "last"
         lines.append(

@@ -10,7 +10,7 @@ import numpy as np
 from golden_model.configuration import Dataflow
 from golden_model.files.operands import GoldenSetError
 from golden_model.operands import Operands
-from golden_model.raw.compare import Compared, compared, operand_words, residual_of, same_as, share
+from golden_model.raw.compare import Compared, compared, operand_words, residual_of, same_as
 from golden_model.raw.hints import FILE, Hints, read_hints
 from golden_model.raw.names import ACTIVATION, OUTPUT, RESIDUAL, TWIN, WEIGHT, Family, families, role_of
 from golden_model.raw.output_stationary import output_stationary
@@ -104,7 +104,8 @@ def layers_of(directory: Path | str, given: Hints | None = None) -> list[Layer]:
     if any(role_of(path.name) in (ACTIVATION, WEIGHT) and path.parent == directory for path in own):
         return _understand(directory, own, hints)
     inner = [folder for folder in sorted(directory.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
-    whole = [folder for folder in inner if {ACTIVATION, WEIGHT} <= {role_of(path.name) for path in _files(folder)}]
+    roles = {folder: {role_of(path.name) for path in _files(folder)} for folder in inner}
+    whole = [folder for folder, held in roles.items() if ACTIVATION in held and held & {WEIGHT, OUTPUT}]
     if not whole:
         return _understand(directory, own, hints)
     return [layer for folder in whole for layer in _understand(folder, _files(folder), read_hints(folder, hints))]
@@ -146,10 +147,9 @@ def _understand(directory: Path, paths: list[Path], hints: Hints) -> list[Layer]
         is_twin = path.name.startswith(TWIN) and path.name.removeprefix(TWIN) in names
         (twins if is_twin else tables).append(table)
     found = families(tables)
-    notes = _not_compared(unread)
     if not found:
         told = wrong or [f"{directory}: no file whose name says activation, weight or out, see docs/golden-files.md"]
-        return [Layer(directory.name, directory, None, findings=told, notes=notes)]
+        return [Layer(directory.name, directory, None, findings=told, notes=_not_compared(unread))]
     layers: list[Layer] = []
     works: list[_Work] = []
     for flow in Dataflow:
@@ -158,14 +158,14 @@ def _understand(directory: Path, paths: list[Path], hints: Hints) -> list[Layer]
             suffix = "_os" if flow is Dataflow.output_stationary and layers else ""
             work = _Work(directory, f"{directory.name}{suffix}", flow, hints, found, chosen)
             works.append(work)
-            layers.append(work.layer(wrong, notes, twins))
+            layers.append(work.layer(wrong, twins))
     if not layers:
         have = ", ".join(f"{family.name} ({family.role})" for family in found)
         missing = [role for role in (ACTIVATION, WEIGHT, OUTPUT) if not any(f.role == role for f in found)]
         told = [*wrong, f"{directory}: no file of {' or '.join(missing or ['this dataflow'])} among {have}"]
-        return [Layer(directory.name, directory, None, findings=told, notes=notes)]
+        return [Layer(directory.name, directory, None, findings=told, notes=_not_compared(unread))]
     rest = [family.name for family in found if not any(work.mine(family) for work in works)]
-    layers[0].notes[:] = _not_compared(unread + rest)
+    layers[0].notes.extend(_not_compared(unread + rest))
     return layers
 
 
@@ -205,15 +205,15 @@ class _Work:
     found: list[Family]
     chosen: dict[str, list[Family]]
 
-    def layer(self, wrong: list[str], notes: list[str], twins: list[Table]) -> Layer:
+    def layer(self, wrong: list[str], twins: list[Table]) -> Layer:
         """The verdict. wrong: files that could not be read."""
         broken = [text for family in self.found if self.mine(family) for text in _broken(family)]
         if wrong or broken:
             explained = [] if wrong else self._line()
-            return Layer(self.name, self.directory, None, findings=explained or [*wrong, *broken], notes=notes)
+            return Layer(self.name, self.directory, None, findings=explained or [*wrong, *broken])
         fits = self._exact()
         if not fits:
-            return self._nothing_fits(notes)
+            return self._nothing_fits()
         reading, others = fits[0], fits[1:]
         undecided, choose = self._undecided(reading, others)
         residual = self._residual_of(reading)
@@ -221,7 +221,6 @@ class _Work:
         return Layer(
             self.name, self.directory, reading, residual=residual if added else None,
             understood=understood(reading), agree=agree, findings=findings, undecided=undecided, choose=choose,
-            notes=notes,
         )  # fmt: skip
 
     def mine(self, family: Family) -> bool:
@@ -329,7 +328,7 @@ class _Work:
                     f"{reading.sums.shape[1]} outputs of {len(reading.weight)} channels: another run's or layer's"
                 ]
             elif result.wrong:
-                findings.append(f"{result.first(reading)} ({share(result.wrong, result.total)})")
+                findings.append(f"{result.first(reading)} ({result.share})")
             else:
                 agree.append(_agrees(family, result))
                 added |= "residual" in result.kind
@@ -340,7 +339,7 @@ class _Work:
             findings += _twin(reading, twin, self.found)
         return agree, findings, added
 
-    def _nothing_fits(self, notes: list[str]) -> Layer:
+    def _nothing_fits(self) -> Layer:
         """The closest reading, its first disagreement, and what would explain all."""
         best: tuple[float, Reading] | None = None
         options: list[tuple[float, int, Candidate]] = []
@@ -352,28 +351,28 @@ class _Work:
             close = self._closeness(reading)
             if best is None or close > best[0]:
                 best = (close, reading)
-        if (best is None or best[0] < SURE) and (line := self._line()):
-            return Layer(self.name, self.directory, None, findings=line, notes=notes)
         if best is None:
-            return Layer(self.name, self.directory, None, findings=self._sizes(), notes=notes)
+            return Layer(self.name, self.directory, None, findings=self._line() or self._sizes())
         close, reading = best
         if close < NOISE:  # the likeliest reading, then
             reading = options[0][2].make()
             close = self._closeness(reading)
         residual = self._residual_of(reading)
         told = [result for out in self.chosen[OUTPUT] if (result := compared(reading, out, residual)) is not None]
-        findings = [f"{result.first(reading)} ({share(result.wrong, result.total)})" for result in told if result.wrong]
+        findings = [f"{result.first(reading)} ({result.share})" for result in told if result.wrong]
         plain = [result for result in told if result.kind in ("sums", "ReLU of the sums") and not result.unread]
         for result in sorted(plain, key=lambda result: result.kind != "sums")[:1]:  # sums say more than ReLU of them
             one = dataclasses.replace(reading, out=result.family, psum_bits=result.bits)
             why = suspects(Case(one, result.parts[0][2], result.kind != "sums"))
             if len(findings) > 1:  # then it is not one output
                 why = [text for text in why if not text.startswith(tuple(t.name for t in one.out.tables.values()))]
+            if not why and close < SURE and (line := self._line()):
+                return Layer(self.name, self.directory, None, findings=line)
             findings += [f"suspect {text}" for text in why]
         lines = [f"nothing fits; of the closest reading {close:.1%} of what is not 0 agree:"]
         return Layer(
             self.name, self.directory, None, closest=reading, understood=lines + understood(reading),
-            findings=findings, notes=[*notes, *self._outputs_agree(reading)],
+            findings=findings, notes=self._outputs_agree(reading),
         )  # fmt: skip
 
     def _closeness(self, reading: Reading) -> float:

@@ -14,7 +14,7 @@ from golden_model.raw.names import Family
 from golden_model.raw.readings import WIDTHS, Candidate, Reading, given_outputs, signs
 from golden_model.tiling import ConvShape, nij_index, pad
 
-STRIDES = range(1, 5)
+STRIDES = (1, 2)  # others where a hint says so
 SPARE = 2  # lines at the end of a weight file that may be too many
 SAMPLE = 64  # outputs by which a reading is looked at first
 
@@ -264,8 +264,8 @@ def _geometries(
             if (square and h != w) or not hints.allows(map=(h, w)):
                 continue
             for padding in range(max(kh, kw) // 2 + 1):
-                for stride in STRIDES:
-                    if kh > h + 2 * padding or kw > w + 2 * padding or not hints.allows(padding=padding, stride=stride):
+                for stride in STRIDES if hints.stride is None else (hints.stride,):
+                    if kh > h + 2 * padding or kw > w + 2 * padding or not hints.allows(padding=padding):
                         continue
                     if padding and min(h, w) == 1 and (kh, kw) != (1, 1):
                         continue  # a line of a map is written with what stands above and below it

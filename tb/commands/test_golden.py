@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 
 from golden_model.configuration import Dataflow, configuration
+from golden_model.convolution import convolve
 from golden_model.files.folder import GoldenFolder, manifest_text
 from golden_model.files.golden_set import write_golden_set, write_network_sets
 from golden_model.files.operands import GoldenSetError
 from golden_model.operands import Operands
+from golden_model.raw.hints import Hints
 from quant.checkpoints import SHIPPED
 from quant.network import load_network
 from tb.commands import command, cosim
 from tb.commands import golden_write as export
 from tb.layers.captured import real_layers
-from tb.layers.from_files import GoldenLayers
+from tb.layers.from_files import GoldenLayers, golden_layers
 from tb.layers.job import LayerJob
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +81,30 @@ def test_golden_folder(simulate, name, seed, tmp_path):
     other = golden.task(conv, Dataflow(1 - own.dataflow))
     assert own.dataflow is how.get("dataflow", Dataflow.weight_stationary)
     simulate.layers(LayerJob(golden.configuration(conv), [own, other], seed))
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_our_own_files_without_their_manifest(tmp_path, name, seed):
+    """What the manifest says is found without it: the same sums, from the same numbers."""
+    layer, how = FOLDERS[name]
+    write_golden_set(tmp_path / "g", operands(seed, **layer), CORE, **how)
+    [conv] = (known := GoldenLayers(tmp_path / "g")).names
+    with_it = known.task(conv).operands
+    with pytest.raises(GoldenSetError, match=r"has a manifest.json, which says how .*: leave options away"):
+        golden_layers(tmp_path / "g", None, Hints(signed=True))
+    (tmp_path / "g/manifest.json").unlink()
+    found = golden_layers(tmp_path / "g")
+    without = found.task("g").operands
+
+    def sums(o):
+        made = convolve(o.weight, o.activation, o.stride, o.padding)
+        return made if o.residual is None else made + o.residual
+
+    mine, theirs = sums(with_it), sums(without)
+    assert theirs.shape[1:] == mine.shape[1:] and np.array_equal(
+        theirs[: len(mine)], mine
+    )  # channels of a tile are left
+    assert not theirs[len(mine) :].any()
 
 
 @pytest.mark.parametrize("checkpoint", SHIPPED)
@@ -216,7 +242,7 @@ def test_the_main_job_names_the_files_that_are_wrong(two_layers, sim, monkeypatc
     code, told = run_cosim(monkeypatch, capfd, sim=sim, golden=two_layers, layer="a", checkpoint="vgg16_digits")
     assert code == 2 and "runs without a checkpoint: leave CHECKPOINT away" in told.err
     code, told = run_cosim(monkeypatch, capfd, sim=sim, golden=two_layers / "nowhere")
-    assert code == 2 and "nowhere is not a golden set: it has no manifest.json" in told.err
+    assert code == 2 and "nowhere is not a directory" in told.err
 
 
 def test_pytest_runs_a_folder(two_layers, sim):
