@@ -40,8 +40,8 @@ accelerate: simulator ## whole networks on the accelerator, at full rate | SIM C
 	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.commands.accelerate $(ACCELERATE_ARGS)
 
 check-core: BY_DEFAULT := icarus
-check-core: simulator ## is your core right, and where is it wrong? | CORE PART SIM CHECKPOINT DATA GOLDEN LAYER IMAGE SEED STALLS BUG WAVES JOBS CORE_ARGS
-	@$(RUN) -m tb.commands.check_core --jobs $(call quoted,$(JOBS)) $(call options,CORE PART BUG STALLS) $(CORE_ARGS)
+check-core: simulator ## is your core right, and where is it wrong? | CORE PART SIM CHECKPOINT DATA GOLDEN LAYER IMAGE SEED STALLS BUG WAVES JOBS REPORT CORE_ARGS
+	@$(RUN) -m tb.commands.check_core --jobs $(call quoted,$(JOBS)) $(call options,CORE PART BUG STALLS REPORT) $(CORE_ARGS)
 
 calibrate: BY_DEFAULT := icarus
 calibrate: simulator ## find the latencies of a core of the class's interface | CORE SIM SEED CORE_ARGS

@@ -6,6 +6,7 @@ then run on layers captured live from trained networks. Every psum and output th
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import re
 import sys
@@ -18,13 +19,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from golden_model.configuration import Configuration
+from quant import cli
 from quant.cli import Parser
 from quant.errors import UserError
 from tb import options, simulators
-from tb.commands import command
+from tb.commands import check_class, command
 from tb.commands.cosim import Outcome, collect, golden_folder, requested, simulated
 from tb.commands.report import ABBREVIATION, convolution, steps, wrapped
 from tb.foreign.adapter import Adapter, Part, read_adapter
+from tb.foreign.checked import Case, Checked
 from tb.foreign.parts import ROLES, build_part
 from tb.foreign.target import ForeignTarget, foreign_target, self_test_tasks
 from tb.layers.captured import RealLayer
@@ -68,9 +71,10 @@ def bug_define(adapter: Adapter, bug: str) -> str:
 
 
 def self_test(
-    target: ForeignTarget, built: simulators.Build, sim: str, seed: int, console: Console, wave: Path | None
-) -> bool:
-    """Run the little layers and print what each said; whether all passed."""
+    target: ForeignTarget, built: simulators.Build, sim: str, seed: int, console: Console, wave: Path | None,
+    told: Checked,
+) -> bool:  # fmt: skip
+    """Run the little layers and print what each said, and note it in ``told``; whether all passed."""
     adapter = target.adapter
     assert adapter is not None
     tasks = self_test_tasks(adapter, seed)
@@ -90,13 +94,18 @@ def self_test(
         ran = dataclasses.replace(ran, failure=f"only {len(ran.results)} of {len(tasks)} self-tests reported anything")
     console.print("self-test", style="bold")
     for task, result in zip(tasks, ran.results, strict=False):
-        told = result["failure"]
-        console.print(f"  {'[bold red]FAIL[/]' if told else 'ok  '}  {escape(task.title)}")
-        if told and not any(one["failure"] for one in ran.results[: tasks.index(task)]):
-            for line in told.splitlines()[1:7]:
+        failure = result["failure"]
+        console.print(f"  {'[bold red]FAIL[/]' if failure else 'ok  '}  {escape(task.title)}")
+        if failure and all(case.passed for case in told.self_test):
+            for line in failure.splitlines()[1:7]:
                 console.print(f"          {line.strip()}", markup=False, soft_wrap=True)
+        told.self_test.append(Case(task.title, not failure, failure or ""))
+    told.self_test += [Case(task.title, False, "did not run") for task in tasks[len(ran.results) :]]
     if ran.failure:
-        console.print(f"\n[bold red]FAIL[/] {escape(stopped(ran.failure, ran.began))}", soft_wrap=True)
+        why = stopped(ran.failure, ran.began)
+        console.print(f"\n[bold red]FAIL[/] {escape(why)}", soft_wrap=True)
+        shown = [case.told for case in told.self_test if not case.passed and case.told != "did not run"]
+        told.failed("\n".join([*shown[:1], why]))
     return ran.failure is None
 
 
@@ -148,8 +157,29 @@ def named(settings: dict) -> dict[str, str]:
 
 
 def main(words: list[str] | None = None) -> int:
+    parsed = arguments(words)
+    if parsed.core and (parsed.report or check_class.several(parsed.core)):
+        return check_class.main(parsed)
+    told, began = Checked(parsed.core or ""), time.monotonic()
+    try:
+        return checked(parsed, told)
+    except (UserError, ValueError, OSError, *command.ERRORS) as error:
+        told.error = cli.told(error)
+        told.failed(told.error)
+        raise
+    except KeyboardInterrupt:
+        told.error = "interrupted"
+        raise
+    finally:
+        told.seconds = round(time.monotonic() - began, 1)
+        if parsed.result:
+            told.save(parsed.result)
+
+
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = Parser("tb.commands.check_core", __doc__.split("\n\n")[0])
-    parser.add_argument("--core", default=options.environment("CORE"), help="adapter file of the core [CORE]")
+    text = "adapter file of the core; a pattern, as 'teams/*/core.toml', checks a class [CORE]"
+    parser.add_argument("--core", default=options.environment("CORE"), help=text)
     parser.add_argument("--bug", default=options.environment("BUG"), help="plant one of an example's bugs [BUG]")
     parser.add_argument("--define", action="append", default=[], metavar="NAME[=VALUE]", help="a further macro")
     parser.add_argument(
@@ -160,14 +190,20 @@ def main(words: list[str] | None = None) -> int:
         help=f"one module alone: {', '.join(ROLES)} [PART]",
     )
     parser.add_argument("--anyway", action="store_true", help="run layers although the self-test failed")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="write what was found to FILE, as JSON")
     options.add_settings(parser, "CONFIG", "DATAFLOW")
     options.add_reading(parser)
     options.add_stalls(parser, "the core's inputs")
     options.add_jobs(parser)
-    parsed = parser.parse_args(words)
+    check_class.add_options(parser)
+    return parser.parse_args(words)
+
+
+def checked(parsed: argparse.Namespace, told: Checked) -> int:
+    """Check one core; the exit code."""
     settings = {s.variable: getattr(parsed, s.variable, None) for s in options.SETTINGS}
     options.check(settings)
-    sim = settings["SIM"] or "icarus"
+    sim = told.sim = settings["SIM"] or "icarus"
     simulators.check_simulator(sim)
     if not parsed.core:
         raise UserError("which core? CORE=path/to/adapter.toml; make new-core RTL=folder TOP=module writes one")
@@ -178,13 +214,14 @@ def main(words: list[str] | None = None) -> int:
         define = bug_define(adapter, parsed.bug)
         adapter = read_adapter(parsed.core, [*parsed.define, define])
         settings["BUG"] = parsed.bug
+    told.name = adapter.name
     again += [f"--stalls {parsed.stalls}"] if parsed.stalls else []
     again += options.reading_words(parsed)
     golden = golden_folder(settings, options.reading(parsed))
     console = Console(highlight=False)
     if parsed.part:
         return check_part(adapter, parsed.part, settings, sim, again, console)
-    return check(adapter, settings, sim, parsed.stalls, parsed.jobs, parsed.anyway, again, console, golden)
+    return check(adapter, settings, sim, parsed.stalls, parsed.jobs, parsed.anyway, again, console, golden, told)
 
 
 def check_part(adapter: Adapter, role: str, settings: dict, sim: str, again: list[str], console: Console) -> int:
@@ -226,12 +263,14 @@ def check(
     anyway: bool,
     again: list[str],
     console: Console,
-    golden: GoldenLayers | None = None,
+    golden: GoldenLayers | None,
+    told: Checked,
 ) -> int:
-    """Self-test, then layers, of ``golden`` files or of networks; the exit code."""
+    """Self-test, then layers, of ``golden`` files or of networks; the exit code. told: what is found is noted there."""
     target, c = foreign_target(adapter), adapter.configuration
     if golden is None:
         requested(settings, DEFAULT_LAYERS)
+    by_checkpoint = layers_of(settings, c, adapter, golden) if golden else {}  # wrong files are told before building
     for line in wrapped(golden.understood) if golden else ():
         console.print(line, markup=False, soft_wrap=True)
     seed, began = int(settings["SEED"]), time.time()
@@ -243,20 +282,18 @@ def check(
         )  # fmt: skip
     waves = simulators.BUILD.parent / "waves" / re.sub(r"\W+", "_", f"{sim} {adapter.name} self-test")
     with steps(console, f"building {adapter.top} for {sim}") as progress:
+        told.builds = False
         built = target.build(sim, c, waves=bool(settings["WAVES"]), progress=progress)
-    passed = self_test(target, built, sim, seed, console, waves if settings["WAVES"] else None)
+        told.builds = True
+    passed = self_test(target, built, sim, seed, console, waves if settings["WAVES"] else None, told)
+    values = settings | {"WAVES": None, "SIM": sim}
+    if not passed:
+        told.replay = options.again("check-core", values, again, arguments="CORE_ARGS", more=named(settings))
     if not passed and not anyway:
-        told = options.again(
-            "check-core",
-            settings | {"WAVES": None, "SIM": sim},
-            again,
-            arguments="CORE_ARGS",
-            more=named(settings),
-        )
         console.print("\nlayers are not run before this is right (--anyway runs them)")
-        console.print(f"replay: {escape(told)}", soft_wrap=True)
+        console.print(f"replay: {escape(told.replay)}", soft_wrap=True)
         return 1
-    by_checkpoint = layers_of(settings, c, adapter, golden)
+    by_checkpoint = by_checkpoint or layers_of(settings, c, adapter, golden)
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
     outcomes = simulated(everything, c, sim, settings, stalls, jobs, console, target)
     failed, adders = 0, set()
@@ -268,14 +305,21 @@ def check(
         for row in rows:
             if row.failure:
                 failed += 1
-                why = escape(stopped(row.failure, True).removeprefix(f"{row.layer.task.title}: "))
-                told = replay(row.layer, checkpoint, settings, sim, again)
-                console.print(f"\n[bold red]FAIL[/] {why}\nreplay: {escape(told)}", soft_wrap=True)
+                why = stopped(row.failure, True).removeprefix(f"{row.layer.task.title}: ")
+                once_more = replay(row.layer, checkpoint, settings, sim, again)
+                console.print(f"\n[bold red]FAIL[/] {escape(why)}\nreplay: {escape(once_more)}", soft_wrap=True)
+                told.failed(why, once_more)
+                told.layers.append(Case(row.layer.name, False, why))
             elif row.measured:
                 adders.add(row.measured["sums"])
+                run = row.measured
+                told.layers.append(Case(row.layer.name, True, "", run["compared"], run["cycles"]))
             else:
                 failed += 1
-                console.print(f"\n[bold red]FAIL[/] {row.layer.name}: the simulation ended without a result")
+                why = f"{row.layer.name}: the simulation ended without a result"
+                console.print(f"\n[bold red]FAIL[/] {why}")
+                told.failed(why, replay(row.layer, checkpoint, settings, sim, again))
+                told.layers.append(Case(row.layer.name, False, why))
     for name in sorted(adders):
         console.print(f"sums {name}: {SUMS[name]}", soft_wrap=True)
     if settings["WAVES"]:

@@ -62,7 +62,7 @@ def run(
             **prepared.env, "COCOTB_RESULTS_FILE": str(results), "COCOTB_LOG_LEVEL": "INFO", "NO_COLOR": "1",
             "OPENBLAS_NUM_THREADS": "1",  # the other cores have simulations of their own
             # Compiled once, and not again at the start of each simulation, which takes half of it
-            "PYTHONPYCACHEPREFIX": str(BUILD.parent / "bytecode"),
+            "PYTHONPYCACHEPREFIX": os.environ.get("COSIM_BYTECODE") or str(BUILD.parent / "bytecode"),
             "COCOTB_REWRITE_ASSERTION_FILES": "",  # pytest and its plugins would be loaded, a quarter of the start
             "PYTHONPATH": os.pathsep.join([str(ROOT), prepared.env.get("PYTHONPATH", "")]),
             **(environment or {}),

@@ -1,0 +1,429 @@
+"""Many cores at once: ``make check-core CORE='teams/*/adapter.toml' REPORT=out/``.
+
+Each core is checked in processes of its own, which may take so much time, memory and disk; what one does harms no
+other. The table of the class is written as CSV and HTML. What did not change since the last time is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import contextlib
+import csv
+import dataclasses
+import glob
+import hashlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jinja2
+import psutil
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from golden_model.bounded import read_bounded
+from quant.cli import number
+from quant.errors import UserError
+from quant.files import write_whole
+from tb import options, simulators
+from tb.commands.report import counted
+from tb.foreign.adapter import AdapterError, read_adapter
+from tb.foreign.checked import Checked, read_checked
+
+MARK = "COSIM_CLASS"  # an environment variable by which what a check started is found, whatever it did
+EVERY = 0.5  # seconds between two looks at what a check takes
+GRACE = 5.0  # seconds that a check has to end by itself
+LOG = 1 << 20  # bytes of what a check prints that are kept
+RESULTS, LOGS = "results", "logs"
+
+
+class Limited(Exception):
+    """Why a check was ended."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Allowance:
+    """What the check of one core may take: seconds, and GiB of memory of all its processes and of disk."""
+
+    seconds: float
+    memory: float
+    disk: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Team:
+    """A core of the class. key: hash of all that its result depends on."""
+
+    name: str
+    core: Path
+    key: str
+
+
+def several(core: str) -> bool:
+    """Whether CORE is a pattern."""
+    return any(character in core for character in "*?[")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("a class", "CORE is a pattern, or --report is given")
+    text = "folder for the table of the class, as CSV and HTML [REPORT]"
+    group.add_argument("--report", type=Path, default=options.environment("REPORT"), metavar="FOLDER", help=text)
+    group.add_argument("--limit", type=number(1, 1e6), default=600.0, help="seconds that a core may take [600]")
+    group.add_argument("--memory", type=number(0.1, 1e4), default=6.0, help="GiB of memory that it may take [6]")
+    group.add_argument("--disk", type=number(0.01, 1e4), default=2.0, help="GiB of disk that it may take [2]")
+    group.add_argument("--fresh", action="store_true", help="run again what has not changed, too")
+
+
+def main(parsed: argparse.Namespace) -> int:
+    """Check all cores; 0 where all are right."""
+    report = report_folder(parsed)
+    teams = class_of(parsed)
+    console = Console(highlight=False)
+    found, ran = run_class(parsed, teams, report, console)
+    write_tables(report, teams, found)
+    console.print(table(teams, found, console.width))
+    right = sum(one.passed for one in found)
+    kept = f", {len(teams) - ran} not run again: nothing changed" if ran < len(teams) else ""
+    console.print(f"\n{right} of {len(teams)} cores pass{kept}; table: {report / 'report.html'}", soft_wrap=True)
+    return 0 if right == len(teams) else 1
+
+
+def report_folder(parsed: argparse.Namespace) -> Path:
+    """The folder of the report. UserError where none is named, or a file has its place."""
+    if not parsed.report:
+        raise UserError(f"CORE={parsed.core} is a pattern: name a folder for the table, as REPORT=out")
+    for name in ("part", "bug", "result"):
+        if getattr(parsed, name):
+            raise UserError(f"--{name} is of one core, and CORE={parsed.core} with a report is a class")
+    report = Path(parsed.report)
+    for folder in (report, report / RESULTS, report / LOGS):
+        folder.mkdir(parents=True, exist_ok=True)
+    return report
+
+
+def class_of(parsed: argparse.Namespace) -> list[Team]:
+    """The cores that CORE names, by team: the name of the folder, with more of its path where two are the same."""
+    paths = sorted(Path(path) for path in glob.glob(parsed.core, recursive=True) if Path(path).is_file())
+    if not paths:
+        raise UserError(f"CORE={parsed.core} matches no file; quote the pattern, as CORE='teams/*/core.toml'")
+    names = [path.parent.name or path.stem for path in paths]
+    if len(set(names)) < len(names):
+        names = [path.with_suffix("").as_posix() for path in paths]
+    suite = _suite_hash()
+    words = json.dumps(passed_on(parsed))
+    names = [re.sub(r"[^\w.-]+", "_", name).strip("_") or "core" for name in names]
+    return [
+        Team(name, path, _key(path, suite, words, parsed.define, parsed.GOLDEN))
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def passed_on(parsed: argparse.Namespace) -> list[str]:
+    """The options that each check gets."""
+    words = []
+    for setting in options.SETTINGS:
+        value = getattr(parsed, setting.variable, None)
+        if value not in (None, "") and value != setting.default:
+            words += [setting.option, str(value)]
+    for define in parsed.define:
+        words += ["--define", define]
+    words += ["--stalls", f"{parsed.stalls:g}"] if parsed.stalls else []
+    words += ["--anyway"] if parsed.anyway else []
+    for name in parsed.ignore or ():
+        words += ["--ignore", name]
+    return words + [word for word in options.reading_words(parsed) if not word.startswith("--ignore")]
+
+
+def _suite_hash() -> str:
+    """Of the suite itself: a changed one checks anew."""
+    digest = hashlib.sha256(sys.version.encode())
+    for folder in ("tb", "golden_model", "quant", "rtl"):
+        for path in sorted((simulators.ROOT / folder).rglob("*")):
+            if path.suffix in (".py", ".toml", ".v", ".vh", ".safetensors") and not path.name.startswith("test_"):
+                stat = path.stat()
+                large = path.suffix == ".safetensors"
+                content = f"{stat.st_size} {stat.st_mtime_ns}".encode() if large else path.read_bytes()
+                digest.update(path.name.encode() + content)
+    return digest.hexdigest()
+
+
+def _key(core: Path, suite: str, words: str, defines: Sequence[str], golden: str | None) -> str:
+    """Hash of the adapter, of all files beside it and below, of what it names elsewhere, and of what is asked."""
+    digest = hashlib.sha256(f"{suite} {words}".encode())
+    files = set(_files(core.parent))
+    with contextlib.suppress(AdapterError, OSError, ValueError):
+        adapter = read_adapter(str(core), defines)
+        files |= set(adapter.sources)
+        for folder in adapter.include:
+            files |= set(_files(folder))
+    if golden:
+        files |= set(_files(Path(golden)))
+    for path in sorted(files):
+        digest.update(str(path).encode())
+        with contextlib.suppress(OSError):
+            digest.update(hashlib.sha256(read_bounded(path)).digest())
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts]
+
+
+def run_class(
+    parsed: argparse.Namespace, teams: list[Team], report: Path, console: Console
+) -> tuple[list[Checked], int]:
+    """What was found of each team, and how many were run; the rest was known."""
+    found: dict[str, Checked] = {}
+    open_ = []
+    for team in teams:
+        known = None if parsed.fresh else _known(report, team)
+        if known is None:
+            open_.append(team)
+        else:
+            found[team.name] = known
+    allowance = Allowance(parsed.limit, parsed.memory, parsed.disk)
+    ended = threading.Event()
+    with counted(console) as progress, concurrent.futures.ThreadPoolExecutor(max(1, parsed.jobs)) as pool:
+        bar = progress.add_task("cores", total=len(open_))
+        futures = {pool.submit(check_team, team, passed_on(parsed), report, allowance, ended): team for team in open_}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                team = futures[future]
+                found[team.name] = future.result()
+                progress.update(bar, advance=1, description=f"cores, {team.name} {_word(found[team.name])}")
+        except KeyboardInterrupt:
+            ended.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return [found[team.name] for team in teams], len(open_)
+
+
+def _word(one: Checked) -> str:
+    return "passes" if one.passed else "fails"
+
+
+def _known(report: Path, team: Team) -> Checked | None:
+    """The result of the last time, where nothing that it depends on has changed."""
+    stored = report / RESULTS / f"{team.name}.key"
+    try:
+        same = stored.read_text().strip() == team.key
+    except OSError:
+        return None
+    return read_checked(report / RESULTS / f"{team.name}.json") if same else None
+
+
+def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowance, ended: threading.Event) -> Checked:
+    """Check one core in processes of its own, and keep what was found; one that was ended is a result too."""
+    result, log = report / RESULTS / f"{team.name}.json", report / LOGS / f"{team.name}.txt"
+    for old in (result, result.with_suffix(".key")):
+        old.unlink(missing_ok=True)
+    began = time.monotonic()
+    why = ""
+    with tempfile.TemporaryDirectory(prefix="cosim-class-", ignore_cleanup_errors=True) as work:
+        command = [sys.executable, "-m", "tb.commands.check_core", "--core", str(team.core), "--jobs", "1"]
+        mark = uuid.uuid4().hex
+        environment = {
+            **{name: value for name, value in os.environ.items() if name not in _SETTINGS},
+            MARK: mark, "TMPDIR": work, "COSIM_BUILD": str(Path(work, "build")), "OMP_NUM_THREADS": "1",
+            "COSIM_BYTECODE": str(simulators.BUILD.parent / "bytecode"), "COLUMNS": "100",
+            "PYTHONPATH": os.pathsep.join([str(simulators.ROOT), os.environ.get("PYTHONPATH", "")]),
+        }  # fmt: skip
+        printed = Path(work, "printed")
+        with printed.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, *words, "--result", str(Path(work, "result.json").resolve())], env=environment,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        try:
+            watch(process, mark, Path(work), printed, allowance, ended)
+        except Limited as reason:
+            why = str(reason)
+        finally:
+            end_all(process, mark)
+        one = read_checked(Path(work, "result.json")) or Checked(str(team.core))
+        _keep_log(printed, log)
+    one.core, one.seconds = str(team.core), round(time.monotonic() - began, 1)
+    one.log = f"{LOGS}/{log.name}"
+    if why or (process.returncode not in (0, 1) and not one.error):
+        one.error = why or f"the check itself ended with exit code {process.returncode}; see {one.log}"
+        one.mismatch = one.error
+    if not one.replay:
+        one.replay = replay(team, words)
+    one.save(result)
+    if not ended.is_set():  # an interrupted one is to be run again
+        write_whole(result.with_suffix(".key"), f"{team.key}\n".encode())
+    return one
+
+
+_SETTINGS = {"CORE", "BUG", "PART", "REPORT", "MAKEFLAGS", *(setting.variable for setting in options.SETTINGS)}
+
+
+def replay(team: Team, words: Sequence[str]) -> str:
+    """The command that checks one core again."""
+    by_option = {setting.option: setting.variable for setting in options.SETTINGS}
+    values: dict[str, object] = {}
+    more = []
+    pending = list(words)
+    while pending:
+        word = pending.pop(0)
+        if word in by_option:
+            values[by_option[word]] = pending.pop(0)
+        else:
+            more.append(word)
+    return options.again("check-core", values, more, arguments="CORE_ARGS", more={"CORE": str(team.core)})
+
+
+def watch(
+    process: subprocess.Popen, mark: str, work: Path, printed: Path, allowance: Allowance, ended: threading.Event
+) -> None:
+    """Wait for a check. Limited: it takes more than it may, or the class was interrupted."""
+    end = time.monotonic() + allowance.seconds
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(EVERY)
+            return
+        if ended.is_set():
+            raise Limited("interrupted")
+        if time.monotonic() > end:
+            raise Limited(f"ended after {allowance.seconds:g} s: --limit gives it more")
+        if (memory := sum(_memory(one) for one in marked(mark))) > allowance.memory * (1 << 30):
+            raise Limited(f"ended at {memory / (1 << 30):.1f} GiB of memory: --memory gives it more")
+        if (disk := _size(work)) > allowance.disk * (1 << 30):
+            raise Limited(f"ended at {disk / (1 << 30):.1f} GiB of disk: --disk gives it more")
+
+
+def marked(mark: str) -> Iterator[psutil.Process]:
+    """All processes that a check has started, whatever became of their parents."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark:
+                yield process
+
+
+def _memory(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.Error):
+        return process.memory_info().rss
+    return 0
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for where, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(where, name)).st_blocks * 512
+    return total
+
+
+def end_all(process: subprocess.Popen, mark: str) -> None:
+    """End a check and all that it started: asked first, so that it says what it found."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+    while left := list(marked(mark)):
+        for one in left:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+        psutil.wait_procs(left, timeout=EVERY)
+        process.poll()
+    process.wait()
+
+
+def _keep_log(printed: Path, log: Path) -> None:
+    with printed.open("rb") as file:
+        text = file.read(LOG)
+        more = file.read(1)
+    log.write_bytes(text + (b"\n... cut off\n" if more else b""))
+
+
+COLUMNS = ("team", "result", "builds", "self_test", "layers", "mismatch", "looks_like", "cycles", "seconds", "replay")
+
+
+def row(team: Team, one: Checked) -> dict[str, str]:
+    """The line of a team in the table."""
+    return {
+        "team": team.name,
+        "result": "pass" if one.passed else "fail",
+        "builds": {None: "-", True: "yes", False: "no"}[one.builds],
+        "self_test": _count(one.self_test),
+        "layers": _count(one.layers),
+        "mismatch": one.mismatch,
+        "looks_like": one.hint,
+        "cycles": "" if one.cycles is None else str(one.cycles),
+        "seconds": f"{one.seconds:.1f}",
+        "replay": one.replay,
+    }
+
+
+def _count(cases: list) -> str:
+    return f"{sum(case.passed for case in cases)}/{len(cases)}" if cases else "-"
+
+
+def write_tables(report: Path, teams: list[Team], found: list[Checked], grades: dict | None = None) -> None:
+    """report.csv and report.html; with the points of a grading where there are any: team to (points, of, items)."""
+    rows = [row(team, one) for team, one in zip(teams, found, strict=True)]
+    columns = list(COLUMNS)
+    if grades is not None:
+        columns.insert(2, "points")
+        for line in rows:
+            points, most, _ = grades[line["team"]]
+            line["points"] = f"{points:g}/{most:g}"
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _plain(value) for name, value in line.items()} for line in rows)
+    write_whole(report / "report.csv", text.getvalue().encode())
+    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        Path(__file__).with_name("class_report.html").read_text()
+    )
+    right = sum(one.passed for one in found)
+    logs = [_log(report, one) for one in found]
+    page = template.render(
+        teams=list(zip(rows, found, logs, strict=True)), right=right, grades=grades,
+        cycles=max((one.cycles or 0 for one in found), default=0), made=time.strftime("%Y-%m-%d %H:%M"),
+    )  # fmt: skip
+    write_whole(report / "report.html", page.encode())
+
+
+def _log(report: Path, one: Checked) -> str:
+    path = report / one.log
+    return path.read_text(errors="replace")[:LOG] if one.log and path.is_file() else ""
+
+
+def _plain(value: str) -> str:
+    """A cell that no spreadsheet takes for a formula: names and messages are the teams'."""
+    return f"'{value}" if value[:1] in ("=", "+", "-", "@") and len(value) > 1 else value
+
+
+def table(teams: list[Team], found: list[Checked], width: int) -> Table:
+    """The class on a terminal; what is longer is in the report."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
+    lines = [row(team, one) for team, one in zip(teams, found, strict=True)]
+    names = min(20, max(len(line["team"]) for line in lines))
+    cycles = [f"{one.cycles:,}" if one.cycles else "-" for one in found]
+    wide = max(6, *map(len, cycles))
+    shown.add_column("team", width=names, no_wrap=True, overflow="ellipsis")
+    for name in ("builds", "self-test", "layers"):
+        shown.add_column(name, width=len(name), no_wrap=True)
+    shown.add_column("cycles", justify="right", width=wide, no_wrap=True)
+    shown.add_column("first mismatch", width=max(20, width - names - wide - 26), overflow="ellipsis", no_wrap=True)
+    for line, one, count in zip(lines, found, cycles, strict=True):
+        mark = "" if one.passed else "[bold red]"
+        shown.add_row(
+            f"{mark}{escape(line['team'])}", line["builds"], line["self_test"], line["layers"], count,
+            escape(line["looks_like"] or line["mismatch"]),
+        )  # fmt: skip
+    return shown
