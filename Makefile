@@ -17,7 +17,7 @@ quoted = '$(subst ','\'',$(1))'
 # The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) $(call quoted,$($(name)))))
 
-.PHONY: help cosim accelerate check-core calibrate new-core test golden golden-check train eval schedule bench lint synth \
+.PHONY: help cosim accelerate check-core grade calibrate new-core test golden golden-check train eval schedule bench lint synth \
     registers mutate wheel setup simulator clean
 
 # Each line of the list is "target: ## what it does | the settings that it takes".
@@ -42,6 +42,10 @@ accelerate: simulator ## whole networks on the accelerator, at full rate | SIM C
 check-core: BY_DEFAULT := icarus
 check-core: simulator ## is your core right, and where is it wrong? | CORE PART SIM CHECKPOINT DATA GOLDEN LAYER IMAGE SEED STALLS BUG WAVES JOBS REPORT CORE_ARGS
 	@$(RUN) -m tb.commands.check_core --jobs $(call quoted,$(JOBS)) $(call options,CORE PART BUG STALLS REPORT) $(CORE_ARGS)
+
+grade: BY_DEFAULT := icarus
+grade: simulator ## points for a whole class, as autograders take them | CORE RUBRIC REPORT SIM CHECKPOINT DATA GOLDEN LAYER IMAGE SEED JOBS CORE_ARGS
+	@$(RUN) -m tb.commands.grade --jobs $(call quoted,$(JOBS)) $(call options,CORE RUBRIC REPORT) $(CORE_ARGS)
 
 calibrate: BY_DEFAULT := icarus
 calibrate: simulator ## find the latencies of a core of the class's interface | CORE SIM SEED CORE_ARGS

@@ -232,7 +232,6 @@ def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowa
     began = time.monotonic()
     why = ""
     with tempfile.TemporaryDirectory(prefix="cosim-class-", ignore_cleanup_errors=True) as work:
-        command = [sys.executable, "-m", "tb.commands.check_core", "--core", str(team.core), "--jobs", "1"]
         mark = uuid.uuid4().hex
         environment = {
             **{name: value for name, value in os.environ.items() if name not in _SETTINGS},
@@ -243,7 +242,7 @@ def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowa
         printed = Path(work, "printed")
         with printed.open("wb") as output:
             process = subprocess.Popen(
-                [*command, *words, "--result", str(Path(work, "result.json").resolve())], env=environment,
+                [*_command(team), *words, "--result", str(Path(work, "result.json").resolve())], env=environment,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         try:
@@ -265,6 +264,10 @@ def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowa
     if not ended.is_set():  # an interrupted one is to be run again
         write_whole(result.with_suffix(".key"), f"{team.key}\n".encode())
     return one
+
+
+def _command(team: Team) -> list[str]:
+    return [sys.executable, "-m", "tb.commands.check_core", "--core", str(team.core), "--jobs", "1"]
 
 
 _SETTINGS = {"CORE", "BUG", "PART", "REPORT", "MAKEFLAGS", *(setting.variable for setting in options.SETTINGS)}
@@ -364,7 +367,7 @@ def row(team: Team, one: Checked) -> dict[str, str]:
         "looks_like": one.hint,
         "cycles": "" if one.cycles is None else str(one.cycles),
         "seconds": f"{one.seconds:.1f}",
-        "replay": one.replay,
+        "replay": one.command,
     }
 
 
@@ -408,22 +411,28 @@ def _plain(value: str) -> str:
     return f"'{value}" if value[:1] in ("=", "+", "-", "@") and len(value) > 1 else value
 
 
-def table(teams: list[Team], found: list[Checked], width: int) -> Table:
-    """The class on a terminal; what is longer is in the report."""
+def table(teams: list[Team], found: list[Checked], width: int, points: dict[str, float] | None = None) -> Table:
+    """The class on a terminal; what is longer is in the report. points: of each team, where it is graded."""
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
     lines = [row(team, one) for team, one in zip(teams, found, strict=True)]
     names = min(20, max(len(line["team"]) for line in lines))
     cycles = [f"{one.cycles:,}" if one.cycles else "-" for one in found]
     wide = max(6, *map(len, cycles))
     shown.add_column("team", width=names, no_wrap=True, overflow="ellipsis")
+    if points is not None:
+        shown.add_column("points", justify="right", width=6, no_wrap=True)
     for name in ("builds", "self-test", "layers"):
         shown.add_column(name, width=len(name), no_wrap=True)
     shown.add_column("cycles", justify="right", width=wide, no_wrap=True)
-    shown.add_column("first mismatch", width=max(20, width - names - wide - 26), overflow="ellipsis", no_wrap=True)
+    shown.add_column(
+        "first mismatch",
+        width=max(15, width - names - wide - 26 - 7 * (points is not None)),
+        overflow="ellipsis",
+        no_wrap=True,
+    )
     for line, one, count in zip(lines, found, cycles, strict=True):
-        mark = "" if one.passed else "[bold red]"
-        shown.add_row(
-            f"{mark}{escape(line['team'])}", line["builds"], line["self_test"], line["layers"], count,
-            escape(line["looks_like"] or line["mismatch"]),
-        )  # fmt: skip
+        name = escape(line["team"]) if one.passed else f"[bold red]{escape(line['team'])}"
+        score = [] if points is None else [f"{points[line['team']]:g}"]
+        told = escape(line["looks_like"] or line["mismatch"])
+        shown.add_row(name, *score, line["builds"], line["self_test"], line["layers"], count, told)
     return shown

@@ -12,6 +12,7 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -176,8 +177,12 @@ def main(words: list[str] | None = None) -> int:
             told.save(parsed.result)
 
 
-def arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = Parser("tb.commands.check_core", __doc__.split("\n\n")[0])
+def arguments(
+    words: list[str] | None = None, module: str = "tb.commands.check_core", about: str = "",
+    more: Callable[[Parser], None] | None = None,
+) -> argparse.Namespace:  # fmt: skip
+    """The command line of this command, or of another that checks cores; ``more`` adds what is its own."""
+    parser = Parser(module, about or __doc__.split("\n\n")[0])
     text = "adapter file of the core; a pattern, as 'teams/*/core.toml', checks a class [CORE]"
     parser.add_argument("--core", default=options.environment("CORE"), help=text)
     parser.add_argument("--bug", default=options.environment("BUG"), help="plant one of an example's bugs [BUG]")
@@ -196,6 +201,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     options.add_stalls(parser, "the core's inputs")
     options.add_jobs(parser)
     check_class.add_options(parser)
+    if more is not None:
+        more(parser)
     return parser.parse_args(words)
 
 

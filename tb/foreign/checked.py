@@ -54,6 +54,11 @@ class Checked:
         counts = [layer.cycles for layer in self.layers if layer.passed and layer.cycles is not None]
         return sum(counts) if counts and len(counts) == len(self.layers) else None
 
+    @property
+    def command(self) -> str:
+        """The replay as it is typed, without what is said beside it."""
+        return self.replay.split("  (")[0]
+
     def failed(self, text: str, replay: str = "") -> None:
         """Note a failure; the first is kept."""
         if self.mismatch:

@@ -1,0 +1,278 @@
+"""A class of thirty cores: right ones, every planted bug, broken and endless ones; its table and its grades."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tb import simulators
+from tb.commands import check_class, check_core, command, grade
+from tb.foreign.checked import Case, Checked, read_checked
+from tb.foreign.test_examples import CASES
+from tb.foreign.test_hostile import BROKEN, HEAD, SILENT
+
+EXAMPLES = simulators.ROOT / "tb/examples"
+OTHERS = {
+    "endless": BROKEN["loops at an edge"][0],
+    "printing": BROKEN["prints without end"][0],
+    "memory": BROKEN["takes all memory"][0],
+    "ending": BROKEN["ends by itself"][0],
+    "unknown": BROKEN["unknown"][0],
+    "syntax": "assign = 3;",
+    "system": SILENT + 'initial $system("touch /tmp/here");',
+}  # fmt: skip
+LAYER = ["--checkpoint", "vgg16_digits", "--layer", "features.27", "--sim", "icarus"]
+
+
+def team(folder, example, bug=""):
+    shutil.copytree(EXAMPLES / example, folder)
+    core = folder / "core.toml"
+    if bug:
+        core.write_text(core.read_text().replace("[core]\n", f"[core]\ndefines = {{ BUG_{bug.upper()} = 1 }}\n", 1))
+    return core
+
+
+def broken(folder, body):
+    folder.mkdir(parents=True)
+    (folder / "core.v").write_text(f"{HEAD}{body}\nendmodule\n")
+    (folder / "core.toml").write_text("[core]\n")
+
+
+def checked(directory, *words):
+    pattern = str(directory / "teams/*/core.toml")
+    return command.run(lambda: check_core.main(["--core", pattern, "--report", str(directory / "out"), *LAYER, *words]))
+
+
+def rows(directory):
+    with (directory / "out/report.csv").open() as file:
+        return {line["team"]: line for line in csv.DictReader(file)}
+
+
+def left_over():
+    """Processes that a check has started and that are still there."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if check_class.MARK in process.environ():
+                found.append(process.cmdline())
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def only_icarus(request):
+    if "icarus" not in request.config.option_values["SIM"]:
+        pytest.skip("Icarus alone")
+
+
+def test_thirty_cores(only_icarus, tmp_path, capfd):
+    teams = tmp_path / "teams"
+    team(teams / "right", "course")
+    team(teams / "right stream", "stream_os")
+    for example, bug in CASES:
+        team(teams / f"{example}_{bug}", example, bug)
+    for name, body in OTHERS.items():
+        broken(teams / name, body)
+    (teams / "no_toml").mkdir()
+    (teams / "no_toml/core.toml").write_text("[core\n")
+    assert len(list(teams.iterdir())) == 30
+    began = time.monotonic()
+    assert checked(tmp_path, "--jobs", "2", "--limit", "60", "--memory", "3") == 1
+    took = time.monotonic() - began
+    assert not left_over()
+    found = rows(tmp_path)
+    assert len(found) == 30 and "2 of 30 cores pass" in capfd.readouterr().out
+    assert [name for name, line in found.items() if line["result"] == "pass"] == ["right", "right_stream"]
+    for example, bug in CASES:
+        line = found[f"{example}_{bug}"]
+        assert line["builds"] == "yes" and line["mismatch"] and line["looks_like"], line
+    assert found["right"] | {"seconds": "", "replay": ""} == {
+        "team": "right", "result": "pass", "builds": "yes", "self_test": "9/9", "layers": "1/1", "mismatch": "",
+        "looks_like": "", "cycles": "1657", "seconds": "", "replay": "",
+    }  # fmt: skip
+    assert "ended after 60 s" in found["endless"]["mismatch"] and found["endless"]["builds"] == "yes"
+    assert "printed more than" in found["printing"]["mismatch"]
+    assert "called $finish" in found["ending"]["mismatch"]
+    assert "$system is not among" in found["system"]["mismatch"] and found["system"]["builds"] in ("no", "-")
+    assert "core.v:5: syntax error" in found["syntax"]["mismatch"]
+    assert "core.toml" in found["no_toml"]["mismatch"]
+    assert all(float(line["seconds"]) < 60 + 30 for line in found.values())
+    page = (tmp_path / "out/report.html").read_text()
+    assert all(f'id="{name}"' in page for name in found)
+
+    # What did not change is not run again; what did is.
+    began = time.monotonic()
+    assert checked(tmp_path, "--jobs", "2", "--limit", "60", "--memory", "3") == 1
+    assert time.monotonic() - began < took / 4
+    assert "30 not run again: nothing changed" in capfd.readouterr().out
+    again = teams / "course_relu_first/core.toml"
+    again.write_text((EXAMPLES / "course/core.toml").read_text())
+    assert checked(tmp_path) == 1
+    assert "3 of 30 cores pass, 29 not run again" in capfd.readouterr().out
+
+    rubric = tmp_path / "rubric.toml"
+    rubric.write_text(grade.EXAMPLE)
+    words = ["--core", str(teams / "*/core.toml"), "--report", str(tmp_path / "out"), "--rubric", str(rubric), *LAYER]
+    assert command.run(lambda: grade.main(words)) == 0
+    assert "30 teams, 100 points at most" in capfd.readouterr().out
+    points = {path.stem: fits_gradescope(path) for path in (tmp_path / "out/grades").iterdir()}
+    assert len(points) == 30
+    assert points["right"] == 100 and points["no_toml"] == 0 and points["syntax"] == 0
+    assert 10 < points["course_sign_extension"] < 50  # some of the little layers are right
+    assert rows(tmp_path)["right"]["points"] == "100/100"
+
+
+# Gradescope's documentation, "Autograder specifications", output format: field to kind
+OUTPUT = {
+    "score": (int, float), "execution_time": int, "output": str, "output_format": str, "test_output_format": str,
+    "test_name_format": str, "visibility": str, "stdout_visibility": str, "extra_data": dict, "tests": list,
+    "leaderboard": list,
+}  # fmt: skip
+TEST = {
+    "score": (int, float), "max_score": (int, float), "status": str, "name": str, "name_format": str, "number": str,
+    "output": str, "output_format": str, "tags": list, "visibility": str, "extra_data": dict,
+}  # fmt: skip
+
+
+def fits_gradescope(path) -> float:
+    """The score of a file, whose fields are all among the documented ones."""
+    fields = json.loads(path.read_text())
+    assert all(isinstance(value, OUTPUT[name]) for name, value in fields.items()), fields
+    assert "score" in fields or "tests" in fields
+    visible = ("hidden", "after_due_date", "after_published", "visible")
+    formats = ("text", "html", "simple_format", "md", "ansi")
+    assert fields["stdout_visibility"] in visible and fields["output_format"] in formats
+    for test in fields["tests"]:
+        assert all(isinstance(value, TEST[name]) for name, value in test.items()), test
+        assert test["status"] in ("passed", "failed") and test["visibility"] in visible
+        assert test["output_format"] in formats and 0 <= test["score"] <= test["max_score"]
+    assert fields["score"] == round(sum(test["score"] for test in fields["tests"]), 2)
+    return fields["score"]
+
+
+def test_limits_of_memory_and_disk(only_icarus, tmp_path, monkeypatch):
+    """A check that takes too much is ended, with all that it started, however it hides them."""
+    script = """
+import os, subprocess, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:  # an orphan in a session of its own
+        {what}
+    os._exit(0)
+time.sleep(600)
+"""
+    large = "open(os.path.join(os.environ['TMPDIR'], 'x'), 'wb').write(b'x' * (300 << 20)); time.sleep(600)"
+    ways = {
+        "memory": ("x = bytearray(1 << 30); time.sleep(600)", "GiB of memory"),
+        "disk": (large, "GiB of disk"),
+        "time": ("time.sleep(600)", "ended after 20 s"),
+    }
+    for name, (what, told) in ways.items():
+        monkeypatch.setattr(
+            check_class, "_command", lambda team, what=what: [sys.executable, "-c", script.format(what=what)]
+        )
+        allowance = check_class.Allowance(20, 0.5, 0.2)
+        for folder in ("results", "logs"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        one = check_class.check_team(
+            check_class.Team(name, tmp_path / "core.toml", "key"),
+            [],
+            tmp_path,
+            allowance,
+            check_class.threading.Event(),
+        )
+        assert told in one.mismatch and not one.passed, one
+        assert not left_over()
+        assert read_checked(tmp_path / f"results/{name}.json") == one
+
+
+def test_an_interrupted_class_goes_on(only_icarus, tmp_path):
+    """Ctrl-C ends everything, and what was ready then is not run again."""
+    team(tmp_path / "teams/a", "course")
+    broken(tmp_path / "teams/z", OTHERS["endless"])
+    words = ["--core", str(tmp_path / "teams/*/core.toml"), "--report", str(tmp_path / "out"), *LAYER, "--jobs", "2"]
+    process = subprocess.Popen([sys.executable, "-m", "tb.commands.check_core", *words], cwd=simulators.ROOT)
+    key = tmp_path / "out/results/a.key"
+    end = time.monotonic() + 120
+    while not key.exists() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert key.exists()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert not left_over()
+    assert not (tmp_path / "out/results/z.key").exists()
+
+
+def refused(words, capfd):
+    assert command.run(lambda: check_core.main(words)) == 2
+    return capfd.readouterr().err
+
+
+def test_what_is_wrong_is_told(tmp_path, capfd):
+    pattern = str(tmp_path / "*/core.toml")
+    assert "is a pattern: name a folder for the table, as REPORT=out" in refused(["--core", pattern], capfd)
+    out = ["--report", str(tmp_path / "out")]
+    assert "matches no file; quote the pattern" in refused(["--core", pattern, *out], capfd)
+    assert "--part is of one core" in refused(["--core", pattern, *out, "--part", "l0"], capfd)
+    (tmp_path / "file").write_text("")
+    assert "a folder is needed here" in refused(["--core", pattern, "--report", str(tmp_path / "file")], capfd)
+
+
+RUBRICS = [
+    ("", "no [[item]]; --example prints a rubric"),
+    ("[[item]\n", "rubric.toml: "),
+    ("points = 3", "unknown key 'points'; a rubric has a title and [[item]] tables"),
+    ("[[item]]\nname = 'x'\nneeds = 'builds'", "item 1: points is missing"),
+    ("[[item]]\nname = 'x'\npoints = '3'\nneeds = 'builds'", "item 1: points = '3' is of the wrong kind"),
+    ("[[item]]\nname = 'x'\npoints = -3\nneeds = 'builds'", "item 1: points = -3 must be from 0 on"),
+    (
+        "[[item]]\nname = 'x'\npoints = 3\nneeds = 'build'",
+        "item 1: needs = 'build'; there are builds, self-test, layers",
+    ),
+    ("[[item]]\nname = 'x'\npoints = 3\nneeds = 'cycles'", "at_most belongs to needs = 'cycles'"),
+    ("[[item]]\nname = 'x'\npoints = 3\nneeds = 'layers'\nat_most = 3", "at_most belongs to needs = 'cycles'"),
+    ("[[item]]\nname = 'x'\npoints = 3\nneeds = 'layers'\nvisibility = 'no'", "visibility = 'no'; there are visible"),
+    ("[[item]]\nname = 'x'\npoints = 3\nneeds = 'layers'\nkind = 3", "unknown key 'kind'; there are name, points"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), RUBRICS)
+def test_a_wrong_rubric_is_told(tmp_path, text, told, capfd):
+    path = tmp_path / "rubric.toml"
+    path.write_text(text)
+    words = ["--core", "*.toml", "--report", str(tmp_path / "out"), "--rubric", str(path)]
+    assert command.run(lambda: grade.main(words)) == 2
+    assert told in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_points_of_an_item():
+    one = Checked(
+        "core.toml", builds=True, self_test=[Case("a", True), Case("b", False, "wrong")],
+        layers=[Case("x", True, cycles=30), Case("y", True, cycles=40)], mismatch="b is wrong",
+    )  # fmt: skip
+
+    def points(needs, **more):
+        return grade.score(grade.Item("item", 10, needs, **more), one).score
+
+    assert points("builds") == 10 and points("self-test") == 5 and points("self-test", share=False) == 0
+    assert points("layers") == 10 and points("layer x") == 10 and points("layer z") == 0 and points("test b") == 0
+    assert points("cycles", at_most=70) == 10 and points("cycles", at_most=69) == 0
+    assert points("passes") == 0
+
+
+def test_a_cell_is_no_formula():
+    assert check_class._plain("=HYPERLINK(1)") == "'=HYPERLINK(1)" and check_class._plain("-") == "-"
+
+
+def test_no_team_writes_into_the_page(tmp_path):
+    one = Checked("core.toml", name="x", mismatch="<script>alert(1)</script>", log="")
+    check_class.write_tables(tmp_path, [check_class.Team("t", tmp_path, "")], [one])
+    assert "<script>" not in (tmp_path / "report.html").read_text()
