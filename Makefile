@@ -45,7 +45,7 @@ check-core: simulator ## is your core right, and where is it wrong? | CORE PART 
 
 grade: BY_DEFAULT := icarus
 grade: simulator ## points for a whole class, as autograders take them | CORE RUBRIC REPORT SIM CHECKPOINT DATA GOLDEN LAYER IMAGE SEED JOBS CORE_ARGS
-	@$(RUN) -m tb.commands.grade --jobs $(call quoted,$(JOBS)) $(call options,CORE RUBRIC REPORT) $(CORE_ARGS)
+	@$(RUN) -m tb.grading.grade --jobs $(call quoted,$(JOBS)) $(call options,CORE RUBRIC REPORT) $(CORE_ARGS)
 
 calibrate: BY_DEFAULT := icarus
 calibrate: simulator ## find the latencies of a core of the class's interface | CORE SIM SEED CORE_ARGS

@@ -20,8 +20,12 @@ class Parser(argparse.ArgumentParser):
     """argparse's, for ``python -m module`` or the installed command: options in full only, and a wrong one is a
     UserError of one line."""
 
-    def __init__(self, module: str, description: str):
-        super().__init__(prog=program or f"python -m {module}", description=description, allow_abbrev=False)
+    def __init__(self, module: str, description: str, *, short: bool = False):
+        """short: the usage line leaves the options to the list below it."""
+        usage = "%(prog)s [options]" if short else None
+        super().__init__(
+            prog=program or f"python -m {module}", usage=usage, description=description, allow_abbrev=False
+        )
 
     def error(self, message: str):
         raise UserError(f"{message} (--help lists the options)")

@@ -13,7 +13,7 @@ from pathlib import Path
 PROGRAM = "systolic-cosim"
 COMMANDS = {
     "check-core": ("tb.commands.check_core", "is a core of yours right, and where is it wrong?"),
-    "grade": ("tb.commands.grade", "points for a whole class of cores"),
+    "grade": ("tb.grading.grade", "points for a whole class of cores"),
     "new-core": ("tb.commands.new_core", "begin the adapter file of a core"),
     "calibrate": ("tb.commands.calibrate", "find the latencies of a core of the class's interface"),
     "example": ("tb.commands.example", "copy an example core into a folder of yours"),

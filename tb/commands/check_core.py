@@ -24,13 +24,14 @@ from quant import cli
 from quant.cli import Parser
 from quant.errors import UserError
 from tb import options, simulators
-from tb.commands import check_class, command
+from tb.commands import command
 from tb.commands.cosim import Outcome, collect, golden_folder, requested, simulated
-from tb.commands.report import ABBREVIATION, convolution, steps, wrapped
+from tb.commands.report import ABBREVIATION, convolution, counted_class, steps, wrapped
 from tb.foreign.adapter import Adapter, Part, read_adapter
-from tb.foreign.checked import Case, Checked
 from tb.foreign.parts import ROLES, build_part
 from tb.foreign.target import ForeignTarget, foreign_target, self_test_tasks
+from tb.grading import class_check
+from tb.grading.checked import Case, Checked
 from tb.layers.captured import RealLayer
 from tb.layers.from_files import GoldenLayers
 from tb.layers.job import LayerJob
@@ -159,8 +160,8 @@ def named(settings: dict) -> dict[str, str]:
 
 def main(words: list[str] | None = None) -> int:
     parsed = arguments(words)
-    if parsed.core and (parsed.report or check_class.several(parsed.core)):
-        return check_class.main(parsed)
+    if parsed.core and (parsed.report or class_check.several(parsed.core)):
+        return check_all(parsed)
     told, began = Checked(parsed.core or ""), time.monotonic()
     try:
         return checked(parsed, told)
@@ -177,12 +178,27 @@ def main(words: list[str] | None = None) -> int:
             told.save(parsed.result)
 
 
+def check_all(parsed: argparse.Namespace) -> int:
+    """Check a class; 0 where all cores are right."""
+    report = class_check.report_folder(parsed)
+    teams = class_check.class_of(parsed)
+    console = Console(highlight=False)
+    with counted_class(console) as advance:
+        found, ran = class_check.run_class(parsed, teams, report, advance)
+    class_check.write_tables(report, teams, found)
+    console.print(class_check.table(teams, found, console.width))
+    right = sum(one.passed for one in found)
+    kept = f", {len(teams) - ran} not run again: nothing changed" if ran < len(teams) else ""
+    console.print(f"\n{right} of {len(teams)} cores pass{kept}; table: {report / 'report.html'}", soft_wrap=True)
+    return 0 if right == len(teams) else 1
+
+
 def arguments(
     words: list[str] | None = None, module: str = "tb.commands.check_core", about: str = "",
     more: Callable[[Parser], None] | None = None,
 ) -> argparse.Namespace:  # fmt: skip
     """The command line of this command, or of another that checks cores; ``more`` adds what is its own."""
-    parser = Parser(module, about or __doc__.split("\n\n")[0])
+    parser = Parser(module, about or __doc__.split("\n\n")[0], short=True)
     text = "adapter file of the core; a pattern, as 'teams/*/core.toml', checks a class [CORE]"
     parser.add_argument("--core", default=options.environment("CORE"), help=text)
     parser.add_argument("--bug", default=options.environment("BUG"), help="plant one of an example's bugs [BUG]")
@@ -200,7 +216,7 @@ def arguments(
     options.add_reading(parser)
     options.add_stalls(parser, "the core's inputs")
     options.add_jobs(parser)
-    check_class.add_options(parser)
+    class_check.add_options(parser)
     if more is not None:
         more(parser)
     return parser.parse_args(words)

@@ -48,7 +48,7 @@ class Outcome:
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = Parser("tb.commands.cosim", __doc__.split("\n\n")[0])
+    parser = Parser("tb.commands.cosim", __doc__.split("\n\n")[0], short=True)
     options.add_settings(parser)
     options.add_stalls(parser, "every stream")
     parser.add_argument("--stride", type=whole(1, 8), default=1, help=f"{LOOSE} [1]")

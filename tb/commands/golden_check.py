@@ -34,7 +34,7 @@ SHOWN = 20  # findings of a set that are written out; the rest is counted
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = Parser("tb.commands.golden_check", __doc__.split("\n", 1)[0])
+    parser = Parser("tb.commands.golden_check", __doc__.split("\n", 1)[0], short=True)
     parser.add_argument(
         "--out", default="golden", help="directory of a golden set, or of those of several layers [golden]"
     )

@@ -23,6 +23,14 @@ def counted(console: Console) -> Progress:
 
 
 @contextlib.contextmanager
+def counted_class(console: Console) -> Iterator[Callable[[int, str], None]]:
+    """A bar of cores: gives what is called with their number and what became of one when it is done."""
+    with counted(console) as progress:
+        bar = progress.add_task("cores", total=None)
+        yield lambda total, last: progress.update(bar, total=total, advance=1, description=f"cores, {last}")
+
+
+@contextlib.contextmanager
 def steps(console: Console, text: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for something long; what it gives is to be called with the steps done and their number."""
     with counted(console) as progress:

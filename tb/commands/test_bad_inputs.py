@@ -95,17 +95,16 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
             "--seed": NUMBERS[:5],
             "--stalls": SHARES,
             "--jobs": ("0", "x"),
-            "--golden": ("golden", "text.pth", "empty_folder"),
+            "--golden": ("text.pth", "empty_folder"),
             "--report": ("text.pth",),
             "--limit": ("0", "x"),
             "--memory": ("0", "-1"),
             "--disk": ("0", "inf"),
-            "--rows-revers": ("",),
         },
     ),
-    "tb.commands.grade": (
+    "tb.grading.grade": (
         ["--core", str(ROOT / "tb/examples/course/core.toml"), "--report", "made"],
-        {"--rubric": ("absent.toml", "text.pth", "binary.pth", "huge.pth"), "--core": ("absent*.toml",), "--nope": ("1",)},
+        {"--rubric": ("absent.toml", "text.pth", "binary.pth", "huge.pth"), "--nope": ("1",)},
     ),
     "tb.commands.calibrate": (
         ["--core", str(ROOT / "tb/examples/course/core.toml")],

@@ -24,12 +24,11 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jinja2
 import psutil
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -38,9 +37,8 @@ from quant.cli import number
 from quant.errors import UserError
 from quant.files import write_whole
 from tb import options, simulators
-from tb.commands.report import counted
 from tb.foreign.adapter import AdapterError, read_adapter
-from tb.foreign.checked import Checked, read_checked
+from tb.grading.checked import Checked, read_checked
 
 MARK = "COSIM_CLASS"  # an environment variable by which what a check started is found, whatever it did
 EVERY = 0.5  # seconds between two looks at what a check takes
@@ -84,20 +82,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--memory", type=number(0.1, 1e4), default=6.0, help="GiB of memory that it may take [6]")
     group.add_argument("--disk", type=number(0.01, 1e4), default=2.0, help="GiB of disk that it may take [2]")
     group.add_argument("--fresh", action="store_true", help="run again what has not changed, too")
-
-
-def main(parsed: argparse.Namespace) -> int:
-    """Check all cores; 0 where all are right."""
-    report = report_folder(parsed)
-    teams = class_of(parsed)
-    console = Console(highlight=False)
-    found, ran = run_class(parsed, teams, report, console)
-    write_tables(report, teams, found)
-    console.print(table(teams, found, console.width))
-    right = sum(one.passed for one in found)
-    kept = f", {len(teams) - ran} not run again: nothing changed" if ran < len(teams) else ""
-    console.print(f"\n{right} of {len(teams)} cores pass{kept}; table: {report / 'report.html'}", soft_wrap=True)
-    return 0 if right == len(teams) else 1
 
 
 def report_folder(parsed: argparse.Namespace) -> Path:
@@ -182,9 +166,12 @@ def _files(folder: Path) -> list[Path]:
 
 
 def run_class(
-    parsed: argparse.Namespace, teams: list[Team], report: Path, console: Console
+    parsed: argparse.Namespace, teams: list[Team], report: Path, advance: Callable[[int, str], None]
 ) -> tuple[list[Checked], int]:
-    """What was found of each team, and how many were run; the rest was known."""
+    """What was found of each team, and how many were run; the rest was known.
+
+    advance: told how many are to be run, and what became of the last.
+    """
     found: dict[str, Checked] = {}
     open_ = []
     for team in teams:
@@ -195,23 +182,18 @@ def run_class(
             found[team.name] = known
     allowance = Allowance(parsed.limit, parsed.memory, parsed.disk)
     ended = threading.Event()
-    with counted(console) as progress, concurrent.futures.ThreadPoolExecutor(max(1, parsed.jobs)) as pool:
-        bar = progress.add_task("cores", total=len(open_))
+    with concurrent.futures.ThreadPoolExecutor(max(1, parsed.jobs)) as pool:
         futures = {pool.submit(check_team, team, passed_on(parsed), report, allowance, ended): team for team in open_}
         try:
             for future in concurrent.futures.as_completed(futures):
                 team = futures[future]
                 found[team.name] = future.result()
-                progress.update(bar, advance=1, description=f"cores, {team.name} {_word(found[team.name])}")
+                advance(len(open_), f"{team.name} {'passes' if found[team.name].passed else 'fails'}")
         except KeyboardInterrupt:
             ended.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return [found[team.name] for team in teams], len(open_)
-
-
-def _word(one: Checked) -> str:
-    return "passes" if one.passed else "fails"
 
 
 def _known(report: Path, team: Team) -> Checked | None:
@@ -390,7 +372,7 @@ def write_tables(report: Path, teams: list[Team], found: list[Checked], grades: 
     writer.writerows({name: _plain(value) for name, value in line.items()} for line in rows)
     write_whole(report / "report.csv", text.getvalue().encode())
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        Path(__file__).with_name("class_report.html").read_text()
+        Path(__file__).with_name("report.html").read_text()
     )
     right = sum(one.passed for one in found)
     logs = [_log(report, one) for one in found]

@@ -1,29 +1,15 @@
-"""``make grade CORE='teams/*/adapter.toml' RUBRIC=rubric.toml``: the table of a class, as points.
-
-The class is checked as ``make check-core`` does, only what changed. For each team a JSON in the form that Gradescope's
-autograders take lies in REPORT/grades; the table and the report get a column of points.
-"""
+"""The points of a class: a rubric, what a team gets for each of its items, and the form that autograders take."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from golden_model.bounded import read_bounded
 from quant.errors import UserError
-from quant.files import write_whole
-from tb import options
-from tb.commands import check_class, check_core, command
-from tb.foreign.checked import Case, Checked
-
-GRADES = "grades"
+from tb.grading.checked import Case, Checked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,48 +172,3 @@ def gradescope(title: str, scored: list[Scored], one: Checked) -> dict[str, Any]
             for number, item in enumerate(scored, 1)
         ],
     }
-
-
-def main(words: list[str] | None = None) -> int:
-    parsed = check_core.arguments(words, "tb.commands.grade", __doc__.split("\n\n")[0], _add_options)
-    if parsed.example:
-        print(EXAMPLE, end="")
-        return 0
-    if not parsed.core:
-        raise UserError("which cores? CORE='teams/*/core.toml'")
-    if not parsed.rubric:
-        raise UserError("which points? RUBRIC=rubric.toml; make grade CORE_ARGS=--example prints one")
-    title, items = read_rubric(parsed.rubric)
-    parsed.report = parsed.report or Path("grades")
-    return grade(parsed, title, items)
-
-
-def grade(parsed: argparse.Namespace, title: str, items: list[Item]) -> int:
-    """Check the class and write points; 0 where all teams have results."""
-    report = check_class.report_folder(parsed)
-    teams = check_class.class_of(parsed)
-    console = Console(highlight=False)
-    found, _ = check_class.run_class(parsed, teams, report, console)
-    most = sum(item.points for item in items)
-    grades: dict[str, tuple[float, float, list[Scored]]] = {}
-    (report / GRADES).mkdir(exist_ok=True)
-    for team, one in zip(teams, found, strict=True):
-        scored = [score(item, one) for item in items]
-        grades[team.name] = (round(sum(item.score for item in scored), 2), most, scored)
-        text = json.dumps(gradescope(title, scored, one), indent=2, ensure_ascii=False) + "\n"
-        write_whole(report / GRADES / f"{team.name}.json", text.encode())
-    check_class.write_tables(report, teams, found, grades)
-    shown = check_class.table(teams, found, console.width, {name: points for name, (points, _, _) in grades.items()})
-    console.print(shown)
-    console.print(f"\n{len(teams)} teams, {most:g} points at most: {report / GRADES}, {report / 'report.html'}")
-    return 0
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    text = "TOML file of the points [RUBRIC]"
-    parser.add_argument("--rubric", type=Path, default=options.environment("RUBRIC"), metavar="FILE", help=text)
-    parser.add_argument("--example", action="store_true", help="print a rubric to begin with")
-
-
-if __name__ == "__main__":
-    sys.exit(command.run(main))

@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 from tb import simulators
-from tb.commands import check_class, check_core, command, grade
-from tb.foreign.checked import Case, Checked, read_checked
+from tb.commands import check_core, command
 from tb.foreign.test_examples import CASES
 from tb.foreign.test_hostile import BROKEN, HEAD, SILENT
+from tb.grading import class_check, grade, rubric
+from tb.grading.checked import Case, Checked, read_checked
 
 EXAMPLES = simulators.ROOT / "tb/examples"
 OTHERS = {
@@ -59,7 +60,7 @@ def left_over():
     found = []
     for process in psutil.process_iter():
         try:
-            if check_class.MARK in process.environ():
+            if class_check.MARK in process.environ():
                 found.append(process.cmdline())
         except psutil.Error:
             continue
@@ -117,9 +118,17 @@ def test_thirty_cores(only_icarus, tmp_path, capfd):
     assert checked(tmp_path) == 1
     assert "3 of 30 cores pass, 29 not run again" in capfd.readouterr().out
 
-    rubric = tmp_path / "rubric.toml"
-    rubric.write_text(grade.EXAMPLE)
-    words = ["--core", str(teams / "*/core.toml"), "--report", str(tmp_path / "out"), "--rubric", str(rubric), *LAYER]
+    points_file = tmp_path / "rubric.toml"
+    points_file.write_text(rubric.EXAMPLE)
+    words = [
+        "--core",
+        str(teams / "*/core.toml"),
+        "--report",
+        str(tmp_path / "out"),
+        "--rubric",
+        str(points_file),
+        *LAYER,
+    ]
     assert command.run(lambda: grade.main(words)) == 0
     assert "30 teams, 100 points at most" in capfd.readouterr().out
     points = {path.stem: fits_gradescope(path) for path in (tmp_path / "out/grades").iterdir()}
@@ -175,18 +184,17 @@ time.sleep(600)
         "time": ("time.sleep(600)", "ended after 20 s"),
     }
     for name, (what, told) in ways.items():
-        monkeypatch.setattr(
-            check_class, "_command", lambda team, what=what: [sys.executable, "-c", script.format(what=what)]
-        )
-        allowance = check_class.Allowance(20, 0.5, 0.2)
+        run = [sys.executable, "-c", script.format(what=what)]
+        monkeypatch.setattr(class_check, "_command", lambda team, run=run: run)
+        allowance = class_check.Allowance(20, 0.5, 0.2)
         for folder in ("results", "logs"):
             (tmp_path / folder).mkdir(exist_ok=True)
-        one = check_class.check_team(
-            check_class.Team(name, tmp_path / "core.toml", "key"),
+        one = class_check.check_team(
+            class_check.Team(name, tmp_path / "core.toml", "key"),
             [],
             tmp_path,
             allowance,
-            check_class.threading.Event(),
+            class_check.threading.Event(),
         )
         assert told in one.mismatch and not one.passed, one
         assert not left_over()
@@ -260,7 +268,7 @@ def test_points_of_an_item():
     )  # fmt: skip
 
     def points(needs, **more):
-        return grade.score(grade.Item("item", 10, needs, **more), one).score
+        return rubric.score(rubric.Item("item", 10, needs, **more), one).score
 
     assert points("builds") == 10 and points("self-test") == 5 and points("self-test", share=False) == 0
     assert points("layers") == 10 and points("layer x") == 10 and points("layer z") == 0 and points("test b") == 0
@@ -269,10 +277,10 @@ def test_points_of_an_item():
 
 
 def test_a_cell_is_no_formula():
-    assert check_class._plain("=HYPERLINK(1)") == "'=HYPERLINK(1)" and check_class._plain("-") == "-"
+    assert class_check._plain("=HYPERLINK(1)") == "'=HYPERLINK(1)" and class_check._plain("-") == "-"
 
 
 def test_no_team_writes_into_the_page(tmp_path):
     one = Checked("core.toml", name="x", mismatch="<script>alert(1)</script>", log="")
-    check_class.write_tables(tmp_path, [check_class.Team("t", tmp_path, "")], [one])
+    class_check.write_tables(tmp_path, [class_check.Team("t", tmp_path, "")], [one])
     assert "<script>" not in (tmp_path / "report.html").read_text()

@@ -1,0 +1,70 @@
+"""``make grade CORE='teams/*/adapter.toml' RUBRIC=rubric.toml``: the table of a class, as points.
+
+The class is checked as ``make check-core`` does, only what changed. For each team a JSON in the form that Gradescope's
+autograders take lies in REPORT/grades; the table and the report get a column of points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from quant.errors import UserError
+from quant.files import write_whole
+from tb import options
+from tb.commands import check_core, command
+from tb.commands.report import counted_class
+from tb.grading import class_check
+from tb.grading.rubric import EXAMPLE, Item, Scored, gradescope, read_rubric, score
+
+GRADES = "grades"
+
+
+def main(words: list[str] | None = None) -> int:
+    parsed = check_core.arguments(words, "tb.grading.grade", __doc__.split("\n\n")[0], _add_options)
+    if parsed.example:
+        print(EXAMPLE, end="")
+        return 0
+    if not parsed.core:
+        raise UserError("which cores? CORE='teams/*/core.toml'")
+    if not parsed.rubric:
+        raise UserError("which points? RUBRIC=rubric.toml; make grade CORE_ARGS=--example prints one")
+    title, items = read_rubric(parsed.rubric)
+    parsed.report = parsed.report or Path("grades")
+    return grade(parsed, title, items)
+
+
+def grade(parsed: argparse.Namespace, title: str, items: list[Item]) -> int:
+    """Check the class and write points; 0 where all teams have results."""
+    report = class_check.report_folder(parsed)
+    teams = class_check.class_of(parsed)
+    console = Console(highlight=False)
+    with counted_class(console) as advance:
+        found, _ = class_check.run_class(parsed, teams, report, advance)
+    most = sum(item.points for item in items)
+    grades: dict[str, tuple[float, float, list[Scored]]] = {}
+    (report / GRADES).mkdir(exist_ok=True)
+    for team, one in zip(teams, found, strict=True):
+        scored = [score(item, one) for item in items]
+        grades[team.name] = (round(sum(item.score for item in scored), 2), most, scored)
+        text = json.dumps(gradescope(title, scored, one), indent=2, ensure_ascii=False) + "\n"
+        write_whole(report / GRADES / f"{team.name}.json", text.encode())
+    class_check.write_tables(report, teams, found, grades)
+    shown = class_check.table(teams, found, console.width, {name: points for name, (points, _, _) in grades.items()})
+    console.print(shown)
+    console.print(f"\n{len(teams)} teams, {most:g} points at most: {report / GRADES}, {report / 'report.html'}")
+    return 0
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    text = "TOML file of the points [RUBRIC]"
+    parser.add_argument("--rubric", type=Path, default=options.environment("RUBRIC"), metavar="FILE", help=text)
+    parser.add_argument("--example", action="store_true", help="print a rubric to begin with")
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))
