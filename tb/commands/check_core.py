@@ -356,7 +356,7 @@ def check(
 
 
 def layers_of(
-    settings: dict, c: Configuration, adapter: Adapter, golden: GoldenLayers | None
+    settings: dict, c: Configuration, adapter: Adapter, golden: GoldenLayers | None = None
 ) -> dict[str, list[RealLayer]]:
     """The layers that are to run, in the core's dataflow."""
     return collect(settings | {"DATAFLOW": adapter.can.dataflow}, c, golden, by_default=DEFAULT_LAYERS)

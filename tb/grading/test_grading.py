@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 
 import psutil
 import pytest
@@ -28,6 +29,8 @@ OTHERS = {
     "syntax": "assign = 3;",
     "system": SILENT + 'initial $system("touch /tmp/here");',
 }  # fmt: skip
+# One after the other: each takes all processors
+pytestmark = pytest.mark.xdist_group("class of cores")
 LAYER = ["--checkpoint", "vgg16_digits", "--layer", "features.27", "--sim", "icarus"]
 
 
@@ -55,16 +58,24 @@ def rows(directory):
         return {line["team"]: line for line in csv.DictReader(file)}
 
 
-def left_over():
-    """Processes that a check has started and that are still there."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if class_check.MARK in process.environ():
+@pytest.fixture
+def left_over(monkeypatch):
+    """Gives the processes that checks of this test have started and that are still there."""
+    mine = uuid.uuid4().hex
+    monkeypatch.setenv("COSIM_TEST", mine)
+
+    def find():
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environment = process.environ()
+            except psutil.Error:
+                continue
+            if environment.get("COSIM_TEST") == mine and class_check.MARK in environment:
                 found.append(process.cmdline())
-        except psutil.Error:
-            continue
-    return found
+        return found
+
+    return find
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +84,7 @@ def only_icarus(request):
         pytest.skip("Icarus alone")
 
 
-def test_thirty_cores(only_icarus, tmp_path, capfd):
+def test_thirty_cores(only_icarus, left_over, tmp_path, capfd):
     teams = tmp_path / "teams"
     team(teams / "right", "course")
     team(teams / "right stream", "stream_os")
@@ -166,7 +177,7 @@ def fits_gradescope(path) -> float:
     return fields["score"]
 
 
-def test_limits_of_memory_and_disk(only_icarus, tmp_path, monkeypatch):
+def test_limits_of_memory_and_disk(only_icarus, left_over, tmp_path, monkeypatch):
     """A check that takes too much is ended, with all that it started, however it hides them."""
     script = """
 import os, subprocess, sys, time
@@ -201,7 +212,7 @@ time.sleep(600)
         assert read_checked(tmp_path / f"results/{name}.json") == one
 
 
-def test_an_interrupted_class_goes_on(only_icarus, tmp_path):
+def test_an_interrupted_class_goes_on(only_icarus, left_over, tmp_path):
     """Ctrl-C ends everything, and what was ready then is not run again."""
     team(tmp_path / "teams/a", "course")
     broken(tmp_path / "teams/z", OTHERS["endless"])
