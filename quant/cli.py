@@ -64,13 +64,16 @@ def number(low: float, high: float, *, open_low: bool = False) -> Callable[[str]
 def run(main: Callable[[], int], errors: tuple[type[Exception], ...] = ()) -> int:
     """The exit code of ``main``; an error of the user's, or a failing file, is told as ``error: ...`` and gives 2.
 
-    errors: further ones that users cause. SIGTERM ends a command as an interrupt does.
+    errors: further ones that users cause. SIGTERM, and SIGHUP of a terminal that is closed, end a command as an
+    interrupt does.
     """
 
     def terminate(*_):
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, terminate)
     try:
         return main()
     except (QuantError, OSError, *errors) as error:

@@ -196,7 +196,7 @@ def test_outputs_that_are_all_0_show_nothing(tmp_path):
         head, data = path.read_text().split("#....#\n")
         path.write_text(head + "#....#\n" + data.replace("1", "0"))
     layer = only(tmp_path / "g")
-    assert not layer.right and layer.undecided[0].startswith("every output is 0: any reading fits")
+    assert not layer.right and layer.undecided[0].startswith("every output is 0: too many readings fit")
 
 
 def same_rows(directory):
@@ -325,6 +325,207 @@ def test_a_missing_file_is_named(tmp_path):
     assert "no file whose name says activation, weight or out" in findings(tmp_path / "g")
     with pytest.raises(GoldenSetError, match="nowhere is not a directory"):
         layers_of(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("suffix", [".mem", ".vec"])
+def test_no_file_hides_another(tmp_path, suffix):
+    """Files of the same name and another suffix, or of the same number otherwise written, are files of their own."""
+    write(tmp_path / "g", BOTH, 3)
+    write(tmp_path / "h", BOTH, 9)
+    shutil.copy(tmp_path / "h/out.txt", tmp_path / f"g/out{suffix}")
+    assert re.match(rf"out{suffix}:4:113: o_nij 0, col 0: .* another run's", findings(tmp_path / "g"))
+    (tmp_path / f"g/out{suffix}").unlink()
+    shutil.copy(tmp_path / "h/weight3.txt", tmp_path / "g/weight03.txt")
+    assert "suspect weight03.txt: not this layer's weights of kij 3" in findings(tmp_path / "g")
+
+
+def test_outputs_that_say_too_little(tmp_path):
+    """ReLU of sums that are hardly ever above 0: readings that are nonsense fit such outputs."""
+    for seed in range(20):
+        directory = tmp_path / str(seed)
+        write(directory, Folder(kernel=1, padding=0, outputs=(None, "out.txt")), seed)
+        path = directory / "out.txt"
+        head, data = path.read_text().split("#....#\n")
+        path.write_text(head + "#....#\n" + data.replace("1", "0"))
+        assert not only(directory).right
+
+
+def test_what_lies_beside_layers_is_told(tmp_path):
+    """A folder of a network that lacks a file, files above the folders, an old folder beside a layer in three."""
+    for name in ("conv1", "conv2"):
+        write(tmp_path / "g" / name, BOTH, 1)
+    (tmp_path / "g/conv2/activation.txt").rename(tmp_path / "g/conv2/features.txt")
+    layers = layers_of(tmp_path / "g")
+    assert [layer.name for layer in layers] == ["conv1", "g"] or [layer.name for layer in layers] == ["conv1", "conv2"]
+    assert layers[0].right and not layers[1].right and "no file of activation" in layers[1].problem()
+    whole = tmp_path / "three"
+    write(whole, BOTH, 1)
+    for path in list(whole.iterdir()):
+        kind = {"a": "activations", "w": "weights", "o": "outputs"}[path.name[0]]
+        (whole / kind).mkdir(exist_ok=True)
+        path.rename(whole / kind / path.name)
+    assert only(whole).right
+    write(whole / "old", BOTH, 2)
+    flip(whole / "outputs/out.txt", 9, 33)
+    assert [layer.right for layer in layers_of(whole)] == [True, False]
+    assert not only(whole, Hints(ignore=("old/*",))).right
+
+
+def test_every_residual_is_looked_at(tmp_path):
+    write(tmp_path / "g", Folder(residual=True), 1)
+    write(tmp_path / "h", Folder(residual=True), 2)
+    shutil.copy(tmp_path / "h/residual.txt", tmp_path / "g/residual_old.txt")
+    assert findings(tmp_path / "g") == "residual_old.txt: another residual than residual.txt"
+    write(tmp_path / "z", BOTH, 1)
+    lines = (tmp_path / "z/out.txt").read_text().replace("1", "0")
+    (tmp_path / "z/residual.txt").write_text(lines.replace("time0", "time1"))
+    assert only(tmp_path / "z").right  # zeros are no residual
+
+
+DUMPS = {
+    "psum_kij{k}.txt": lambda weight, padded, k: weight[:, :, k] @ padded,
+    "psum/{k}.txt": lambda weight, padded, k: weight[:, :, k] @ padded,
+    "psum.txt": lambda weight, padded, k: np.concatenate([weight[:, :, k] @ padded for k in range(9)], axis=1),
+}
+
+
+@pytest.mark.parametrize("name", DUMPS)
+@pytest.mark.parametrize("first", [0, 1])
+def test_psums_of_taps(tmp_path, name, first):
+    folder = dataclasses.replace(BOTH, weight="weight_kij{k}.txt")
+    made = write(tmp_path / "g", folder, 3)
+    if first:
+        for k in range(8, -1, -1):
+            (tmp_path / f"g/weight_kij{k}.txt").rename(tmp_path / f"g/weight_kij{k + 1}.txt")
+    padded = np.pad(made.activation, ((0, 0), (1, 1), (1, 1))).reshape(8, -1)
+    for k in range(9):
+        psums = DUMPS[name](made.weight.reshape(8, 8, 9), padded, k)
+        path = tmp_path / "g" / name.format(k=k + first)
+        path.parent.mkdir(exist_ok=True)
+        lines = ["".join(format(int(v) & 0xFFFF, "016b") for v in psums[::-1, n]) for n in range(psums.shape[1])]
+        path.write_text("\n".join(lines))
+    layer = only(tmp_path / "g")
+    assert layer.right and any(line.startswith("psum") for line in layer.agree), layer
+    flip(path, 20, 50)
+    assert re.match(r"psum.*:20:49: .*(nij|line) 19, col 4: -?\d+ stands there", findings(tmp_path / "g"))
+
+
+def test_numbers_that_count_nothing(tmp_path):
+    """A number that is the same in all names is none of a tap: all taps in one file."""
+    for number, name in enumerate(["weight_conv1.txt", "vgg16_weight.txt", "weights_k3.txt", "layer27/weight.txt"]):
+        write(tmp_path / str(number), dataclasses.replace(BOTH, weight=name), 3)
+        assert only(tmp_path / str(number)).right, name
+
+
+NAMES = {
+    "weight_{ki}_{kj}.txt": (lambda k: f"weight_{k // 3}_{k % 3}.txt"),
+    "weight_ki{ki}_kj{kj}.txt": (lambda k: f"weight_ki{k // 3}_kj{k % 3}.txt"),
+    "input_weight{k}.txt": (lambda k: f"input_weight{k}.txt"),
+    "weights/{k}.txt": (lambda k: f"weights/{k}.txt"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_taps(tmp_path, name):
+    write(tmp_path / "g", BOTH, 3)
+    for k in range(9):
+        path = tmp_path / "g" / NAMES[name](k)
+        path.parent.mkdir(exist_ok=True)
+        (tmp_path / f"g/weight{k}.txt").rename(path)
+    assert only(tmp_path / "g").right
+
+
+def test_what_is_no_data_refuses_nothing(tmp_path):
+    write(tmp_path / "g", BOTH, 3)
+    for name in ("summary.txt", "about.txt", "act_scale.txt", "factor.txt", "weight_shape.txt", "generate_golden"):
+        (tmp_path / "g" / name).write_text("0.0123 of something\n")
+    (tmp_path / "g/weights.bin").write_bytes(bytes(range(256)))
+    layer = only(tmp_path / "g")
+    assert layer.right and "about.txt, act_scale.txt, factor.txt, generate_golden and 3 more" in layer.notes[0]
+
+
+@pytest.mark.parametrize("size", [(2, 8), (4, 16), (3, 12)])
+def test_a_map_that_is_not_square(tmp_path, size):
+    """Where a square map has as many positions."""
+    folder = Folder(border=False)
+    made = write(tmp_path / "g", folder, 3)
+    rng = np.random.default_rng(1)
+    activation = rng.integers(0, 16, (8, *size))
+    sums = convolve(made.weight, activation, 1, 1).reshape(8, -1)
+    for name, values, bits in (("activation", activation.reshape(8, -1), 4), ("out_raw", sums, 16)):
+        lines = ["".join(format(int(v) & ((1 << bits) - 1), f"0{bits}b") for v in line[::-1]) for line in values.T]
+        (tmp_path / f"g/{name}.txt").write_text("\n".join(lines))
+    (tmp_path / "g/out.txt").unlink()
+    layer = only(tmp_path / "g")
+    assert layer.right and layer.operands.activation.shape[1:] == size
+
+
+TEXTS = {
+    "a byte order mark": lambda text: b"\xef\xbb\xbf" + text.encode(),
+    "comments behind": lambda text: "\n".join(f"{line} // here" for line in text.split("\n") if line).encode(),
+    "comments between": lambda text: text.replace("\n", "\n# x\n").encode(),
+    "blanks behind": lambda text: text.replace("\n", "  \n").encode(),
+}
+
+
+@pytest.mark.parametrize("how", TEXTS)
+def test_texts(tmp_path, how):
+    write(tmp_path / "g", Folder(header="none", weight_header="none", out_header="none"), 3)
+    for path in (tmp_path / "g").iterdir():
+        path.write_bytes(TEXTS[how](path.read_text()))
+    assert only(tmp_path / "g").right
+
+
+def test_decimal_files_as_numpy_writes_them(tmp_path):
+    write(tmp_path / "g", Folder(decimal=True, header="none", weight_header="none"), 3)
+    for path in (tmp_path / "g").glob("[aw]*.txt"):
+        values = np.array([line.split() for line in path.read_text().split("\n") if line], float)
+        np.savetxt(path, values, header="col 7 6 5 4 3 2 1 0")
+    assert only(tmp_path / "g").right
+
+
+@pytest.mark.parametrize("gone", ["weight0.txt", "weight4.txt", "weight8.txt"])
+def test_a_missing_tap_is_named(tmp_path, gone):
+    write(tmp_path / "g", BOTH, 3)
+    (tmp_path / "g" / gone).unlink()
+    assert re.search(
+        rf"kij {gone[6]}( is not there|, is not)|file of kij {gone[6]} is not there", findings(tmp_path / "g")
+    )
+
+
+def test_a_missing_tile_is_named(tmp_path):
+    write(tmp_path / "g", VARIANTS["tiles of channels"], 3)
+    (tmp_path / "g/activation_tile1.txt").unlink()
+    assert "has 2 ic_tiles: some are not there" in findings(tmp_path / "g")
+    write(tmp_path / "h", dataclasses.replace(VARIANTS["tiles of channels"], oc_tiles=3), 3)
+    (tmp_path / "h/out_otile2.txt").unlink()
+    assert "2 files, the weights have 3 oc_tiles: some are not there" in findings(tmp_path / "h")
+    write(tmp_path / "i", VARIANTS["tiles of channels"], 3)
+    for name in ("out_otile1.txt", "out_raw_otile1.txt"):
+        (tmp_path / "i" / name).unlink()
+    assert findings(tmp_path / "i")  # no traceback
+
+
+def test_sums_that_wrapped_are_told(tmp_path):
+    write(tmp_path / "g", Folder(psum_bits=8, outputs=("out.txt", None)), 3)
+    assert "by multiples of 2^8: they wrapped, 8 bits are too few" in findings(tmp_path / "g")
+
+
+@pytest.mark.parametrize("name", ["activation_old.txt", "weight_mask3.txt", "weight_old.txt", "viz_out.txt"])
+def test_files_of_another_width(tmp_path, name):
+    write(tmp_path / "g", BOTH, 3)
+    (tmp_path / "g" / name).write_text("010\n011\n")
+    only(tmp_path / "g")  # no traceback
+    write(tmp_path / "h", Folder(decimal=True), 3)
+    shutil.copy(tmp_path / "g/activation.txt", tmp_path / "h/activation_bin.txt")
+    assert "activation_bin.txt" in " ".join(only(tmp_path / "h").agree)
+
+
+@pytest.mark.parametrize("side", [8, 16])
+def test_a_missing_line_of_a_larger_layer(tmp_path, side):
+    write(tmp_path / "g", Folder(rows=16, cols=16, map=side), 3)
+    cut(tmp_path / "g/activation.txt", 3 + (side + 2) * 4 + 4)
+    assert f"the line of nij {(side + 2) * 4 + 3} is missing" in findings(tmp_path / "g")
 
 
 def test_folders_in_a_folder_are_layers(tmp_path):

@@ -16,46 +16,75 @@ HALF = 0.5  # closeness below which outputs are not of these operands
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """Files of one tap, or of one ic_tile, or of neither: what they hold, and what should be there.
+
+    kij, ic_tile: None where they are of all. wanted, given: int64 [channel, line].
+    """
+
+    family: Family
+    kij: int | None
+    ic_tile: int | None
+    wanted: np.ndarray
+    given: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Compared:
     """A family of outputs or psums, and what comes nearest to it of all that the operands give.
 
-    kind: in words. wanted, given: int64 [channel, line] of each file of a tap, one after the other. families: those
-    that hold one tap each, or the one. per_line: what a line is. wrong: bool, where the two differ.
+    kind: in words. bits: of a word. per_line: what a line is. unread: lines at the end that nothing says anything of.
     """
 
     family: Family
     kind: str
-    parts: list[tuple[Family, np.ndarray, np.ndarray]]  # family of one tap, wanted, given
+    parts: list[Part]
     bits: int
     per_line: str
-    kijs: list[int | None]
     unread: int = 0
 
     @property
     def total(self) -> int:
-        return sum(given.size for _, _, given in self.parts)
+        return sum(part.given.size for part in self.parts)
 
     @property
     def wrong(self) -> int:
-        return sum(int(np.count_nonzero(wanted != given)) for _, wanted, given in self.parts)
+        return sum(int(np.count_nonzero(part.wanted != part.given)) for part in self.parts)
+
+    @property
+    def closeness(self) -> float:
+        return max(closeness(part.wanted, part.given) for part in self.parts)
+
+    @property
+    def telling(self) -> int:
+        """Values that are not 0."""
+        return sum(int(np.count_nonzero(part.given)) for part in self.parts)
+
+    @property
+    def is_sums(self) -> bool:
+        """Whether they are sums of the layer, or ReLU of them, and nothing else."""
+        return self.kind in (SUMS, RELU)
 
     @property
     def share(self) -> str:
-        """How much differs, for a message."""
-        known = [closeness(wanted, given) for _, wanted, given in self.parts]
-        stale = " - another run's or another layer's" if max(known) < HALF else ""
-        return f"{self.wrong:,} of {self.total:,} differ{stale}"
+        """How much differs, for a message, and what that looks like."""
+        text = f"{self.wrong:,} of {self.total:,} differ"
+        gaps = [(part.wanted - part.given)[part.wanted != part.given] for part in self.parts]
+        if self.bits and not any((gap % (1 << self.bits)).any() for gap in gaps):
+            return f"{text} by multiples of 2^{self.bits}: they wrapped, {self.bits} bits are too few"
+        return text + (" - another run's or another layer's" if self.closeness < HALF else "")
 
     def first(self, reading: Reading) -> str:
         """The first wrong value: where it stands, what it is in the layer, what stands there and what should."""
-        for (family, wanted, given), kij in zip(self.parts, self.kijs, strict=True):
-            for line, channel in np.argwhere((wanted != given).T)[:1]:
-                place = output_place(family, len(given), self.bits, channel, line)
-                word = channel_words(reading, channel)
-                tap = "" if kij is None else f"kij {kij}, "
+        for part in self.parts:
+            for line, channel in np.argwhere((part.wanted != part.given).T)[:1]:
+                place = output_place(part.family, len(part.given), self.bits, channel, line)
+                words = [] if part.ic_tile is None else [f"ic_tile {part.ic_tile}"]
+                words += [] if part.kij is None else [f"kij {part.kij}"]
+                words += [f"{self.per_line} {line}", channel_words(reading, channel)]
                 return (
-                    f"{place}: {tap}{self.per_line} {line}, {word}: {given[channel, line]} stands there, "
-                    f"the operands give {wanted[channel, line]}"
+                    f"{place}: {', '.join(words)}: {part.given[channel, line]} stands there, "
+                    f"the operands give {part.wanted[channel, line]}"
                 )
         raise ValueError("nothing is wrong")
 
@@ -76,66 +105,111 @@ def compared(reading: Reading, family: Family, residual: np.ndarray | None) -> C
 
 
 def _kinds(reading: Reading, family: Family, residual: np.ndarray | None) -> Iterator[Compared]:
-    by_tap = _by_tap(family)
-    for channels in dict.fromkeys((len(reading.weight), reading.cols)):
-        found = [given_outputs(one, channels) for one in by_tap.values()]
-        if any(one is None for one in found):
-            continue
-        given = [one[0] for one in found if one]
-        bits = found[0][1] if found[0] else 0
-        families, kijs = list(by_tap.values()), list(by_tap)
-        for kind, per_line, made in _targets(reading, kijs, given[0].shape[1], residual):
-            wanted = [values[:channels] for values in made]
-            unread = given[0].shape[1] - wanted[0].shape[1]
-            parts = [
-                (one, want, have[:, : want.shape[1]]) for one, want, have in zip(families, wanted, given, strict=True)
-            ]
-            yield Compared(family, kind, parts, bits, per_line, kijs, unread)
+    ic_axes = [axis for axis in ("ic", "channel", "tile") if axis in family.axes]
+    for ic_axis in (None, *ic_axes):
+        groups = _groups(family, ic_axis, reading)
+        for channels in dict.fromkeys((len(reading.weight), reading.cols)):
+            found = [given_outputs(one, channels) for one, _, _ in groups]
+            part_of = channels < len(reading.weight) and any(len(one.tables) > 1 for one, _, _ in groups)
+            if part_of or any(one is None for one in found):
+                continue
+            given, bits = [one[0] for one in found if one], found[0][1] if found[0] else 0
+            for kind, per_line, made in _targets(reading, groups, given[0].shape[1], residual):
+                parts = [
+                    Part(one, kij, tile, wanted[:channels], have[:, : wanted.shape[1]])
+                    for (one, kij, tile), wanted, have in zip(groups, made, given, strict=True)
+                ]
+                yield Compared(family, kind, parts, bits, per_line, given[0].shape[1] - made[0].shape[1])
 
 
-def _by_tap(family: Family) -> dict[int | None, Family]:
-    """The family, or one for each tap where its names count them."""
-    if "kij" not in family.axes:
-        return {family.fixed.get("kij"): family}
-    at = family.axes.index("kij")
-    taps: dict[int | None, Family] = {}
-    for kij in sorted({key[at] for key in family.tables}):
-        tables = {key[:at] + key[at + 1 :]: table for key, table in family.tables.items() if key[at] == kij}
-        axes = family.axes[:at] + family.axes[at + 1 :]
-        taps[kij] = dataclasses.replace(family, tables=tables, axes=axes)
-    return taps
+Group = tuple[Family, int | None, int | None]
+
+
+def _groups(family: Family, ic_axis: str | None, reading: Reading) -> list[Group]:
+    """The family, or one for each tap and ic_tile where its names count them."""
+    counted = [axis for axis in ("kij", ic_axis) if axis in family.axes]
+    if not counted:
+        return [(family, family.fixed.get("kij"), None)]
+    at = [family.axes.index(axis) for axis in counted if axis]
+    # Taps are numbered as those of the weights are
+    first = min((key[reading.wgt.axes.index("kij")] for key in reading.wgt.tables), default=0) if (
+        "kij" in reading.wgt.axes
+    ) else 0  # fmt: skip
+    groups: list[Group] = []
+    for key in sorted({tuple(k[i] for i in at) for k in family.tables}):
+        tables = {
+            tuple(number for i, number in enumerate(k) if i not in at): table
+            for k, table in family.tables.items() if tuple(k[i] for i in at) == key
+        }  # fmt: skip
+        axes = tuple(axis for axis in family.axes if axis not in counted)
+        number = dict(zip(counted, key, strict=True))
+        kij = number["kij"] - first if "kij" in number else None
+        groups.append((dataclasses.replace(family, tables=tables, axes=axes), kij, number.get(ic_axis or "")))
+    return groups
+
+
+SUMS, RELU = "sums", "ReLU of the sums"
 
 
 def _targets(
-    reading: Reading, kijs: list[int | None], lines: int, residual: np.ndarray | None
+    reading: Reading, groups: list[Group], lines: int, residual: np.ndarray | None
 ) -> Iterator[tuple[str, str, list[np.ndarray]]]:
-    """What the operands give, in all ways that have so many lines: kind, what a line is, values for each tap."""
-    sums = reading.sums
-    longer = reading.flow is Dataflow.output_stationary and lines > sums.shape[1]
-    if len(kijs) == 1 and (lines == sums.shape[1] or longer):
-        position = "row" if reading.flow is Dataflow.output_stationary else "o_nij"
-        yield "sums", position, [sums]
-        yield "ReLU of the sums", position, [np.maximum(sums, 0)]
+    """What the operands give, in all ways that have so many lines: kind, what a line is, values for each group."""
+    sums, os = reading.sums, reading.flow is Dataflow.output_stationary
+    position = "row" if os else "o_nij"
+    if len(groups) == 1 and groups[0][2] is None and (lines == sums.shape[1] or (os and lines > sums.shape[1])):
+        yield SUMS, position, [sums]
+        yield RELU, position, [np.maximum(sums, 0)]
         if residual is not None and residual.shape == sums.shape:
             yield "sums with the residual", position, [sums + residual]
             yield "ReLU of the sums with the residual", position, [np.maximum(sums + residual, 0)]
-    if reading.flow is Dataflow.output_stationary:
+    if os:
         return
     shape = reading.shape
-    taps = [kij or 0 for kij in kijs]
-    if max(taps) >= shape.n_kij:
+    taps = [0 if kij is None else kij for _, kij, _ in groups]
+    tiles = sorted({tile for _, _, tile in groups if tile is not None})
+    if not 0 <= min(taps) <= max(taps) < shape.n_kij or len(tiles) > shape.ic // reading.rows:
         return
     weight = reading.weight.reshape(shape.oc, shape.ic, shape.n_kij)
+    one_tap = [kij is not None for _, kij, _ in groups]
+
+    def channels(tile: int | None) -> slice:
+        if tile is None:
+            return slice(None)
+        return slice(tiles.index(tile) * reading.rows, (tiles.index(tile) + 1) * reading.rows)
+
+    inside = [channels(tile) for _, _, tile in groups]
     for padding in dict.fromkeys((shape.padding, 0)):
         padded = pad(reading.activation, padding).reshape(shape.ic, -1)
         if padded.shape[1] == lines:
-            for first, of in dict.fromkeys(((shape.ic, ""), (reading.rows, " of ic_tile 0"))):
-                if first == shape.ic or shape.ic > first:
-                    yield f"psums{of}", "nij", [weight[:, :first, k] @ padded[:first] for k in taps]
+            yield "psums", "nij", [weight[:, ic, k] @ padded[ic] for k, ic in zip(taps, inside, strict=True)]
+            if not tiles and shape.ic > reading.rows:
+                some = slice(reading.rows)
+                yield "psums of ic_tile 0", "nij", [weight[:, some, k] @ padded[some] for k in taps]
+        if padded.shape[1] * shape.n_kij == lines and not any(one_tap):
+            whole = [
+                np.concatenate([weight[:, ic, k] @ padded[ic] for k in range(shape.n_kij)], axis=1) for ic in inside
+            ]
+            yield "psums of all taps", "line", whole
     if lines == shape.n_o_nij:
         padded = pad(reading.activation, shape.padding).reshape(shape.ic, -1)
         index = nij_index(shape)
-        yield "psums of the outputs", "o_nij", [weight[:, :, k] @ padded[:, index[k]] for k in taps]
+
+        def at_outputs(k: int, ic: slice) -> np.ndarray:
+            made: np.ndarray = weight[:, ic, k] @ padded[ic][:, index[k]]
+            return made
+
+        if all(one_tap):
+            yield "psums of the outputs", "o_nij", [at_outputs(k, ic) for k, ic in zip(taps, inside, strict=True)]
+            running = [
+                sum((at_outputs(k, ic) for k in range(last + 1)), np.zeros_like(sums))
+                for last, ic in zip(taps, inside, strict=True)
+            ]  # fmt: skip
+            yield "running sums of the taps", "o_nij", running
+        elif tiles:
+            yield "sums of each ic_tile", "o_nij", [
+                sum((at_outputs(k, ic) for k in range(shape.n_kij)), np.zeros_like(sums)) for ic in inside
+            ]  # fmt: skip
 
 
 def residual_of(reading: Reading, family: Family) -> np.ndarray | None:
@@ -146,10 +220,15 @@ def residual_of(reading: Reading, family: Family) -> np.ndarray | None:
 
 def same_as(reading: Reading, family: Family, used: Family, bits: int, signed: bool) -> str | None:
     """Where a second family of operands differs from the one that was taken; None where it is the same."""
+    if len(used.tables) != len(family.tables):
+        return f"{family.name}: {len(family.tables)} files, where {used.name} has {len(used.tables)}"
     differing, total, first = 0, 0, ""
-    for (key, mine), theirs in zip(used.tables.items(), family.tables.values(), strict=False):
-        one, other = mine.words(bits, signed), theirs.words(bits if theirs.binary else 0, signed)
-        if one.shape != other.shape:
+    for (key, mine), theirs in zip(used.tables.items(), family.tables.values(), strict=True):
+        wide = bits or (theirs.width // mine.width if theirs.width % mine.width == 0 else 0)
+        fits = (not theirs.binary or (wide and theirs.width % wide == 0)) and mine.lines == theirs.lines
+        one = mine.words(bits, signed)
+        other = theirs.words(wide, signed) if fits else None
+        if other is None or one.shape != other.shape:
             sizes = [f"{table.lines} lines of {table.width}" for table in (theirs, mine)]
             return f"{theirs.name}: {sizes[0]}, where {mine.name} has {sizes[1]}"
         wrong = np.argwhere(one != other)
@@ -157,11 +236,9 @@ def same_as(reading: Reading, family: Family, used: Family, bits: int, signed: b
         if len(wrong) and not first:
             line, word = wrong[0]
             first = (
-                f"{theirs.place(line, word, bits)}: {operand_words(reading, family, key, line, word)}: "
+                f"{theirs.place(line, word, wide)}: {operand_words(reading, family, key, line, word)}: "
                 f"{other[line, word]}, where {mine.name} has {one[line, word]}"
             )
-    if len(used.tables) != len(family.tables):
-        return f"{family.name}: {len(family.tables)} files, where {used.name} has {len(used.tables)}"
     return f"{first} ({differing} of {total} words differ)" if differing else None
 
 

@@ -11,19 +11,31 @@ from pathlib import PurePosixPath
 from golden_model.raw.table import Table
 
 ACTIVATION, WEIGHT, OUTPUT, RESIDUAL = "activation", "weight", "output", "residual"
-# Words of a name by what the file holds: those that decide wherever they stand, then those of which the first one does.
-_ANYWHERE = (("", ("addr", "readme", "instr")), (RESIDUAL, ("residual", "shortcut", "skip")))
-_FIRST = (
-    (WEIGHT, ("weight", "wgt", "kernel", "filter")),
-    (OUTPUT, ("out", "psum", "sum", "expected", "answer", "result", "ofmap", "golden", "relu")),
-    (ACTIVATION, ("act", "input", "ifmap", "image")),
+# Words of a name that say what is in a file, in the order in which they count: a long one within any word, a short one
+# as a word by itself. Empty: no numbers of a layer.
+_NONE = re.compile(
+    r"addr\w*|instr\w*|inst|readme|scales?|shapes?|mask|bias|mean|std|summary|config|notes?|log|meta|info|generate|script"
 )
-_SHORT = re.compile(r"w_?\d+$")
+_LONG = (
+    (RESIDUAL, ("residual", "shortcut")),
+    (WEIGHT, ("weight", "wgt", "kernel", "filter")),
+)
+_SHORT = {RESIDUAL: ("skip", "res"), WEIGHT: ("wt", "wts")}
+# Of these the first in the name counts: activation_relu, output_activation
+_FIRST = (
+    (
+        OUTPUT,
+        re.compile(r"\w*(psum|output|expected|answer|result|ofmap|golden)\w*|outs?|outraw|outrelu|sums?|relu|ofm"),
+    ),
+    (ACTIVATION, re.compile(r"\w*(activation|input|ifmap)\w*|acts?|images?|ifm")),
+)
+_NUMBERED = re.compile(r"w_?\d+$", re.IGNORECASE)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 TWIN = "viz_"
 # What stands before a number, by what it counts; the first that the text ends with counts.
 _COUNTS = (
     ("kij", "kij"), ("otile", "oc"), ("octile", "oc"), ("itile", "ic"), ("ictile", "ic"), ("tile", "tile"),
-    ("ic", "channel"), ("oc", "oc"), ("tap", "kij"),
+    ("ic", "channel"), ("oc", "oc"), ("tap", "kij"), ("ki", "kij"), ("kj", "kij"),
 )  # fmt: skip
 _OTHERWISE = {WEIGHT: "kij", ACTIVATION: "tile", OUTPUT: "tile", RESIDUAL: "tile"}
 # Not a number that counts: a width or a size, as in weight_4bit, map_8x8
@@ -66,58 +78,83 @@ class Family:
 
 def role_of(name: str) -> str:
     """What a file holds, by its name or else by that of the folder that it lies in; empty where neither says so."""
-    path = PurePosixPath(name.lower())
+    path = PurePosixPath(name)
     for part in (path.stem.removeprefix(TWIN), *reversed(path.parent.parts)):
-        if _SHORT.match(part):
+        if _NUMBERED.match(part):
             return WEIGHT
-        for role, words in _ANYWHERE:
-            if any(word in part for word in words):
+        words = [word.lower() for word in _WORD.findall(part)]
+        if any(_NONE.fullmatch(word) for word in words):
+            return ""
+        for role, long in _LONG:
+            if any(word in _SHORT[role] or any(one in word for one in long) for word in words):
                 return role
-        places = [(part.index(word), role) for role, words in _FIRST for word in words if word in part]
-        if places:
-            return min(places)[1]
+        for word in words:
+            for role, pattern in _FIRST:
+                if pattern.fullmatch(word):
+                    return role
     return ""
 
 
 def families(tables: Iterable[Table]) -> list[Family]:
     """Files by role and name; those whose names say nothing are left out. In the order of their names."""
-    groups: dict[str, list[tuple[Table, list[int]]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Table, list[int]]]] = {}
     for table in tables:
-        stem = str(PurePosixPath(table.name).with_suffix(""))
+        path = PurePosixPath(table.name)
+        stem = str(path.with_suffix(""))
         numbers = [int(match[0]) for match in _NUMBER.finditer(stem)]
-        groups.setdefault(_NUMBER.sub("{}", stem), []).append((table, numbers))
-    found = []
-    for template, members in sorted(groups.items()):
-        role = role_of(members[0][0].name)
-        if not role:
-            continue
-        columns = list(zip(*(numbers for _, numbers in members), strict=True))
-        pieces = template.split("{}")
-        counted: dict[str, int] = {}  # the number's place by what it counts
-        fixed, shown = {}, pieces[0]
-        for index, column in enumerate(columns):
-            axis = _counted(pieces[index], role)
-            same = next((name for name, other in counted.items() if columns[other] == column), None)
-            if len(set(column)) == 1:
-                fixed[axis] = column[0]
-                shown += str(column[0])
-            elif same:  # folder k3 holds weight_k3
-                shown += "{" + same + "}"
-            else:
-                axis += "'" * (axis in counted)
-                counted[axis] = index
-                shown += "{" + axis + "}"
-            shown += pieces[index + 1]
-        keyed = {tuple(numbers[index] for index in counted.values()): table for table, numbers in members}
-        suffix = PurePosixPath(members[0][0].name).suffix
-        os = bool(re.search(r"(^|[_/-])os([_/{.-]|$)", template.lower())) or "output_stationary" in template.lower()
-        found.append(Family(shown + suffix, role, tuple(counted), dict(sorted(keyed.items())), fixed, os))
-    return found
+        # weight03 beside weight3 is another one
+        key, again = (_NUMBER.sub("{}", stem), path.suffix), 0
+        while any(numbers == known for _, known in groups.get(key, [])):
+            key, again = (key[0], f"{path.suffix}#{again}"), again + 1
+        groups.setdefault(key, []).append((table, numbers))
+    return [_family(key[0], members) for key, members in sorted(groups.items()) if role_of(members[0][0].name)]
+
+
+def _family(template: str, members: list[tuple[Table, list[int]]]) -> Family:
+    role = role_of(members[0][0].name)
+    columns = list(zip(*(numbers for _, numbers in members), strict=True))
+    pieces = template.split("{}")
+    counted: dict[str, int] = {}  # the number's place by what it counts
+    fixed, shown = {}, pieces[0]
+    for index, column in enumerate(columns):
+        axis = _counted("".join(pieces[: index + 1]) if not pieces[index].strip("/_-") else pieces[index], role)
+        same = next((name for name, other in counted.items() if columns[other] == column), None)
+        if len(set(column)) == 1:
+            fixed[axis] = column[0]
+            shown += str(column[0])
+        elif same:  # folder k3 holds weight_k3
+            shown += "{" + same + "}"
+        else:
+            axis += "'" * (axis in counted)
+            counted[axis] = index
+            shown += "{" + axis + "}"
+        shown += pieces[index + 1]
+    keyed = {tuple(numbers[index] for index in counted.values()): table for table, numbers in members}
+    axes = tuple(counted)
+    if {"kij", "kij'"} <= set(axes):
+        axes, keyed = _one_tap(axes, keyed)
+    path = PurePosixPath(members[0][0].name)
+    name = path.as_posix() if len(members) == 1 else shown + path.suffix
+    os = bool(re.search(r"(^|[_/-])os([_/{.-]|$)", template.lower())) or "output_stationary" in template.lower()
+    return Family(name, role, axes, dict(sorted(keyed.items())), fixed, os)
+
+
+def _one_tap(
+    axes: tuple[str, ...], keyed: dict[tuple[int, ...], Table]
+) -> tuple[tuple[str, ...], dict[tuple[int, ...], Table]]:
+    """Row and column of a tap, as in weight_{ki}_{kj}, as one number."""
+    row, col = axes.index("kij"), axes.index("kij'")
+    rows, cols = (sorted({key[at] for key in keyed}) for at in (row, col))
+    merged = {}
+    for key, table in keyed.items():
+        kij = rows.index(key[row]) * len(cols) + cols.index(key[col])
+        merged[tuple(kij if at == row else number for at, number in enumerate(key) if at != col)] = table
+    return tuple(axis for axis in axes if axis != "kij'"), merged
 
 
 def _counted(before: str, role: str) -> str:
-    """What a number counts, by the text before it."""
-    text = re.split(r"[/]", before.lower())[-1].rstrip("_- ")
+    """What a number counts, by the text before it; where that is a folder alone, by its name."""
+    text = before.lower().rstrip("/_- {}").split("/")[-1].rstrip("_- {}")
     plain = re.sub(r"[_\-]", "", text)
     for ending, axis in _COUNTS:
         if plain.endswith(ending):

@@ -154,3 +154,14 @@ def signs(act: Family, bits: int, hints: Hints) -> list[bool]:
         return [negative]
     differs = any(table.words(bits, True).min() < 0 for table in act.tables.values())
     return [sign for sign in (False, True)[: 1 + differs] if hints.allows(signed=sign)] or [bool(hints.signed)]
+
+
+def hints_of_reading(reading: Reading) -> Hints:
+    """Hints that leave this reading alone."""
+    r, s = reading, reading.shape
+    stationary = r.flow is Dataflow.weight_stationary
+    return Hints(
+        act_bits=r.act_bits or None, wgt_bits=r.wgt_bits or None, signed=r.signed, rows_reversed=r.rows_reversed,
+        columns_reversed=r.columns_reversed, padding=s.padding if stationary else None,
+        stride=s.stride if stationary else None, kernel=(s.kh, s.kw) if stationary else None,
+    )  # fmt: skip

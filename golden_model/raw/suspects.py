@@ -15,8 +15,8 @@ from golden_model.raw.table import Table
 from golden_model.tiling import nij_index, pad
 
 MOST = 3  # suspects that are told
-LARGE = 1 << 20  # bits of files above which a missing line is not looked for
-MOST_LINES = 512  # places where a line is put in
+LARGE = 1 << 22  # bits of files above which a missing line is not looked for
+MOST_LINES = 4096  # places where a line is put in
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

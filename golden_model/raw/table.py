@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import collections
 import dataclasses
 import re
@@ -13,7 +14,9 @@ from golden_model.bounded import read_bounded
 
 _BLANK = " \t\r"
 _COMMENTS = ("#", "//")
-_NUMBERS = re.compile(r"[-+]?\d+(?:[ \t,;]+[-+]?\d+)*[,;]?")
+_VALUE = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d{1,2})?"
+_NUMBERS = re.compile(rf"{_VALUE}(?:[ \t,;]+{_VALUE})*[,;]?")
+_BEHIND = re.compile(r"(?<=[01\d,;])[ \t]*//.*")  # a comment behind data
 _TOKEN = re.compile(r"[^ \t,;]+")
 
 
@@ -84,10 +87,10 @@ def read_table(path: Path, name: str) -> Table:
     comments wherever they stand, and any text that is no data may stand above the data.
     """
     # latin-1 decodes any byte, so that a binary file is reported by position like every other wrong character.
-    text = read_bounded(path).decode("latin-1").replace("\r\n", "\n")
+    text = read_bounded(path).removeprefix(codecs.BOM_UTF8).decode("latin-1").replace("\r\n", "\n")
     if "\n" not in text:
         text = text.replace("\r", "\n")
-    lines = [line.rstrip(" \r") for line in text.split("\n")]
+    lines = [_BEHIND.sub("", line).rstrip(" \r") for line in text.split("\n")]
     while lines and not lines[-1]:
         lines.pop()
     bits = [line for line in lines if _is_bits(line)]
@@ -143,21 +146,23 @@ def _decimal_table(lines: list[str], name: str, usual: str) -> Table:
 
     def is_data(line: str) -> bool:
         words = _TOKEN.findall(line)
-        numbers = sum(re.fullmatch(r"[-+]?\d+", word) is not None for word in words)
-        return numbers > 0 and 2 * numbers >= max(width, len(words))
+        numbers = sum(re.fullmatch(_VALUE, word) is not None for word in words)
+        return numbers == len(words) > 0 or (len(words) == width and 2 * numbers >= width)
 
     header, data = _split(lines, name, is_data)
     columns, numbers = [], []
     for number, line in data:
         words = list(_TOKEN.finditer(line))
         for word in words:
-            if not re.fullmatch(r"[-+]?\d{1,18}", word[0]):
+            if not re.fullmatch(_VALUE, word[0]) or len(word[0]) > 30 or not float(word[0]).is_integer():
                 raise TableError(name, number, word.start() + 1, f"{word[0][:30]!r} is no whole number")
         if len(words) != width:
             at = words[width].start() if len(words) > width else len(line)
             raise TableError(name, number, at + 1, f"{len(words)} numbers, where other lines have {width}")
+        if any(abs(float(word[0])) >= 1 << 53 for word in words):
+            raise TableError(name, number, 1, "a number larger than any sum")
         columns.append([word.start() + 1 for word in words])
-        numbers.append([int(word[0]) for word in words])
+        numbers.append([int(float(word[0])) for word in words])
     return Table(name, [number for number, _ in data], header, None, np.array(numbers, np.int64), columns)
 
 

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path, PurePosixPath
+import math
+import re
+import time
+from pathlib import Path
 
 import numpy as np
 
 from golden_model.configuration import Dataflow
 from golden_model.files.operands import GoldenSetError
 from golden_model.operands import Operands
-from golden_model.raw.compare import Compared, compared, operand_words, residual_of, same_as
-from golden_model.raw.hints import FILE, Hints, read_hints
+from golden_model.raw.compare import HALF, SUMS, Compared, compared, operand_words, residual_of, same_as
+from golden_model.raw.folders import Found, layer_folders
+from golden_model.raw.hints import FILE, Hints
 from golden_model.raw.names import ACTIVATION, OUTPUT, RESIDUAL, TWIN, WEIGHT, Family, families, role_of
 from golden_model.raw.output_stationary import output_stationary
-from golden_model.raw.readings import Candidate, Reading, closeness, given_outputs
+from golden_model.raw.readings import Candidate, Reading, given_outputs, hints_of_reading
 from golden_model.raw.suspects import LARGE, Case, Change, changed_tables, suspects
 from golden_model.raw.table import Table, TableError, read_table
 from golden_model.raw.told import frame, frame_option, frame_words, order, order_option, order_words, size, understood
 from golden_model.raw.weight_stationary import weight_stationary
 
-SUFFIXES = ("", ".txt", ".dat", ".mem", ".csv", ".vec", ".tv", ".bin", ".golden")
-MOST_FILES = 20_000
+DATA = (".txt", ".dat", ".mem", ".csv", ".vec", ".tv")  # what cannot be read as numbers is wrong
+SUFFIXES = (*DATA, "", ".bin", ".golden")  # and of these is something else
 CLOSEST = 6  # readings that are looked at as a whole where none fits
 NOISE = 0.1  # closeness that operands of another layer reach too
+FEWEST = 3  # outputs that are not 0, below which a reading may fit by chance
+LONGEST = 10.0  # seconds in which a missing line is looked for
 SURE = 0.9  # closeness from which a wrong word is likelier than a missing line
 
 
@@ -92,81 +98,80 @@ class Layer:
 
 
 def layers_of(directory: Path | str, given: Hints | None = None) -> list[Layer]:
-    """The layers of a folder: of itself, or of each folder in it that has activations and weights of its own.
-
-    GoldenSetError where there is nothing that could be one.
-    """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise GoldenSetError(f"{directory} is not a directory")
-    hints = read_hints(directory, given)
-    own = _files(directory)
-    if any(role_of(path.name) in (ACTIVATION, WEIGHT) and path.parent == directory for path in own):
-        return _understand(directory, own, hints)
-    inner = [folder for folder in sorted(directory.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
-    roles = {folder: {role_of(path.name) for path in _files(folder)} for folder in inner}
-    whole = [folder for folder, held in roles.items() if ACTIVATION in held and held & {WEIGHT, OUTPUT}]
-    if not whole:
-        return _understand(directory, own, hints)
-    return [layer for folder in whole for layer in _understand(folder, _files(folder), read_hints(folder, hints))]
+    """The layers of a folder. GoldenSetError as ``layer_folders``."""
+    return [layer for found in layer_folders(directory, given) for layer in _understand(found)]
 
 
-def _files(directory: Path) -> list[Path]:
-    found = sorted(
-        path for path in directory.rglob("*")
-        if path.is_file() and path.name != FILE
-        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
-    )  # fmt: skip
-    if len(found) > MOST_FILES:
-        raise GoldenSetError(f"{directory} holds {len(found):,} files; a golden folder has {MOST_FILES:,} at most")
-    return found
-
-
-def _understand(directory: Path, paths: list[Path], hints: Hints) -> list[Layer]:
+def _understand(found: Found) -> list[Layer]:
     """The weight-stationary layer of a folder, the output-stationary tile, or both."""
+    directory, hints = found.directory, found.hints
     tables: list[Table] = []
     twins: list[Table] = []
-    wrong, unread = [], []
-    names = {path.name for path in paths}
-    for path in paths:
+    wrong, unread = [], [f"{name} (ignored)" for name in found.ignored]
+    there = set(found.paths)
+    for path in found.paths:
         name = path.relative_to(directory).as_posix()
-        if not hints.takes(name):
-            unread.append(f"{name} (ignored)")
-            continue
         if path.suffix.lower() not in SUFFIXES or not role_of(name):
             unread.append(name)
             continue
         try:
             table = read_table(path, name)
         except TableError as error:
-            wrong.append(str(error))
+            if path.suffix.lower() in DATA:
+                wrong.append(str(error))
+            else:
+                unread.append(name)
             continue
         except OSError as error:
             wrong.append(f"{name}: {error.strerror}")
             continue
-        is_twin = path.name.startswith(TWIN) and path.name.removeprefix(TWIN) in names
-        (twins if is_twin else tables).append(table)
-    found = families(tables)
-    if not found:
-        told = wrong or [f"{directory}: no file whose name says activation, weight or out, see docs/golden-files.md"]
-        return [Layer(directory.name, directory, None, findings=told, notes=_not_compared(unread))]
+        (twins if _base(path) in there else tables).append(table)
+    groups = families(tables)
     layers: list[Layer] = []
     works: list[_Work] = []
     for flow in Dataflow:
-        chosen = _of_flow(found, flow, hints)
+        chosen = _of_flow(groups, flow, hints)
         if chosen is not None:
             suffix = "_os" if flow is Dataflow.output_stationary and layers else ""
-            work = _Work(directory, f"{directory.name}{suffix}", flow, hints, found, chosen)
+            work = _Work(directory, f"{found.name}{suffix}", flow, hints, groups, chosen)
             works.append(work)
             layers.append(work.layer(wrong, twins))
     if not layers:
-        have = ", ".join(f"{family.name} ({family.role})" for family in found)
-        missing = [role for role in (ACTIVATION, WEIGHT, OUTPUT) if not any(f.role == role for f in found)]
-        told = [*wrong, f"{directory}: no file of {' or '.join(missing or ['this dataflow'])} among {have}"]
-        return [Layer(directory.name, directory, None, findings=told, notes=_not_compared(unread))]
-    rest = [family.name for family in found if not any(work.mine(family) for work in works)]
+        return [
+            Layer(
+                found.name,
+                directory,
+                None,
+                findings=wrong + _lacking(directory, groups, wrong),
+                notes=_not_compared(unread),
+            )
+        ]
+    rest = [family.name for family in groups if not any(work.mine(family) for work in works)]
     layers[0].notes.extend(_not_compared(unread + rest))
     return layers
+
+
+def _base(path: Path) -> Path | None:
+    """The file of which this one is the decimal twin: beside it, or beside the folder ``viz`` that it lies in."""
+    if not path.name.startswith(TWIN):
+        return None
+    folder = path.parent.parent if path.parent.name == TWIN.strip("_") else path.parent
+    return folder / path.name.removeprefix(TWIN)
+
+
+def _lacking(directory: Path, groups: list[Family], wrong: list[str]) -> list[str]:
+    """What a folder lacks for a layer; nothing where files that might be it cannot be read."""
+    unreadable = {role_of(text.split(":", 1)[0]) for text in wrong}
+    missing = [
+        role for role in (ACTIVATION, WEIGHT, OUTPUT)
+        if role not in unreadable and not any(family.role == role for family in groups)
+    ]  # fmt: skip
+    if not groups and not wrong:
+        return [f"{directory}: no file whose name says activation, weight or out, see docs/golden-files.md"]
+    if not missing:
+        return [] if wrong else [f"{directory}: no files of the dataflow that was asked for"]
+    have = ", ".join(f"{family.name} ({family.role})" for family in groups) or "those that can be read"
+    return [f"{directory}: no file of {' or '.join(missing)} among {have}"]
 
 
 def _not_compared(names: list[str]) -> list[str]:
@@ -204,23 +209,29 @@ class _Work:
     hints: Hints
     found: list[Family]
     chosen: dict[str, list[Family]]
+    oblong: bool = False  # maps that are not square, too
 
     def layer(self, wrong: list[str], twins: list[Table]) -> Layer:
         """The verdict. wrong: files that could not be read."""
         broken = [text for family in self.found if self.mine(family) for text in _broken(family)]
-        if wrong or broken:
-            explained = [] if wrong else self._line()
-            return Layer(self.name, self.directory, None, findings=explained or [*wrong, *broken])
+        if broken:
+            return Layer(self.name, self.directory, None, findings=[*wrong, *(self._line() or broken)])
         fits = self._exact()
+        if not fits:  # a map that is not square, although a square one has as many positions
+            self.oblong = True
+            fits = self._exact()
+            self.oblong = bool(fits)
         if not fits:
-            return self._nothing_fits()
+            nothing = self._nothing_fits()
+            return dataclasses.replace(nothing, findings=[*wrong, *nothing.findings])
         reading, others = fits[0], fits[1:]
         undecided, choose = self._undecided(reading, others)
         residual = self._residual_of(reading)
-        agree, findings, added = self._compared(reading, residual, twins)
+        agree, findings, notes, added = self._compared(reading, residual, twins)
         return Layer(
             self.name, self.directory, reading, residual=residual if added else None,
-            understood=understood(reading), agree=agree, findings=findings, undecided=undecided, choose=choose,
+            understood=understood(reading), agree=agree, findings=[*wrong, *findings], undecided=undecided,
+            choose=choose, notes=notes,
         )  # fmt: skip
 
     def mine(self, family: Family) -> bool:
@@ -230,13 +241,14 @@ class _Work:
         chosen = self.hints.chooses(family.role, family.name)
         return chosen and family.os == (self.flow is Dataflow.output_stationary)
 
-    def _candidates(self, act: Family, wgt: Family, out: Family) -> list[Candidate]:
+    def _candidates(self, act: Family, wgt: Family, out: Family, hints: Hints | None = None) -> list[Candidate]:
         """All readings of three families, none where files of one are missing or of another size."""
         if any(len(family.sizes()) > 1 or family.missing() for family in (act, wgt, out)):
             return []
+        hints = self.hints if hints is None else hints
         if self.flow is Dataflow.output_stationary:
-            return list(output_stationary(act, wgt, out, self.hints))
-        return list(weight_stationary(act, wgt, out, self.hints, self._residual()))
+            return list(output_stationary(act, wgt, out, hints))
+        return list(weight_stationary(act, wgt, out, hints, self._residual(), self.oblong))
 
     def _residual(self) -> Family | None:
         return next((family for family in self.found if family.role == RESIDUAL and self.mine(family)), None)
@@ -260,7 +272,7 @@ class _Work:
                     continue
                 reading = candidate.make()
                 same = compared(reading, out, self._residual_of(reading))
-                if same is None or same.wrong or "psums" in same.kind:
+                if same is None or same.wrong or not (same.is_sums or "residual" in same.kind):
                     continue
                 if not any(reading.same_operands(other) for other in found):
                     found.append(reading)
@@ -268,48 +280,46 @@ class _Work:
 
     def _undecided(self, reading: Reading, others: list[Reading]) -> tuple[list[str], bool]:
         """What else fits, and what decides; whether nothing may be taken before that is said."""
-        told, choose = [], False
-        if not reading.sums.any():
-            return ["every output is 0: any reading fits, so nothing is shown; write outputs that are not all 0"], True
+        residual = self._residual_of(reading)
+        results = [compared(reading, out, residual) for out in self.chosen[OUTPUT]]
+        telling = max((one.telling for one in results if one is not None and not one.wrong), default=0)
+        if telling < FEWEST:
+            few = "every output is 0" if telling == 0 else f"only {telling} outputs are not 0"
+            return [f"{few}: too many readings fit, so nothing is shown; write outputs that say more"], True
+        orders, choices = [], []
         for other in others:
             if other.act is not reading.act or other.wgt is not reading.wgt:
                 names = [other.act.name, other.wgt.name, other.out.name]
                 mine = [reading.act.name, reading.wgt.name, reading.out.name]
                 differing = [name for name, own in zip(names, mine, strict=True) if name != own]
-                told.append(
+                choices.append(
                     f"a second run fits as well, with {' and '.join(differing)}: say which to leave out, "
-                    f'as ignore = ["{differing[0].replace("{", "*").split("*")[0]}*"] in {FILE}, or --ignore'
+                    f'as ignore = ["{_pattern(differing[0])}"] in {FILE}, or --ignore'
                 )
-                choose = True
             elif order(other) != order(reading) and frame(other) == frame(reading):
-                told.append(
+                orders.append(
                     f"{order_words(other)} fits as well, the course's order was taken; "
                     f"{order_option(other, reading)} decides"
                 )
             else:
-                told.append(
+                choices.append(
                     f"two readings fit: {frame_words(reading)}; or {frame_words(other)}. "
                     f"{frame_option(other, reading)} in {FILE} decides"
                 )
-                choose = True
-        return list(dict.fromkeys(told))[:3], choose
+        return list(dict.fromkeys(choices + orders))[:3], bool(choices)
 
     def _compared(
         self, reading: Reading, residual: np.ndarray | None, twins: list[Table]
-    ) -> tuple[list[str], list[str], bool]:
-        """Every other file against the reading: what agrees, what does not, whether the residual was added."""
-        agree, findings, added = [], [], False
+    ) -> tuple[list[str], list[str], list[str], bool]:
+        """Every other file against the reading: what agrees, what does not, what is not compared, and whether the
+        residual was added."""
+        agree, findings, notes, added = [], [], [], False
+        taken = self._residual()
         for family in self.found:
-            if family is reading.act or family is reading.wgt or not self.mine(family):
-                continue
-            if family.role == RESIDUAL:
-                if residual is None:
-                    findings.append(f"{family.first.name}: not of the outputs' size")
+            if family in (reading.act, reading.wgt, taken) or not self.mine(family):
                 continue
             if family.role in (ACTIVATION, WEIGHT) and family not in self.chosen[OUTPUT]:
                 used = reading.act if family.role == ACTIVATION else reading.wgt
-                if family.os != used.os:
-                    continue
                 bits, signed = (
                     (reading.act_bits, reading.signed) if family.role == ACTIVATION else (reading.wgt_bits, True)
                 )
@@ -319,25 +329,47 @@ class _Work:
                 else:
                     findings.append(f"{difference}: stale, the outputs are those of {used.name}")
                 continue
+            if family.role == RESIDUAL:
+                other = residual_of(reading, family)
+                if other is None or residual is None or not np.array_equal(other, residual):
+                    findings.append(f"{family.first.name}: another residual than {taken.name if taken else ''}")
+                continue
             result = compared(reading, family, residual)
-            if result is None:
-                lines = family.first.lines
-                told = [text for change in changed_tables(family) if (text := _line_words(reading, 2, change))]
-                findings += told[:1] or [
-                    f"{family.first.name}: {lines} lines of {family.first.width} are not this layer's, which has "
-                    f"{reading.sums.shape[1]} outputs of {len(reading.weight)} channels: another run's or layer's"
-                ]
+            dump = "psum" in family.name.lower() or "kij" in family.axes or "ic" in family.axes
+            if dump and (result is None or result.closeness < HALF):
+                notes.append(f"not understood, not compared: {family.name}")
+            elif result is None:
+                findings.append(self._other_size(reading, family))
             elif result.wrong:
                 findings.append(f"{result.first(reading)} ({result.share})")
             else:
-                agree.append(_agrees(family, result))
-                added |= "residual" in result.kind
-        if residual is not None and not added:
-            name = next(f.name for f in self.found if f.role == RESIDUAL)
-            findings.append(f"{name}: no outputs are sums with it")
+                agree.append(_agrees(family, result, len(reading.weight)))
+            if result is not None and "residual" in result.kind:
+                added = True
+            if result is not None and result.unread:
+                notes.append(f"not compared: the last {result.unread} lines of {family.name}")
+        if taken is not None and residual is None:
+            findings.append(f"{taken.first.name}: not of the outputs' size")
+        elif taken is not None and residual is not None and not added and residual.any():
+            findings.append(f"{taken.name}: no outputs are sums with it")
         for twin in twins:
             findings += _twin(reading, twin, self.found)
-        return agree, findings, added
+        if reading.spare:
+            notes.append(f"not compared: the last {reading.spare} lines of each of {reading.wgt.name}")
+        return agree, findings, notes, added
+
+    def _other_size(self, reading: Reading, family: Family) -> str:
+        """Outputs that have not the layer's size: a line that is missing, or another layer's."""
+        for change in changed_tables(family):
+            if text := _line_words(reading, 2, change):
+                return text
+        tiles = len(reading.weight) // reading.cols
+        if tiles > 1 and 1 < len(family.tables) < tiles:
+            return f"{family.name}: {len(family.tables)} files, the weights have {tiles} oc_tiles: some are not there"
+        return (
+            f"{family.first.name}: {family.first.lines} lines of {family.first.width} are not this layer's, which has "
+            f"{reading.sums.shape[1]} outputs of {len(reading.weight)} channels: another run's or layer's"
+        )
 
     def _nothing_fits(self) -> Layer:
         """The closest reading, its first disagreement, and what would explain all."""
@@ -351,19 +383,28 @@ class _Work:
             close = self._closeness(reading)
             if best is None or close > best[0]:
                 best = (close, reading)
+        lacking = self._missing_files()
         if best is None:
-            return Layer(self.name, self.directory, None, findings=self._line() or self._sizes())
+            return Layer(self.name, self.directory, None, findings=lacking or self._line() or self._sizes())
         close, reading = best
         if close < NOISE:  # the likeliest reading, then
             reading = options[0][2].make()
             close = self._closeness(reading)
+        if close < SURE and lacking:
+            return Layer(self.name, self.directory, None, findings=lacking)
         residual = self._residual_of(reading)
         told = [result for out in self.chosen[OUTPUT] if (result := compared(reading, out, residual)) is not None]
         findings = [f"{result.first(reading)} ({result.share})" for result in told if result.wrong]
-        plain = [result for result in told if result.kind in ("sums", "ReLU of the sums") and not result.unread]
-        for result in sorted(plain, key=lambda result: result.kind != "sums")[:1]:  # sums say more than ReLU of them
+        channels = len(reading.weight)
+        tiles = channels // reading.cols
+        findings += [
+            f"{r.family.name}: oc_tile 0 alone, the weights have {tiles} oc_tiles: some are not there"
+            for r in told if not r.wrong and len(r.parts[0].given) < channels
+        ]  # fmt: skip
+        plain = [r for r in told if r.is_sums and not r.unread and len(r.parts[0].given) == channels]
+        for result in sorted(plain, key=lambda result: result.kind != SUMS)[:1]:  # sums say more than ReLU of them
             one = dataclasses.replace(reading, out=result.family, psum_bits=result.bits)
-            why = suspects(Case(one, result.parts[0][2], result.kind != "sums"))
+            why = suspects(Case(one, result.parts[0].given, result.kind != SUMS))
             if len(findings) > 1:  # then it is not one output
                 why = [text for text in why if not text.startswith(tuple(t.name for t in one.out.tables.values()))]
             if not why and close < SURE and (line := self._line()):
@@ -375,14 +416,31 @@ class _Work:
             findings=findings, notes=self._outputs_agree(reading),
         )  # fmt: skip
 
+    def _missing_files(self) -> list[str]:
+        """Files at the end or at the beginning of a count that others say is longer."""
+        told = []
+        for wgt in self.chosen[WEIGHT]:
+            if "kij" in wgt.axes:
+                taps = sorted({key[wgt.axes.index("kij")] for key in wgt.tables})
+                side = math.isqrt(len(taps) + 1)
+                if side > 1 and side * side == len(taps) + 1:
+                    which = f"kij {taps[0] - 1}" if taps[0] == 1 else f"kij {taps[-1] + 1}"
+                    told.append(f"{wgt.name}: {len(taps)} taps, {side}x{side} have one more: {which} is not there")
+            for act in self.chosen[ACTIVATION]:
+                ic = next((i for i, axis in enumerate(wgt.axes) if axis in ("ic", "channel")), None)
+                tiles = 1 if ic is None else len({key[ic] for key in wgt.tables})
+                if self.flow is Dataflow.weight_stationary and ic is not None and tiles != len(act.tables):
+                    told.append(
+                        f"{act.name}: {len(act.tables)} file{'s' * (len(act.tables) > 1)}, {wgt.name} has {tiles} "
+                        f"ic_tiles: some are not there"
+                    )
+        return told
+
     def _closeness(self, reading: Reading) -> float:
         """Of the outputs that are nearest to a reading."""
-        found = [0.0]
-        for out in self.chosen[OUTPUT]:
-            result = compared(reading, out, self._residual_of(reading))
-            for _, wanted, given in result.parts if result else ():
-                found.append(closeness(wanted, given))
-        return max(found)
+        residual = self._residual_of(reading)
+        found = [result for out in self.chosen[OUTPUT] if (result := compared(reading, out, residual)) is not None]
+        return max((result.closeness for result in found), default=0.0)
 
     def _outputs_agree(self, reading: Reading) -> list[str]:
         """Whether the output files agree with each other, so that the operands are what is wrong."""
@@ -395,20 +453,46 @@ class _Work:
         return []
 
     def _line(self) -> list[str]:
-        """A line that is missing or one too many, where all others agree then."""
+        """A line that is missing or one too many, where all others agree then.
+
+        Outputs behind the line are shifted; so the reading is found with the change at the end and at the beginning,
+        and the place with that reading alone.
+        """
+        end = time.monotonic() + LONGEST
         best: tuple[float, str] | None = None
         for act, wgt, out in self._triples():
             for which, family in enumerate((act, wgt, out)):
                 if family.first.lines * len(family.tables) * family.first.width > LARGE:
                     continue
-                for change in changed_tables(family):
-                    triple = [act, wgt, out]
-                    triple[which] = change.family
-                    for candidate in self._candidates(*triple):
-                        if candidate.closeness > (0.3 if best is None else best[0]):
-                            text = _line_words(candidate.make(), which, change)
-                            best = best if text is None else (candidate.closeness, text)
+                changes = list(changed_tables(family))
+                for kind in (True, False):
+                    mine = [change for change in changes if change.inserted == kind]
+                    reading = self._reading_of_a_line((act, wgt, out), which, mine[:1] + mine[-1:])
+                    if reading is None:
+                        continue
+                    for change in mine:
+                        for candidate in self._with_change((act, wgt, out), which, change, hints_of_reading(reading)):
+                            if candidate.closeness > (0.3 if best is None else best[0]):
+                                text = _line_words(candidate.make(), which, change)
+                                best = best if text is None else (candidate.closeness, text)
+                        if time.monotonic() > end:
+                            return [] if best is None else [best[1]]
         return [] if best is None else [best[1]]
+
+    def _with_change(
+        self, triple: tuple[Family, Family, Family], which: int, change: Change, hints: Hints | None = None
+    ) -> list[Candidate]:
+        families = list(triple)
+        families[which] = change.family
+        return self._candidates(families[0], families[1], families[2], hints)
+
+    def _reading_of_a_line(
+        self, triple: tuple[Family, Family, Family], which: int, changes: list[Change]
+    ) -> Reading | None:
+        """The reading that is closest with any of these changes."""
+        found = [candidate for change in changes for candidate in self._with_change(triple, which, change)]
+        best = max(found, key=lambda candidate: candidate.closeness, default=None)
+        return None if best is None else best.make()
 
     def _sizes(self) -> list[str]:
         """Sizes that do not belong together."""
@@ -426,9 +510,9 @@ def _line_words(reading: Reading, which: int, change: Change) -> str | None:
     2 outputs."""
     out = change.family if which == 2 else reading.out
     result = compared(reading, out, None)
-    if result is None or "psums" in result.kind:
+    if result is None or not result.is_sums:
         return None
-    _, wanted, given = result.parts[0]
+    wanted, given = result.parts[0].wanted, result.parts[0].given
     excused = np.zeros(wanted.shape, bool)
     if which == 2:
         if change.inserted and change.at < wanted.shape[1]:
@@ -474,10 +558,10 @@ def _broken(family: Family) -> list[str]:
 
 def _twin(reading: Reading, twin: Table, found: list[Family]) -> list[str]:
     """The first difference between a decimal twin and its file."""
-    base = PurePosixPath(twin.name).name.removeprefix(TWIN)
+    base = _base(Path(twin.name))
     for family in found:
         for table in family.tables.values():
-            if PurePosixPath(table.name).name != base:
+            if Path(table.name) != base:
                 continue
             if family.role == ACTIVATION:
                 bits, signed = reading.act_bits, reading.signed
@@ -485,8 +569,8 @@ def _twin(reading: Reading, twin: Table, found: list[Family]) -> list[str]:
                 bits, signed = reading.wgt_bits, True
             else:
                 bits, signed = reading.psum_bits, True
-            if not bits or table.width % bits or not table.binary:
-                continue
+            if not bits or table.width % bits or not table.binary or (twin.binary and twin.width % bits):
+                return []
             mine, theirs = table.words(bits, signed), twin.words(bits, signed)
             if mine.shape != theirs.shape:
                 return [f"{twin.name}: {twin.lines} lines of {theirs.shape[1]} numbers, {table.name} has {table.lines}"]
@@ -496,6 +580,13 @@ def _twin(reading: Reading, twin: Table, found: list[Family]) -> list[str]:
     return []
 
 
-def _agrees(family: Family, result: Compared) -> str:
-    unread = f", the first {result.parts[0][1].shape[1]} lines" if result.unread else ""
-    return f"{family.name}: {result.kind}, {result.total:,} values{unread}"
+def _pattern(name: str) -> str:
+    """A pattern of the files that a family's name stands for: of its folder, where it lies in one."""
+    return f"{name.rsplit('/', 1)[0]}/*" if "/" in name else re.sub(r"\{.*", "*", name)
+
+
+def _agrees(family: Family, result: Compared, channels: int) -> str:
+    part = result.parts[0]
+    unread = f", the first {part.wanted.shape[1]} lines" if result.unread else ""
+    tile = ", oc_tile 0 alone" if len(part.given) < channels else ""
+    return f"{family.name}: {result.kind}, {result.total:,} values{unread}{tile}"

@@ -33,11 +33,11 @@ class Layout:
 
 
 def weight_stationary(
-    act: Family, wgt: Family, out: Family, hints: Hints, residual: Family | None = None
+    act: Family, wgt: Family, out: Family, hints: Hints, residual: Family | None = None, oblong: bool = False
 ) -> Iterator[Candidate]:
     """All readings of three families that their sizes admit, the course's order and the likeliest widths first.
 
-    residual: what outputs may have in them beside the sums.
+    residual: what outputs may have in them beside the sums. oblong: of maps that are not square alone.
     """
     tiles = _tile_axes(act, wgt)
     if tiles is None:
@@ -61,13 +61,15 @@ def weight_stationary(
                     _reading, act=act, wgt=wgt, out=out, flow=Dataflow.weight_stationary, act_bits=act_bits,
                     wgt_bits=wgt_bits, psum_bits=psum_bits, rows=rows, cols=cols, spare=spare,
                 )  # fmt: skip
-                yield from _compared(act, act_bits, weights, cells, given, extra, per_col, cols, n_kij, frame, hints)
+                yield from _compared(
+                    act, act_bits, weights, cells, given, extra, per_col, cols, n_kij, frame, hints, oblong
+                )
 
 
 def _compared(
     act: Family, act_bits: int, weights: np.ndarray, cells: np.ndarray, given: np.ndarray,
     residual: np.ndarray | None, per_col: int, cols: int,
-    n_kij: int, frame: functools.partial[Reading], hints: Hints,
+    n_kij: int, frame: functools.partial[Reading], hints: Hints, oblong: bool,
 ) -> Iterator[Candidate]:  # fmt: skip
     """Each layout, geometry and sign, compared with some of the outputs."""
     sample = np.unique(np.linspace(0, given.shape[1] - 1, SAMPLE).astype(int))
@@ -78,7 +80,7 @@ def _compared(
     ]
     for signed in signs(act, act_bits, hints):
         maps, map_cells = _activation_words(act, act_bits, signed)
-        for shape in geometries(maps.shape[1], n_kij, given.shape[1], len(maps), len(given), hints):
+        for shape in geometries(maps.shape[1], n_kij, given.shape[1], len(maps), len(given), hints, oblong):
             padded = pad(maps.reshape(shape.ic, shape.ih, shape.iw), shape.padding).reshape(shape.ic, -1)
             windows = padded[:, nij_index(shape)[:, sample]].reshape(-1, len(sample)).astype(float)
             for layout, weight in arranged:
@@ -114,17 +116,22 @@ def _reading(
 
 def _tile_axes(act: Family, wgt: Family) -> tuple[int, int, int] | None:
     """ic_tiles, oc_tiles, and files of taps (0: one file holds all); None where the two do not belong together."""
-    if not set(act.axes) <= {"tile", "ic"} or len(act.axes) > 1:
+    if not set(act.axes) <= {"tile", "ic", "channel"} or len(act.axes) > 1:
         return None
     ic_tiles = len(act.tables)
-    count = {axis: len({key[i] for key in wgt.tables}) for i, axis in enumerate(wgt.axes)}
-    tiles = count.pop("tile", None)
-    if tiles is not None:
-        axis = "oc" if "ic" in count or (tiles != ic_tiles and "oc" not in count) else "ic"
-        count[axis] = tiles
+    count = {axis: len({key[i] for key in wgt.tables}) for i, axis in enumerate(_axes(wgt, ic_tiles))}
     if set(count) - {"kij", "ic", "oc"} or count.get("ic", 1) != ic_tiles:
         return None
-    return ic_tiles, count.get("oc", 1), count.get("kij", 1 if "kij" in wgt.fixed else 0)
+    return ic_tiles, count.get("oc", 1), count.get("kij", 0)
+
+
+def _axes(wgt: Family, ic_tiles: int) -> list[str]:
+    """What the numbers of weight files count; a tile of either kind is of input channels where there are as many."""
+    names = ["ic" if name == "channel" else name for name in wgt.axes]
+    if "tile" in names:
+        tiles = len({key[names.index("tile")] for key in wgt.tables})
+        names[names.index("tile")] = "oc" if "ic" in names or (tiles != ic_tiles and "oc" not in names) else "ic"
+    return names
 
 
 def _tap_counts(lines: int) -> Iterator[int]:
@@ -186,9 +193,7 @@ def _by_tile(
     sizes = [len({key[i] for key in wgt.tables}) for i in range(len(wgt.axes))]
     values = values.reshape(*sizes, *values.shape[1:])
     # The axes of the names in the order ic, oc, kij; those that the names have not have one entry.
-    names = list(wgt.axes)
-    if "tile" in names:
-        names[names.index("tile")] = "oc" if "ic" in names or ic_tiles == 1 else "ic"
+    names = _axes(wgt, ic_tiles)
     present = [name for name in ("ic", "oc", "kij") if name in names]
     values = np.moveaxis(values, [names.index(name) for name in present], range(len(present)))
     return values.reshape(ic_tiles, oc_tiles, n_kij, per_tap, values.shape[-1])
@@ -247,9 +252,14 @@ def _pairs(number: int) -> list[tuple[int, int]]:
     return sorted(found, key=lambda pair: abs(pair[0] - pair[1]))
 
 
-def geometries(lines: int, n_kij: int, outputs: int, ic: int, oc: int, hints: Hints) -> list[ConvShape]:
-    """Maps, paddings and strides that give so many outputs: of a square map and kernel, else of any."""
-    square = list(_geometries(lines, n_kij, outputs, ic, oc, hints, True))
+def geometries(
+    lines: int, n_kij: int, outputs: int, ic: int, oc: int, hints: Hints, oblong: bool = False
+) -> list[ConvShape]:
+    """Maps, paddings and strides that give so many outputs: of a square map and kernel, else of any.
+
+    oblong: of any at once.
+    """
+    square = [] if oblong else list(_geometries(lines, n_kij, outputs, ic, oc, hints, True))
     return square or list(_geometries(lines, n_kij, outputs, ic, oc, hints, False))
 
 

@@ -181,11 +181,11 @@ def main(words: list[str] | None = None) -> int:
 def check_all(parsed: argparse.Namespace) -> int:
     """Check a class; 0 where all cores are right."""
     report = class_check.report_folder(parsed)
-    teams = class_check.class_of(parsed)
     console = Console(highlight=False)
-    with counted_class(console) as advance:
+    with class_check.alone(report), counted_class(console) as advance:
+        teams = class_check.class_of(parsed)
         found, ran = class_check.run_class(parsed, teams, report, advance)
-    class_check.write_tables(report, teams, found)
+        class_check.write_tables(report, teams, found)
     console.print(class_check.table(teams, found, console.width))
     right = sum(one.passed for one in found)
     kept = f", {len(teams) - ran} not run again: nothing changed" if ran < len(teams) else ""

@@ -26,7 +26,8 @@ class Checked:
     """What was found of a core.
 
     builds: None where it did not come to that. error: why the check ended before its end. mismatch: the first one, or
-    else the error, in a line; hint: what it looks like. replay: the command that shows it again.
+    else the error, in a line; hint: what it looks like. replay: the command that shows it again. key: hash of all that
+    this depends on, of a class.
     """
 
     core: str
@@ -41,6 +42,7 @@ class Checked:
     replay: str = ""
     seconds: float = 0.0
     log: str = ""
+    key: str = ""
 
     @property
     def passed(self) -> bool:

@@ -14,7 +14,6 @@ import dataclasses
 import glob
 import hashlib
 import io
-import json
 import os
 import re
 import signal
@@ -27,18 +26,21 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import filelock
 import jinja2
 import psutil
 from rich.markup import escape
 from rich.table import Table
 
 from golden_model.bounded import read_bounded
+from quant import cli
 from quant.cli import number
 from quant.errors import UserError
 from quant.files import write_whole
 from tb import options, simulators
 from tb.foreign.adapter import AdapterError, read_adapter
 from tb.grading.checked import Checked, read_checked
+from tb.simulators.tools import tool_version
 
 MARK = "COSIM_CLASS"  # an environment variable by which what a check started is found, whatever it did
 EVERY = 0.5  # seconds between two looks at what a check takes
@@ -70,8 +72,8 @@ class Team:
 
 
 def several(core: str) -> bool:
-    """Whether CORE is a pattern."""
-    return any(character in core for character in "*?[")
+    """Whether CORE is a pattern, and not a file with such a name."""
+    return any(character in core for character in "*?[") and not Path(core).is_file()
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -99,19 +101,33 @@ def report_folder(parsed: argparse.Namespace) -> Path:
 
 def class_of(parsed: argparse.Namespace) -> list[Team]:
     """The cores that CORE names, by team: the name of the folder, with more of its path where two are the same."""
-    paths = sorted(Path(path) for path in glob.glob(parsed.core, recursive=True) if Path(path).is_file())
+    if Path(parsed.core).is_file():
+        paths = [Path(parsed.core)]
+    else:
+        paths = sorted(Path(path) for path in glob.glob(parsed.core, recursive=True) if Path(path).is_file())
     if not paths:
         raise UserError(f"CORE={parsed.core} matches no file; quote the pattern, as CORE='teams/*/core.toml'")
-    names = [path.parent.name or path.stem for path in paths]
-    if len(set(names)) < len(names):
-        names = [path.with_suffix("").as_posix() for path in paths]
-    suite = _suite_hash()
-    words = json.dumps(passed_on(parsed))
-    names = [re.sub(r"[^\w.-]+", "_", name).strip("_") or "core" for name in names]
+    common = _common(parsed)
     return [
-        Team(name, path, _key(path, suite, words, parsed.define, parsed.GOLDEN))
-        for name, path in zip(names, paths, strict=True)
+        Team(name, path, _key(path, common, parsed.define)) for name, path in zip(_names(paths), paths, strict=True)
     ]
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """A name for each, of characters that any file system and any page takes; no two the same."""
+
+    def clean(text: str) -> str:
+        return re.sub(r"[^\w.-]+", "_", text).strip("_") or "core"
+
+    names = [clean(path.resolve().parent.name) for path in paths]
+    if len({name.lower() for name in names}) < len(names):
+        names = [clean(path.with_suffix("").as_posix()) for path in paths]
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        seen[name.lower()] = seen.get(name.lower(), 0) + 1
+        if seen[name.lower()] > 1:
+            names[index] = f"{name}-{hashlib.sha256(str(paths[index]).encode()).hexdigest()[:6]}"
+    return names
 
 
 def passed_on(parsed: argparse.Namespace) -> list[str]:
@@ -143,17 +159,32 @@ def _suite_hash() -> str:
     return digest.hexdigest()
 
 
-def _key(core: Path, suite: str, words: str, defines: Sequence[str], golden: str | None) -> str:
-    """Hash of the adapter, of all files beside it and below, of what it names elsewhere, and of what is asked."""
-    digest = hashlib.sha256(f"{suite} {words}".encode())
+def _common(parsed: argparse.Namespace) -> str:
+    """What the results of all teams depend on: this suite, the simulator, the options, their files."""
+    words = [*passed_on(parsed), str((parsed.limit, parsed.memory, parsed.disk))]
+    sim = parsed.SIM or "icarus"
+    simulators.check_simulator(sim)
+    digest = hashlib.sha256(f"{_suite_hash()} {words} {tool_version(sim)}".encode())
+    named = [parsed.GOLDEN, parsed.CHECKPOINT, (parsed.DATA or "").removeprefix("folder:")]
+    for path in (Path(name) for name in named if name):
+        if path.is_file():
+            digest.update(hashlib.sha256(read_bounded(path)).digest())
+        for inner in _files(path) if path.is_dir() else ():
+            stat = inner.stat()
+            digest.update(f"{inner} {stat.st_size} {stat.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def _key(core: Path, common: str, defines: Sequence[str]) -> str:
+    """Hash of the adapter, of all files beside it and below, of what it names elsewhere, and of what all share."""
+    digest = hashlib.sha256(common.encode())
     files = set(_files(core.parent))
     with contextlib.suppress(AdapterError, OSError, ValueError):
         adapter = read_adapter(str(core), defines)
         files |= set(adapter.sources)
-        for folder in adapter.include:
+        driver = [(core.parent / adapter.driver.split(":")[0]).parent] if adapter.driver else []
+        for folder in (*adapter.include, *driver):
             files |= set(_files(folder))
-    if golden:
-        files |= set(_files(Path(golden)))
     for path in sorted(files):
         digest.update(str(path).encode())
         with contextlib.suppress(OSError):
@@ -162,7 +193,30 @@ def _key(core: Path, suite: str, words: str, defines: Sequence[str], golden: str
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts]
+    """All files below a folder, through links too, each folder once."""
+    found, seen = [], set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen or os.path.basename(where) in (".git", "__pycache__"):
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(where, name) for name in files if Path(where, name).is_file()]
+    return found
+
+
+@contextlib.contextmanager
+def alone(report: Path) -> Iterator[None]:
+    """One run at a time in a report's folder. UserError where another is there."""
+    lock = filelock.FileLock(report / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(f"{report}: another run is writing this report; wait for it, or name another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def run_class(
@@ -187,7 +241,10 @@ def run_class(
         try:
             for future in concurrent.futures.as_completed(futures):
                 team = futures[future]
-                found[team.name] = future.result()
+                try:
+                    found[team.name] = future.result()
+                except OSError as error:  # of this machine: a full disk, no process left
+                    found[team.name] = Checked(str(team.core), error=cli.told(error), mismatch=cli.told(error))
                 advance(len(open_), f"{team.name} {'passes' if found[team.name].passed else 'fails'}")
         except KeyboardInterrupt:
             ended.set()
@@ -198,19 +255,14 @@ def run_class(
 
 def _known(report: Path, team: Team) -> Checked | None:
     """The result of the last time, where nothing that it depends on has changed."""
-    stored = report / RESULTS / f"{team.name}.key"
-    try:
-        same = stored.read_text().strip() == team.key
-    except OSError:
-        return None
-    return read_checked(report / RESULTS / f"{team.name}.json") if same else None
+    known = read_checked(report / RESULTS / f"{team.name}.json")
+    return known if known is not None and known.key == team.key else None
 
 
 def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowance, ended: threading.Event) -> Checked:
     """Check one core in processes of its own, and keep what was found; one that was ended is a result too."""
     result, log = report / RESULTS / f"{team.name}.json", report / LOGS / f"{team.name}.txt"
-    for old in (result, result.with_suffix(".key")):
-        old.unlink(missing_ok=True)
+    result.unlink(missing_ok=True)
     began = time.monotonic()
     why = ""
     with tempfile.TemporaryDirectory(prefix="cosim-class-", ignore_cleanup_errors=True) as work:
@@ -242,9 +294,9 @@ def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowa
         one.mismatch = one.error
     if not one.replay:
         one.replay = replay(team, words)
+    # What was interrupted, or ended by something else than the core, is to be run again.
+    one.key = team.key if (process.returncode in (0, 1, 2) or why) and not ended.is_set() else ""
     one.save(result)
-    if not ended.is_set():  # an interrupted one is to be run again
-        write_whole(result.with_suffix(".key"), f"{team.key}\n".encode())
     return one
 
 

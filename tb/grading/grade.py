@@ -41,19 +41,21 @@ def main(words: list[str] | None = None) -> int:
 def grade(parsed: argparse.Namespace, title: str, items: list[Item]) -> int:
     """Check the class and write points; 0 where all teams have results."""
     report = class_check.report_folder(parsed)
-    teams = class_check.class_of(parsed)
     console = Console(highlight=False)
-    with counted_class(console) as advance:
-        found, _ = class_check.run_class(parsed, teams, report, advance)
     most = sum(item.points for item in items)
     grades: dict[str, tuple[float, float, list[Scored]]] = {}
-    (report / GRADES).mkdir(exist_ok=True)
-    for team, one in zip(teams, found, strict=True):
-        scored = [score(item, one) for item in items]
-        grades[team.name] = (round(sum(item.score for item in scored), 2), most, scored)
-        text = json.dumps(gradescope(title, scored, one), indent=2, ensure_ascii=False) + "\n"
-        write_whole(report / GRADES / f"{team.name}.json", text.encode())
-    class_check.write_tables(report, teams, found, grades)
+    with class_check.alone(report), counted_class(console) as advance:
+        teams = class_check.class_of(parsed)
+        found, _ = class_check.run_class(parsed, teams, report, advance)
+        (report / GRADES).mkdir(exist_ok=True)
+        for old in (report / GRADES).glob("*.json"):  # of teams that are no more
+            old.unlink()
+        for team, one in zip(teams, found, strict=True):
+            scored = [score(item, one) for item in items]
+            grades[team.name] = (round(sum(item.score for item in scored), 2), most, scored)
+            text = json.dumps(gradescope(title, scored, one), indent=2, ensure_ascii=False) + "\n"
+            write_whole(report / GRADES / f"{team.name}.json", text.encode())
+        class_check.write_tables(report, teams, found, grades)
     shown = class_check.table(teams, found, console.width, {name: points for name, (points, _, _) in grades.items()})
     console.print(shown)
     console.print(f"\n{len(teams)} teams, {most:g} points at most: {report / GRADES}, {report / 'report.html'}")

@@ -212,21 +212,73 @@ time.sleep(600)
         assert read_checked(tmp_path / f"results/{name}.json") == one
 
 
-def test_an_interrupted_class_goes_on(only_icarus, left_over, tmp_path):
-    """Ctrl-C ends everything, and what was ready then is not run again."""
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupted_class_goes_on(only_icarus, left_over, tmp_path, by):
+    """Ctrl-C, or a terminal that is closed, ends everything, and what was ready then is not run again."""
     team(tmp_path / "teams/a", "course")
     broken(tmp_path / "teams/z", OTHERS["endless"])
     words = ["--core", str(tmp_path / "teams/*/core.toml"), "--report", str(tmp_path / "out"), *LAYER, "--jobs", "2"]
     process = subprocess.Popen([sys.executable, "-m", "tb.commands.check_core", *words], cwd=simulators.ROOT)
-    key = tmp_path / "out/results/a.key"
+    ready = tmp_path / "out/results/a.json"
     end = time.monotonic() + 120
-    while not key.exists() and time.monotonic() < end:
+    while not ready.exists() and time.monotonic() < end:
         time.sleep(0.2)
-    assert key.exists()
-    process.send_signal(signal.SIGINT)
+    assert ready.exists()
+    process.send_signal(by)
     assert process.wait(60) == 130
     assert not left_over()
-    assert not (tmp_path / "out/results/z.key").exists()
+    known = {name: read_checked(tmp_path / f"out/results/{name}.json") for name in "az"}
+    assert known["a"].key and not (known["z"] and known["z"].key)
+
+
+def parsed(*words):
+    return check_core.arguments(list(words))
+
+
+def test_no_two_teams_have_a_name(tmp_path):
+    for name in ("team a", "team_a", "Team_A", "m\u00fcller (1)", "m\u00fcller [1]"):
+        broken(tmp_path / name, SILENT)
+    teams = class_check.class_of(parsed("--core", str(tmp_path / "*/core.toml"), "--sim", "icarus"))
+    assert len({team.name.lower() for team in teams}) == 5 == len({team.core for team in teams})
+    one = class_check.class_of(parsed("--core", str(tmp_path / "m\u00fcller [1]/core.toml"), "--sim", "icarus"))
+    assert [team.core for team in one] == [tmp_path / "m\u00fcller [1]/core.toml"]
+    assert not class_check.several(str(tmp_path / "m\u00fcller [1]/core.toml"))
+
+
+def test_what_a_result_depends_on(tmp_path):
+    """Whatever changes the result changes the key."""
+    shutil.copytree(EXAMPLES / "stream_os", tmp_path / "t")
+    (tmp_path / "common").mkdir()
+    (tmp_path / "t/driver.py").rename(tmp_path / "common/driver.py")
+    core = tmp_path / "t/core.toml"
+    core.write_text(core.read_text().replace("driver.py:", "../common/driver.py:"))
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/extra.vh").write_text("// 1")
+    (tmp_path / "t/inc").symlink_to(tmp_path / "linked")
+    (tmp_path / "x.pth").write_text("1")
+    (tmp_path / "golden").mkdir()
+    (tmp_path / "golden/out.txt").write_text("1")
+    words = ["--core", str(core), "--sim", "icarus", "--golden", str(tmp_path / "golden")]
+    words += ["--checkpoint", str(tmp_path / "x.pth")]
+
+    def key(*more):
+        [team] = class_check.class_of(parsed(*words, *more))
+        return team.key
+
+    known = [key(), key("--limit", "5"), key("--memory", "1"), key("--seed", "2"), key("--stalls", "0.5")]
+    for path in ("common/driver.py", "linked/extra.vh", "x.pth", "golden/out.txt", "t/os_core.v", "t/core.toml"):
+        (tmp_path / path).write_text((tmp_path / path).read_text() + "\n# more\n")
+        known.append(key())
+    assert len(set(known)) == len(known)
+    assert key() == known[-1]
+
+
+def test_one_run_at_a_time(tmp_path, capfd):
+    broken(tmp_path / "teams/t", SILENT)
+    (tmp_path / "out").mkdir()
+    words = ["--core", str(tmp_path / "teams/*/core.toml"), "--report", str(tmp_path / "out")]
+    with class_check.alone(tmp_path / "out"):
+        assert "another run is writing this report" in refused(words, capfd)
 
 
 def refused(words, capfd):

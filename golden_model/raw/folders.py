@@ -1,0 +1,74 @@
+"""Which files of a folder are one layer: all of them, or those of each folder in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from golden_model.files.operands import GoldenSetError
+from golden_model.raw.hints import FILE, Hints, read_hints
+from golden_model.raw.names import ACTIVATION, OUTPUT, WEIGHT, role_of
+
+MOST_FILES = 20_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The files of a layer. name: of its folder, within the one that was given. ignored: names that are not read."""
+
+    name: str
+    directory: Path
+    paths: list[Path]
+    hints: Hints
+    ignored: list[str]
+
+
+def layer_folders(directory: Path | str, given: Hints | None = None) -> list[Found]:
+    """The layers of a folder: of itself where data files lie in it, else of each folder in it that has both activations
+    and weights or outputs; what lies beside those is a layer too, which may turn out not to be one.
+
+    GoldenSetError for what is no folder, or holds more files than a golden folder has.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise GoldenSetError(f"{directory} is not a directory")
+    hints = read_hints(directory, given)
+    paths = sorted(
+        path for path in directory.rglob("*")
+        if path.is_file() and path.name != FILE
+        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
+    )  # fmt: skip
+    if len(paths) > MOST_FILES:
+        raise GoldenSetError(f"{directory} holds {len(paths):,} files; a golden folder has {MOST_FILES:,} at most")
+    taken = [path for path in paths if hints.takes(path.relative_to(directory).as_posix())]
+    ignored = [path.relative_to(directory).as_posix() for path in paths if path not in set(taken)]
+    found = _split(directory, directory, taken, hints, [])
+    return [dataclasses.replace(found[0], ignored=ignored), *found[1:]]
+
+
+def _split(root: Path, directory: Path, paths: list[Path], hints: Hints, way: list[str]) -> list[Found]:
+    name = "/".join(way) or directory.resolve().name
+    one = Found(name, directory, paths, hints, [])
+    if any(
+        role_of(path.name) and path.parent == directory for path in paths if role_of(path.name) in (ACTIVATION, WEIGHT)
+    ):
+        return [one]
+    inner = sorted({path.relative_to(directory).parts[0] for path in paths if path.parent != directory})
+    within = {part: [path for path in paths if (directory / part) in path.parents] for part in inner}
+    whole = [part for part in inner if _whole(within[part])]
+    if not whole:
+        return [one]
+    layers = []
+    for part in whole:
+        folder = directory / part
+        layers += _split(root, folder, within[part], read_hints(folder, hints), [*way, part])
+    rest = [path for path in paths if not any(path in within[part] for part in whole)]
+    if any(role_of(path.relative_to(directory).as_posix()) for path in rest):
+        layers.append(Found(name, directory, rest, hints, []))
+    return layers
+
+
+def _whole(paths: list[Path]) -> bool:
+    """Whether a layer may be among the files of a folder, by their own names."""
+    roles = {role_of(path.name) for path in paths}
+    return ACTIVATION in roles and bool(roles & {WEIGHT, OUTPUT})
