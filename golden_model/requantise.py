@@ -12,6 +12,7 @@ Widths: M is signed MULT_BITS, B signed OFFSET_BITS, the sum signed ACC_BITS. Wi
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ OFFSET_BITS = 40
 ACC_BITS = 48
 MAX_SHIFT = 31
 MAX_BITS = 8
+WIDE_BITS = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +32,15 @@ class Requantisation:
     [OC], for lengths that disagree and for a value outside its width, naming the channel.
     """
 
+    most_bits: ClassVar[int] = MAX_BITS
+
     multiplier: np.ndarray  # int64 [OC], -2^15 .. 2^15-1
     offset: np.ndarray  # int64 [OC], -2^39 .. 2^39-1
     shift: int  # 0 .. 31, one for all channels
     bits: int  # 1 .. 8, of the output, unsigned
 
     def __post_init__(self) -> None:
-        for what, least, most in (("shift", 0, MAX_SHIFT), ("bits", 1, MAX_BITS)):
+        for what, least, most in (("shift", 0, MAX_SHIFT), ("bits", 1, self.most_bits)):
             value = getattr(self, what)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
                 raise TypeError(f"{what} must be an integer, not {value!r}")
@@ -57,6 +61,11 @@ class Requantisation:
     def channels(self) -> int:
         return self.multiplier.size
 
+    @property
+    def range(self) -> tuple[int, int]:
+        """The lowest and the highest value."""
+        return 0, (1 << self.bits) - 1
+
     def __call__(self, psum: np.ndarray) -> np.ndarray:
         """psum [OC, OH, OW], residual included, of an integer dtype -> int32 of that shape in 0 .. 2^bits-1.
 
@@ -65,13 +74,36 @@ class Requantisation:
         _check_integer("psum", psum)
         if psum.ndim != 3 or psum.shape[0] != self.channels:
             raise ValueError(f"psum must be [{self.channels}, OH, OW], not of shape {list(psum.shape)}")
+        return self.apply(psum, 0)
+
+    def apply(self, psum: np.ndarray, axis: int) -> np.ndarray:
+        """The same of any shape, whose channels are counted by ``axis``. ValueError where the sum leaves ACC_BITS."""
         # |psum| < 2^47 keeps the product within 2^62, so int64 cannot wrap before the sum itself is checked.
         _check_width("psum", psum, ACC_BITS, "ACC_BITS")
-        total = psum.astype(np.int64) * self.multiplier[:, None, None] + self.offset[:, None, None]
+        sizes = [1] * psum.ndim
+        sizes[axis] = self.channels
+        total = psum.astype(np.int64) * self.multiplier.reshape(sizes)
+        total += self.offset.reshape(sizes)
         if self.shift:
             total += 1 << (self.shift - 1)
         _check_width("psum * multiplier + offset + rounding, ", total, ACC_BITS, "ACC_BITS")
-        return np.clip(total >> self.shift, 0, (1 << self.bits) - 1).astype(np.int32)
+        total >>= self.shift
+        return np.clip(total, *self.range, out=total).astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class WideRequantisation(Requantisation):
+    """The same to wide integers, as those of a shortcut or of a classifier's input: 1 to WIDE_BITS bits, two's
+    complement where ``signed``, which is no ReLU."""
+
+    most_bits: ClassVar[int] = WIDE_BITS
+
+    signed: bool = False
+
+    @property
+    def range(self) -> tuple[int, int]:
+        half = 1 << (self.bits - 1)
+        return (-half, half - 1) if self.signed else (0, 2 * half - 1)
 
 
 def requantise(psum: np.ndarray, multiplier: np.ndarray, offset: np.ndarray, shift: int, bits: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Errors a user can cause. Each message is one paragraph that says what is wrong and what to do."""
 
+from collections.abc import Sequence
+
 
 class QuantError(ValueError):
     """Base of every error below; commands print it as ``error: ...`` and exit with code 2."""
@@ -26,7 +28,11 @@ class LayerError(QuantError):
 
 
 class NoConsumer(LayerError):
-    """No quantiser takes a layer's output."""
+    """No quantiser takes a layer's output. between: the modules behind it, up to what takes floats."""
+
+    def __init__(self, message: str, between: Sequence[object] = ()):
+        super().__init__(message)
+        self.between = between
 
 
 class ImageError(QuantError):

@@ -3,7 +3,8 @@
 Prints the test accuracy of the fake-quantised network, and for every quantised layer how well its integers recover the
 float psum, which psums occur and how many bits they take, and how often each weight and activation integer occurs. Exit
 code 1 where a layer's mean recovery error reaches 1e-3, or a packed checkpoint's accuracy on the digits is not the one
-that it states. ``--plots DIR`` draws the same as PNG files.
+that it states. ``--integer`` adds the accuracy of the network in integers alone; code 1 where it is more than half a
+point off. ``--plots DIR`` draws the same as PNG files.
 """
 
 import sys
@@ -12,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from golden_model.operands import Operands
 from quant import cli
@@ -33,6 +36,7 @@ from quant.storage.packed import SUFFIX
 RECOVERY_LIMIT = 1e-3
 STORED_LIMIT, STORED_IMAGES = 0.05, 2  # points; of few images, two: other CPUs round otherwise
 PACKAGED = ("digits",)  # data sets that are the same on every machine
+INTEGER_LIMIT = 0.5  # points that integers alone may cost
 EXIT_WRONG = 1
 
 
@@ -190,12 +194,47 @@ def agrees(network: Network, evaluation: Evaluation, data: str) -> bool:
     return abs(evaluation.accuracy - network.accuracy) < limit + 1e-6
 
 
+@dataclass(frozen=True)
+class IntegerAccuracy:
+    """Accuracy of the network in integers alone, in words; whether it is close to that of the fake-quantised one."""
+
+    text: str
+    close: bool
+
+
+def integer_accuracy(network: Network, loader: DataLoader, evaluation: Evaluation) -> IntegerAccuracy:
+    """Classify every image by integers alone, and compare with the fake-quantised network, image by image.
+
+    LayerError for a network that has no integers from image to class.
+    """
+    from golden_model.network.run import scores
+    from quant.integer import integer_network
+
+    integers = integer_network(network)
+    right = same = total = 0
+    with torch.no_grad():
+        for images, truth in tqdm(loader, desc="integers", leave=False, disable=None):
+            classes = scores(integers, images.numpy()).argmax(1)
+            right += int((classes == truth.numpy()).sum())
+            same += int((classes == network.model(images).argmax(1).numpy()).sum())
+            total += len(truth)
+    accuracy = 100 * right / total
+    text = (
+        f"in integers alone: {accuracy:.2f} % ({right:,} of {total:,}), {accuracy - evaluation.accuracy:+.2f} points; "
+        f"the same class in {100 * same / total:.2f} %"
+    )
+    return IntegerAccuracy(text, abs(accuracy - evaluation.accuracy) <= INTEGER_LIMIT)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = cli.Parser("quant.eval", "Accuracy and capture check.")
     parser.add_argument("--checkpoint", default=next(iter(SHIPPED)), help=f"a file, or {', '.join(SHIPPED)}")
     parser.add_argument("--images", type=cli.whole(), default=4, help="test images whose layers are captured [4]")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw histograms and psum ranges as PNG files there")
+    parser.add_argument(
+        "--integer", action="store_true", help="the network in integers alone, too, from image to class"
+    )
     parser.add_argument("--batch-size", type=cli.whole(1, 65536), default=256, help="images at a time [256]")
     shared.add_bits_overrides(parser)
     shared.add_device_option(parser)
@@ -234,6 +273,10 @@ def main(arguments: list[str] | None = None) -> int:
         f"test accuracy {evaluation.accuracy:.2f} %{stored}"
     )
     wrong = 0
+    if options.integer:
+        told = integer_accuracy(network, loader, evaluation)
+        print(told.text)
+        wrong = 0 if told.close else EXIT_WRONG
     if not agrees(network, evaluation, data.name):
         print("the accuracy is not the one that the checkpoint states")
         wrong = EXIT_WRONG

@@ -77,6 +77,15 @@ def _follow(network: Network, layer: str) -> tuple[list[nn.Module], list[str]]:
     existing = quantised_layers(model)
     if layer not in existing:
         raise LayerError(f"{network.name} has no quantised layer {layer!r}; it has {', '.join(existing)}")
+    return following(network, layer)
+
+
+def following(network: Network, layer: str) -> tuple[list[nn.Module], list[str]]:
+    """The modules behind any convolution up to the next quantised ones, and the names of these.
+
+    NoConsumer where no quantiser takes the output; LayerError for a network of which it is not known what follows.
+    """
+    model = network.model
     kind = next((kind for kind in MODELS.values() if kind.follow and type(model) is kind.build), None)
     if kind is None:
         known = " and ".join(kind.build.__name__ for kind in MODELS.values() if kind.follow)

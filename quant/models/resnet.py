@@ -125,7 +125,9 @@ def _follow(model: ResNet20, layer: str) -> tuple[list[nn.Module], list[str]]:
     else:
         between, position = [model.bn1, model.relu], 0
     if position == len(order):
-        raise NoConsumer(f"{layer} feeds the average pooling before fc, which takes floats: no quantiser follows")
+        raise NoConsumer(
+            f"{layer} feeds the average pooling before fc, which takes floats: no quantiser follows", between
+        )
     following = order[position]
     takers = [f"{following}.conv1"]
     if blocks[following].downsample is not None:

@@ -142,7 +142,7 @@ def _follow(model: VGG16, layer: str) -> tuple[list[nn.Module], list[str]]:
         if isinstance(chain[name], QuantConv2d):
             return between, [name]
         between.append(chain[name])
-    raise NoConsumer(f"{layer} feeds the classifier, which takes floats: no quantiser follows")
+    raise NoConsumer(f"{layer} feeds the classifier, which takes floats: no quantiser follows", between)
 
 
 KIND = NetworkKind(
