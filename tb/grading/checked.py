@@ -27,7 +27,7 @@ class Checked:
 
     builds: None where it did not come to that. error: why the check ended before its end. mismatch: the first one, or
     else the error, in a line; hint: what it looks like. replay: the command that shows it again. key: hash of all that
-    this depends on, of a class.
+    this depends on, of a class. ended: the limits that ended it.
     """
 
     core: str
@@ -43,6 +43,7 @@ class Checked:
     seconds: float = 0.0
     log: str = ""
     key: str = ""
+    ended: str = ""
 
     @property
     def passed(self) -> bool:

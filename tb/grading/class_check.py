@@ -161,7 +161,7 @@ def _suite_hash() -> str:
 
 def _common(parsed: argparse.Namespace) -> str:
     """What the results of all teams depend on: this suite, the simulator, the options, their files."""
-    words = [*passed_on(parsed), str((parsed.limit, parsed.memory, parsed.disk))]
+    words = passed_on(parsed)
     sim = parsed.SIM or "icarus"
     simulators.check_simulator(sim)
     digest = hashlib.sha256(f"{_suite_hash()} {words} {tool_version(sim)}".encode())
@@ -228,13 +228,13 @@ def run_class(
     """
     found: dict[str, Checked] = {}
     open_ = []
+    allowance = Allowance(parsed.limit, parsed.memory, parsed.disk)
     for team in teams:
-        known = None if parsed.fresh else _known(report, team)
+        known = None if parsed.fresh else _known(report, team, allowance)
         if known is None:
             open_.append(team)
         else:
             found[team.name] = known
-    allowance = Allowance(parsed.limit, parsed.memory, parsed.disk)
     ended = threading.Event()
     with concurrent.futures.ThreadPoolExecutor(max(1, parsed.jobs)) as pool:
         futures = {pool.submit(check_team, team, passed_on(parsed), report, allowance, ended): team for team in open_}
@@ -253,10 +253,12 @@ def run_class(
     return [found[team.name] for team in teams], len(open_)
 
 
-def _known(report: Path, team: Team) -> Checked | None:
-    """The result of the last time, where nothing that it depends on has changed."""
+def _known(report: Path, team: Team, allowance: Allowance) -> Checked | None:
+    """The result of the last time, where nothing that it depends on has changed; limits, where it was ended by them."""
     known = read_checked(report / RESULTS / f"{team.name}.json")
-    return known if known is not None and known.key == team.key else None
+    if known is None or known.key != team.key or known.ended not in ("", str(allowance)):
+        return None
+    return known
 
 
 def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowance, ended: threading.Event) -> Checked:
@@ -294,6 +296,7 @@ def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowa
         one.mismatch = one.error
     if not one.replay:
         one.replay = replay(team, words)
+    one.ended = str(allowance) if why else ""
     # What was interrupted, or ended by something else than the core, is to be run again.
     one.key = team.key if (process.returncode in (0, 1, 2) or why) and not ended.is_set() else ""
     one.save(result)
