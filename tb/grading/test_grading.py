@@ -202,13 +202,8 @@ time.sleep(600)
         allowance = class_check.Allowance(20, 0.5, 0.2)
         for folder in ("results", "logs"):
             (tmp_path / folder).mkdir(exist_ok=True)
-        one = class_check.check_team(
-            class_check.Team(name, tmp_path / "core.toml", "key"),
-            [],
-            tmp_path,
-            allowance,
-            class_check.threading.Event(),
-        )
+        known = class_check.Team(name, tmp_path / "core.toml", "key")
+        one = class_check.check_team(known, [], tmp_path, allowance, threading.Event())
         assert told in one.mismatch and not one.passed, one
         assert not left_over()
         assert read_checked(tmp_path / f"results/{name}.json") == one
