@@ -111,10 +111,17 @@ class Batches:
             yield images, self.labels[chosen], *aims
 
     def plain(self, batch_size: int, count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """The first ``count`` images (None: all) in order, as they are, in batches of ``batch_size``."""
-        for start in range(0, min(count or len(self.labels), len(self.labels)), batch_size):
-            images = self._normalised(self.images[start : start + batch_size])
-            yield images.contiguous(memory_format=torch.channels_last), self.labels[start : start + batch_size]
+        """All images in order, as they are, in batches of ``batch_size``; or ``count`` of them, in batches that are
+        spread over all: where the images lie class by class, each batch has of all classes."""
+        total = len(self.labels)
+        count = min(count or total, total)
+        batches = -(-count // batch_size)
+        # All in order; of a part, batch b has every ``batches``-th image of those chosen, beginning at b.
+        chosen = torch.arange(count, device=self.labels.device) * total // count
+        parts = chosen.split(batch_size) if count == total else [chosen[b::batches] for b in range(batches)]
+        for part in parts:
+            images = self._normalised(self.images[part])
+            yield images.contiguous(memory_format=torch.channels_last), self.labels[part]
 
     def _mirrored(self, chosen: Tensor) -> Tensor:
         """Which of the images 'alternating' mirrors, bool [B]; the others draw it with their crops."""

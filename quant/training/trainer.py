@@ -402,7 +402,8 @@ def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe) -> torch.optim.
 
 
 def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.cpu() for name, value in model.state_dict().items()}
+    """A copy: on the CPU ``cpu()`` alone is the tensor itself, which training goes on to change."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
 def find_run(name: str, neighbours: Path) -> str | Path:
