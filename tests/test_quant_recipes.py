@@ -567,6 +567,40 @@ def test_statistics_are_those_of_the_images(byte_data):
     assert model.bn1.momentum == 0.1 and all(torch.equal(v, before[n]) for n, v in model.named_parameters())
 
 
+def test_some_images_are_of_all_classes(byte_data):
+    """A folder's images lie class by class: some of them, as BatchNorm is measured on, are of all, in each batch."""
+    by_class = Bytes(60, 0)
+    by_class.targets = [label for label in range(10) for _ in range(6)]
+    loader = Batches(by_class, byte_data, 8, torch.device("cpu"))
+    batches = [labels.tolist() for _, labels in loader.plain(10, 20)]
+    assert [sorted(labels) for labels in batches] == [list(range(10))] * 2
+    assert len({tuple(image.flatten().tolist()) for images, _ in loader.plain(10, 20) for image in images}) == 20
+    whole = torch.cat([labels for _, labels in loader.plain(7)])
+    assert whole.tolist() == by_class.targets  # all of them: in order
+
+
+def test_statistics_that_are_worse_are_not_kept(byte_data, tmp_path, monkeypatch):
+    """The last look measures BatchNorm anew, and keeps that only where the held-out images say so."""
+    monkeypatch.setattr(
+        "quant.training.trainer.remeasure_statistics",
+        lambda model, *_: [n.running_mean.fill_(50.0) for n in model.modules() if isinstance(n, torch.nn.BatchNorm2d)],
+    )
+    recipe = replace(RECIPE, held_out=8, batch_size=4, statistics=8, spec=replace(SPEC, num_classes=10), epochs=2)
+    run(recipe, tmp_path, byte_data)
+    monkeypatch.setattr("quant.training.trainer.Trainer.test", lambda trainer: 0.0)
+    trainer = Trainer(recipe, byte_data, torch.device("cpu"))
+    trainer.best, trainer.epoch = 50.0, 2
+    best = tmp_path / "model_best.pth.tar"
+    state = trainer.checkpoint()["state_dict"]
+    content = torch.load(best, weights_only=False)
+    means = {name for name in state if name.endswith("running_mean")}
+    content["state_dict"] |= {name: torch.full_like(state[name], 0.25) for name in means}
+    torch.save(content, best)
+    trainer.finish(best)
+    kept = torch.load(best, weights_only=False)["state_dict"]
+    assert means and all((kept[name] == 0.25).all() for name in means)
+
+
 def test_wide_network_whitens(byte_data):
     model = ModelSpec("wide", width=0.125).build()
     images = next(Batches(byte_data.train, byte_data, 8, torch.device("cpu")).plain(24))[0]
