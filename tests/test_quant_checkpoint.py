@@ -363,9 +363,13 @@ def test_shipped_cifar10_networks_say_how_they_were_measured(name):
     assert 10_000 * network.accuracy / 100 == pytest.approx(round(100 * network.accuracy))
     with (FOLDER / f"{name}.csv").open(newline="") as log:  # of the runs that led to it; the last one made it
         rows = list(csv.DictReader(log))
-    best = max((row for row in rows if row["run"] == rows[-1]["run"]), key=lambda row: float(row["test_accuracy"]))
+    if "held_out_accuracy" in rows[0]:  # images that were not trained on chose the epoch, and the test images did not
+        best = max(rows, key=lambda row: float(row["held_out_accuracy"]))
+        assert float(best["held_out_accuracy"]) == pytest.approx(network.accuracy, abs=1.5)
+    else:
+        best = max((row for row in rows if row["run"] == rows[-1]["run"]), key=lambda row: float(row["test_accuracy"]))
+        assert float(best["test_accuracy"]) == pytest.approx(network.accuracy, abs=0.05)
     assert int(best["epoch"]) == read_checkpoint(SHIPPED[name])["epoch"]
-    assert float(best["test_accuracy"]) == pytest.approx(network.accuracy, abs=0.05)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
