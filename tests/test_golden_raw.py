@@ -356,7 +356,7 @@ def test_what_lies_beside_layers_is_told(tmp_path):
         write(tmp_path / "g" / name, BOTH, 1)
     (tmp_path / "g/conv2/activation.txt").rename(tmp_path / "g/conv2/features.txt")
     layers = layers_of(tmp_path / "g")
-    assert [layer.name for layer in layers] == ["conv1", "g"] or [layer.name for layer in layers] == ["conv1", "conv2"]
+    assert [layer.name for layer in layers] == ["conv1", "g"]
     assert layers[0].right and not layers[1].right and "no file of activation" in layers[1].problem()
     whole = tmp_path / "three"
     write(whole, BOTH, 1)
@@ -369,6 +369,15 @@ def test_what_lies_beside_layers_is_told(tmp_path):
     flip(whole / "outputs/out.txt", 9, 33)
     assert [layer.right for layer in layers_of(whole)] == [True, False]
     assert not only(whole, Hints(ignore=("old/*",))).right
+
+
+def test_no_layer_hides_another(tmp_path):
+    """A folder within the folder has its name: what lies beside it is still a layer that is told."""
+    write(tmp_path / "g/g", BOTH, 1)
+    write(tmp_path / "g/old", BOTH, 1)
+    (tmp_path / "g/old/activation.txt").unlink()
+    layers = layers_of(tmp_path / "g")
+    assert [(layer.name, layer.right) for layer in layers] == [("g", True), ("g'", False)]
 
 
 def test_every_residual_is_looked_at(tmp_path):
@@ -564,7 +573,7 @@ def test_no_flipped_bit_passes(tmp_path, part):
     Excepted are flips in a header, whose text is free, and digits that no output depends on, by a computation of the
     test's own.
     """
-    passed, excepted = 0, 0
+    passed = 0
     for number in range(250 * part, 250 * part + 250):
         rng = random.Random(number)
         folder = random_folder(rng)
@@ -587,6 +596,5 @@ def test_no_flipped_bit_passes(tmp_path, part):
                 line, digit = divmod(at - above, len(path.read_bytes()[above:].split(end.encode())[0]) + len(end))
                 assert chr(before) in "01" and chr(text[at]) in "01", f"{number}: {folder}, {name}, byte {at}"
                 assert not matters(folder, made, name, line, digit), f"{number}: {folder}, {name}, byte {at}"
-            excepted += 1
         shutil.rmtree(directory)
-    assert passed == excepted < 50
+    assert passed < 50

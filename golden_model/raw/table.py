@@ -72,13 +72,6 @@ class Table:
         columns = self.columns[line if len(self.columns) > 1 else 0]
         return f"{self.name}:{self.line_numbers[line]}:{columns[word * bits if self.binary else word]}"
 
-    def same_data(self, other: Table) -> bool:
-        """Whether both hold the same lines."""
-        if self.binary != other.binary:
-            return False
-        left, right = (t.digits if t.binary else t.numbers for t in (self, other))
-        return bool(np.array_equal(left, right))  # type: ignore[arg-type]
-
 
 def read_table(path: Path, name: str) -> Table:
     """The table in a file. TableError says what is wrong, and where; OSError where it cannot be read.

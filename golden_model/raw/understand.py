@@ -98,8 +98,15 @@ class Layer:
 
 
 def layers_of(directory: Path | str, given: Hints | None = None) -> list[Layer]:
-    """The layers of a folder. GoldenSetError as ``layer_folders``."""
-    return [layer for found in layer_folders(directory, given) for layer in _understand(found)]
+    """The layers of a folder, no two of a name. GoldenSetError as ``layer_folders``."""
+    layers: dict[str, Layer] = {}
+    for found in layer_folders(directory, given):
+        for layer in _understand(found):
+            name = layer.name
+            while name in layers:  # what lies beside the layers has the name of the folder, as one of them may
+                name += "'"
+            layers[name] = dataclasses.replace(layer, name=name)
+    return list(layers.values())
 
 
 def _understand(found: Found) -> list[Layer]:
