@@ -322,7 +322,12 @@ def test_a_missing_file_is_named(tmp_path):
     )
     shutil.rmtree(tmp_path / "g")
     (tmp_path / "g").mkdir()
-    assert "no file whose name says activation, weight or out" in findings(tmp_path / "g")
+    with pytest.raises(GoldenSetError, match="no file whose name says activation, weight or out"):
+        layers_of(tmp_path / "g")
+    write(tmp_path / "g/conv1", BOTH, 3)
+    write(tmp_path / "g/conv2", BOTH, 3)
+    (tmp_path / "g/outputs.md").write_text("# The outputs\n")
+    assert [layer.right for layer in layers_of(tmp_path / "g")] == [True, True]
     with pytest.raises(GoldenSetError, match="nowhere is not a directory"):
         layers_of(tmp_path / "nowhere")
 

@@ -98,7 +98,7 @@ class Layer:
 
 
 def layers_of(directory: Path | str, given: Hints | None = None) -> list[Layer]:
-    """The layers of a folder, no two of a name. GoldenSetError as ``layer_folders``."""
+    """The layers of a folder, each name once. GoldenSetError as ``layer_folders``, or where no file is of a layer."""
     layers: dict[str, Layer] = {}
     for found in layer_folders(directory, given):
         for layer in _understand(found):
@@ -106,11 +106,15 @@ def layers_of(directory: Path | str, given: Hints | None = None) -> list[Layer]:
             while name in layers:  # what lies beside the layers has the name of the folder, as one of them may
                 name += "'"
             layers[name] = dataclasses.replace(layer, name=name)
+    if not layers:
+        raise GoldenSetError(
+            f"{directory}: no file whose name says activation, weight or out, see docs/golden-files.md"
+        )
     return list(layers.values())
 
 
 def _understand(found: Found) -> list[Layer]:
-    """The weight-stationary layer of a folder, the output-stationary tile, or both."""
+    """The weight-stationary layer of a folder, the output-stationary tile, both, or none if no file is of a layer."""
     directory, hints = found.directory, found.hints
     tables: list[Table] = []
     twins: list[Table] = []
@@ -134,6 +138,8 @@ def _understand(found: Found) -> list[Layer]:
             continue
         (twins if _base(path) in there else tables).append(table)
     groups = families(tables)
+    if not groups and not wrong:
+        return []
     layers: list[Layer] = []
     works: list[_Work] = []
     for flow in Dataflow:
@@ -173,8 +179,6 @@ def _lacking(directory: Path, groups: list[Family], wrong: list[str]) -> list[st
         role for role in (ACTIVATION, WEIGHT, OUTPUT)
         if role not in unreadable and not any(family.role == role for family in groups)
     ]  # fmt: skip
-    if not groups and not wrong:
-        return [f"{directory}: no file whose name says activation, weight or out, see docs/golden-files.md"]
     if not missing:
         return [] if wrong else [f"{directory}: no files of the dataflow that was asked for"]
     have = ", ".join(f"{family.name} ({family.role})" for family in groups) or "those that can be read"
