@@ -82,7 +82,7 @@ def left_over(monkeypatch):
 
 @pytest.fixture(scope="module")
 def only_icarus(request):
-    if "icarus" not in request.config.option_values["SIM"]:
+    if "icarus" not in (request.config.option_values["SIM"] or "icarus").split(","):
         pytest.skip("Icarus alone")
 
 
