@@ -17,7 +17,7 @@ quoted = '$(subst ','\'',$(1))'
 # The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) $(call quoted,$($(name)))))
 
-.PHONY: help cosim accelerate check-core grade calibrate new-core test golden golden-check train eval schedule bench lint synth \
+.PHONY: help cosim accelerate infer check-core grade calibrate new-core test golden golden-check train eval schedule bench lint synth \
     registers mutate wheel setup simulator clean
 
 # Each line of the list is "target: ## what it does | the settings that it takes".
@@ -38,6 +38,11 @@ cosim: simulator ## co-simulate real layers, print the table (the default) | SIM
 accelerate: BY_DEFAULT := verilator
 accelerate: simulator ## whole networks on the accelerator, at full rate | SIM CHECKPOINT DATA LAYER IMAGE CONFIG DATAFLOW SEED WAVES ACCELERATE_ARGS
 	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.commands.accelerate $(ACCELERATE_ARGS)
+
+infer: BY_DEFAULT := verilator
+infer: simulator ## images in, classes out: a whole network on the accelerator | CHECKPOINT DATA IMAGES CHECK FORCE LAYER SIM CONFIG DATAFLOW SEED WAVES JOBS INFER_ARGS
+	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.networks.infer --jobs $(call quoted,$(JOBS)) \
+	    $(call options,IMAGES CHECK FORCE) $(INFER_ARGS)
 
 check-core: BY_DEFAULT := icarus
 check-core: simulator ## is your core right, and where is it wrong? | CORE PART SIM CHECKPOINT DATA GOLDEN LAYER IMAGE SEED STALLS BUG WAVES JOBS REPORT CORE_ARGS

@@ -22,6 +22,7 @@ ACC_BITS = 48
 MAX_SHIFT = 31
 MAX_BITS = 8
 WIDE_BITS = 24
+SHORTCUT_BITS = 16  # of the integers that are added to the sums of a later convolution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +94,8 @@ class Requantisation:
 
 @dataclasses.dataclass(frozen=True)
 class WideRequantisation(Requantisation):
-    """The same to wide integers, as those of a shortcut or of a classifier's input: 1 to WIDE_BITS bits, two's
-    complement where ``signed``, which is no ReLU."""
+    """The same to wide integers in two's complement, as those of a shortcut or of a classifier's input: 1 to WIDE_BITS
+    bits. signed: those below 0 stay; else they become 0, which is a ReLU."""
 
     most_bits: ClassVar[int] = WIDE_BITS
 
@@ -103,7 +104,7 @@ class WideRequantisation(Requantisation):
     @property
     def range(self) -> tuple[int, int]:
         half = 1 << (self.bits - 1)
-        return (-half, half - 1) if self.signed else (0, 2 * half - 1)
+        return (-half if self.signed else 0, half - 1)
 
 
 def requantise(psum: np.ndarray, multiplier: np.ndarray, offset: np.ndarray, shift: int, bits: int) -> np.ndarray:

@@ -3,9 +3,9 @@
 Every quantised convolution keeps its integers; BatchNorm, ReLU and the next quantiser become one requantisation. What
 the network leaves in float becomes integer too:
 
-- a first convolution that is not quantised, and the classifier: weights and inputs of 8 bits, wide inputs of the
-  classifier; the image's pixels, which are known to lie in 0..1, take the whole range;
-- a residual block's shortcut: integers in the scale of the sums that it is added to, ``WIDE_BITS`` wide;
+- a first convolution that is not quantised: weights and inputs of two digits of 4 bits; the image's pixels, which are
+  known to lie in 0..1, take the whole range; and the classifier: weights of 8 bits, wide inputs;
+- a residual block's shortcut: integers in the scale of the sums that it is added to, ``SHORTCUT_BITS`` wide;
 - the global average: a sum, whose divisor is part of the classifier's scale.
 """
 
@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from golden_model.network.digits import largest
 from golden_model.network.graph import ConvStep, ImageStep, IntegerNetwork, Output, ScoreStep
-from golden_model.requantise import WIDE_BITS, Requantisation, WideRequantisation, fit
+from golden_model.requantise import SHORTCUT_BITS, WIDE_BITS, Requantisation, WideRequantisation, fit
 from quant.capture import bias_to_int, folded_norm, padding_of, quantised_layers, refuse_unsupported
 from quant.errors import LayerError, NoConsumer
 from quant.layers import QuantConv2d
@@ -26,6 +27,7 @@ from quant.quantizers import activation_levels, activation_range
 from quant.requantisation import following
 
 FLOAT_BITS = 8  # of weights and inputs of what the network leaves in float
+FLOAT_MOST = largest(4, 2)  # largest magnitude of a convolution's: an array of 4 bits takes them as two digits
 FINER = 8  # steps of the classifier's input to a step of the last sums
 
 
@@ -84,8 +86,7 @@ class _Compiler:
             low, high = activation_range(layer.a_bits, layer.signed_act)
             levels = activation_levels(layer.a_bits)
             return ImageStep(layer.act_alpha.item(), levels, low, high, input_of(self.first))
-        high = 2 ** (FLOAT_BITS - 1) - 1
-        return ImageStep(self._brightest(), high, -high, high, input_of(self.first))
+        return ImageStep(self._brightest(), FLOAT_MOST, -FLOAT_MOST, FLOAT_MOST, input_of(self.first))
 
     def _brightest(self) -> float:
         """The largest magnitude of a normalised pixel."""
@@ -95,14 +96,13 @@ class _Compiler:
     def _float_convolution(self) -> ConvStep:
         """The first convolution, in 8 bits."""
         layer = self.modules[self.first]
-        high = 2 ** (FLOAT_BITS - 1) - 1
         weight = layer.weight.detach().double()
-        step = weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-12) / high
+        step = weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-12) / FLOAT_MOST
         integers = torch.round(weight / step[:, None, None, None]).to(torch.int32).numpy()
         between, _ = self._behind(self.first)
         norm = next((module for module in between if isinstance(module, nn.BatchNorm2d)), None)
         scale, offset = folded_norm(norm, layer.out_channels)
-        delta = step * (self._brightest() / high)
+        delta = step * (self._brightest() / FLOAT_MOST)
         if layer.bias is not None:
             offset = offset + scale * layer.bias.detach().double()
         outputs = self._outputs(self.first, (scale * delta).numpy(), offset.numpy())
@@ -170,7 +170,7 @@ class _Compiler:
         if not takers:
             step = float(np.abs(scale).max()) / FINER
             requant = fit(scale, offset, step, Requantisation.most_bits)
-            outputs.append(Output(CLASSIFIER, _wide(requant, signed=False), pool))
+            outputs.append(Output(CLASSIFIER, _wide(requant, WIDE_BITS), pool))
             self.step = step
         return tuple(outputs)
 
@@ -180,13 +180,12 @@ class _Compiler:
         if (worth == 0).any():
             raise LayerError(f"{conv}: the BatchNorm behind it multiplies channels by 0, so its shortcut has no scale")
         requant = fit(scale / worth, offset / worth, 1.0, Requantisation.most_bits)
-        return Output(residual_of(conv), _wide(requant, signed=signed))
+        return Output(residual_of(conv), _wide(requant, SHORTCUT_BITS, signed=signed))
 
     def _score(self, last: ConvStep) -> ScoreStep:
         name, layer = next((n, m) for n, m in self.modules.items() if isinstance(m, nn.Linear))
         weight = layer.weight.detach().double().numpy()
-        high = 2 ** (FLOAT_BITS - 1) - 1
-        step = float(np.abs(weight).max()) / high
+        step = float(np.abs(weight).max()) / (2 ** (FLOAT_BITS - 1) - 1)
         bias = np.zeros(len(weight)) if layer.bias is None else layer.bias.detach().double().numpy()
         positions = self.positions(last)
         bias = np.rint(bias * positions / (step * self.step)).astype(np.int64)
@@ -198,5 +197,5 @@ class _Compiler:
         return 1 if pool is None else int(pool.kernel_size) ** 2
 
 
-def _wide(requant: Requantisation, *, signed: bool) -> WideRequantisation:
-    return WideRequantisation(requant.multiplier, requant.offset, requant.shift, WIDE_BITS, signed)
+def _wide(requant: Requantisation, bits: int, *, signed: bool = False) -> WideRequantisation:
+    return WideRequantisation(requant.multiplier, requant.offset, requant.shift, bits, signed)

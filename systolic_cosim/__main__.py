@@ -19,6 +19,7 @@ COMMANDS = {
     "example": ("tb.commands.example", "copy an example core into a folder of yours"),
     "cosim": ("tb.commands.cosim", "co-simulate real layers on this project's core"),
     "accelerate": ("tb.commands.accelerate", "whole networks on this project's accelerator"),
+    "infer": ("tb.networks.infer", "images in, classes out, on this project's accelerator"),
     "golden": ("tb.commands.golden_write", "write golden files of layers"),
     "golden-check": ("tb.commands.golden_check", "compare golden files with manifest, operands and checkpoint"),
     "schedule": ("tb.commands.schedule", "predicted cycles of a network, no simulation"),

@@ -36,6 +36,11 @@ def bus_bits(c: Configuration) -> int:
     return 32 << (c.cols - 1).bit_length()
 
 
+def out_slot_bits(c: Configuration) -> int:
+    """Bits that a word of COLS activations takes as an output: whole bytes."""
+    return max(8, slot_bits(c.cols, c.act_bits))
+
+
 @dataclasses.dataclass(frozen=True)
 class Tap:
     """Where tap ``kij`` reads: ``segment``, and ``distance`` values from the position on the grid."""
@@ -120,12 +125,6 @@ class Plan:
     def words_per_beat(self) -> int:
         """Activation words of a memory beat."""
         return bus_bits(self.configuration) // slot_bits(self.configuration.rows, self.configuration.act_bits)
-
-    @property
-    def out_words_per_beat(self) -> int:
-        if not self.requant:
-            return 1
-        return bus_bits(self.configuration) // slot_bits(self.configuration.cols, self.configuration.act_bits)
 
     @property
     def weight_slot_bits(self) -> int:
@@ -280,10 +279,6 @@ def _check_bands(
         raise PlanError(f"bands of {band_rows} rows do not begin at whole memory beats")
     if pool and (band_rows % 2 or last_rows < 2):
         raise PlanError(f"bands of {band_rows} rows cut a pooling window")
-    per_beat = bus_bits(c) // slot_bits(c.cols, c.act_bits) if requant else 1
-    words = (band_rows // 2) * (shape.ow // 2) if pool else band_rows * shape.ow
-    if words % per_beat:
-        raise PlanError(f"the outputs of a band of {band_rows} rows do not fill whole memory beats")
 
 
 def _slots(c: Configuration, block_words: int, band_rows: int) -> int:

@@ -16,6 +16,8 @@ from typing import Any
 
 from golden_model.configuration import read_toml
 
+LAYER = "layer"  # access of the registers that a list in memory holds
+WRITTEN = ("rw", LAYER)  # access of the registers that the host writes
 RTL = Path(__file__).resolve().parents[2] / "rtl"
 SOURCE = RTL / "accelerator" / "registers.toml"
 VERILOG = RTL / "accelerator" / "registers.v"
@@ -40,6 +42,7 @@ _TEMPLATE = """// registers: the accelerator's registers behind an AXI4-Lite por
 // Latency   : a write is answered one cycle after address and data are both there, a read after one cycle.
 // Refuses   : byte strobes other than all ones, and addresses beyond the map, with SLVERR; nothing is written then.
 // locked    : writes of the host's registers are ignored, so that a running layer keeps its descriptor.
+// load      : a layer's registers take what a list in memory holds for it, the first word lowest.
 
 `default_nettype none
 
@@ -49,6 +52,8 @@ module registers #(
     input  wire        clk,
     input  wire        reset,
     input  wire        locked,
+    input  wire        load,
+    input  wire [$layer_bits-1:0] loaded,
 
     input  wire        s_axil_awvalid,
     output wire        s_axil_awready,
@@ -111,6 +116,8 @@ $pulses
 
         if (reset) begin
 $resets
+        end else if (load) begin
+$loads
         end else if (wr & ~locked) begin
             case (wr_addr)
 $writes
@@ -119,7 +126,7 @@ $writes
         end
     end
 
-    wire unused = &{1'b0, s_axil_awaddr[1:0], s_axil_araddr[1:0]};
+    wire unused = &{1'b0, s_axil_awaddr[1:0], s_axil_araddr[1:0], loaded};
 endmodule
 
 `default_nettype wire
@@ -166,7 +173,7 @@ def register_map() -> tuple[Register, ...]:
 
 def _check_entry(where: str, entry: Any) -> None:
     """RegisterError where a [[register]] of the file is not one."""
-    texts = {"name": r"[A-Za-z]\w*", "access": "rw|ro|wo", "about": "(?s).*"}
+    texts = {"name": r"[A-Za-z]\w*", "access": "rw|layer|ro|wo", "about": "(?s).*"}
     for key, pattern in texts.items():
         value = entry.get(key) if isinstance(entry, dict) else None
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
@@ -188,14 +195,15 @@ def _is_whole(value: Any) -> bool:
 
 
 def encode(values: dict[str, int]) -> dict[int, int]:
-    """Field values -> {byte address: 32-bit word} of every rw register; fields not named are 0, negative ones wrap.
+    """Field values -> {byte address: 32-bit word} of every register that the host writes; fields not named are 0,
+    negative ones wrap.
 
     Raises RegisterError for an unknown field or a value beyond its width.
     """
     left = dict(values)
     words = {}
     for register in register_map():
-        if register.access != "rw":
+        if register.access not in WRITTEN:
             continue
         word, low = 0, 0
         for name, bits in register.fields:
@@ -208,6 +216,12 @@ def encode(values: dict[str, int]) -> dict[int, int]:
     if left:
         raise RegisterError(f"no register has a field {', '.join(sorted(left))}")
     return words
+
+
+def layer_words(values: dict[str, int]) -> list[int]:
+    """Field values -> the 32-bit words of a layer in a list, in their order. RegisterError as ``encode``."""
+    words = encode(values)
+    return [words[register.address] for register in register_map() if register.access == LAYER]
 
 
 def decode(words: dict[int, int]) -> dict[str, int]:
@@ -251,18 +265,23 @@ def verilog() -> str:
     registers = register_map()
     address_bits = max(3, (4 * len(registers) - 1).bit_length())
     index_bits = address_bits - 2
-    by_access = {access: [r for r in registers if r.access == access] for access in ("rw", "wo", "ro")}
-    pulses = [name for register in by_access["wo"] for name, _ in register.fields]
+    written = [r for r in registers if r.access in WRITTEN]
+    layer = [r for r in registers if r.access == LAYER]
+    acting = [r for r in registers if r.access == "wo"]
+    pulses = [name for register in acting for name, _ in register.fields]
     lines = {
         "ports": ",\n".join(_port(name, bits, r.access) for r in registers for name, bits in r.fields),
         "reads": "\n".join(_read(r, index_bits) for r in registers if r.access != "wo"),
-        "writes": "\n".join(_write(r, index_bits) for r in by_access["rw"]),
-        "resets": "\n".join(f"            {name} <= {bits}'d0;" for r in by_access["rw"] for name, bits in r.fields),
-        "pulses": "\n".join(_pulse(r, index_bits) for r in by_access["wo"]),
+        "writes": "\n".join(_write(r, index_bits) for r in written),
+        "resets": "\n".join(f"            {name} <= {bits}'d0;" for r in written for name, bits in r.fields),
+        "pulses": "\n".join(_pulse(r, index_bits) for r in acting),
+        "loads": "\n".join(_load(r, index) for index, r in enumerate(layer)),
         "no_pulses": "\n".join(f"            {name} <= 1'b0;" for name in pulses),
     }
     last = f"{index_bits}'d{len(registers) - 1}"
-    return string.Template(_TEMPLATE).substitute(lines, address_bits=address_bits, last=last)
+    return string.Template(_TEMPLATE).substitute(
+        lines, address_bits=address_bits, last=last, layer_bits=32 * len(layer)
+    )
 
 
 def _port(name: str, bits: int, access: str) -> str:
@@ -272,6 +291,14 @@ def _port(name: str, bits: int, access: str) -> str:
 
 def _index(register: Register, index_bits: int) -> str:
     return f"{index_bits}'d{register.address // 4}"
+
+
+def _load(register: Register, index: int) -> str:
+    low, taken = 32 * index, []
+    for name, bits in register.fields:
+        taken.append(f"{name} <= loaded[{low} +: {bits}];")
+        low += bits
+    return f"            {' '.join(taken)}"
 
 
 def _pieces(register: Register) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ layers agree with it (``test_system.py``, ``test_schedule.py``). ``choose`` take
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -209,10 +210,11 @@ def choose(
     requant: bool = False,
     residual: bool = False,
     latency: int = MEMORY_LATENCY,
+    fits: Callable[[Plan], bool] = lambda _: True,
 ) -> Plan:
     """The plan with the fewest cycles, weight-stationary where both dataflows need the same.
 
-    Of the bands that fit, all in few rows are tried. PlanError where no plan fits.
+    Of the bands that fit, all in few rows are tried. fits: what else a plan must be. PlanError where none is.
     """
     best: tuple[int, Plan] | None = None
     reasons: list[PlanError] = []
@@ -223,7 +225,12 @@ def choose(
         except PlanError as error:
             reasons.append(error)
             continue
-        candidates = [whole] if whole.bands == 1 else plans(shape, c, flow, **options)[:8]
+        if whole.bands == 1 and fits(whole):
+            candidates = [whole]
+        else:
+            candidates = [candidate for candidate in plans(shape, c, flow, **options) if fits(candidate)][:8]
+        if not candidates:
+            reasons.append(PlanError(f"no {flow.name} plan suits what comes before or follows"))
         for candidate in candidates:
             total = cycles(candidate, residual=residual, latency=latency).total
             if best is None or total < best[0]:

@@ -10,10 +10,12 @@ import dataclasses
 import numpy as np
 
 from golden_model import tiling
-from golden_model.accelerator.plan import Plan, PlanError, bus_bits, slot_bits
+from golden_model.accelerator.plan import Plan, PlanError, bus_bits, out_slot_bits
 from golden_model.configuration import Dataflow
 from golden_model.operands import Operands
+from golden_model.requantise import SHORTCUT_BITS, Requantisation, WideRequantisation
 from tb.accelerator.memory import activation_memory, band_bytes, pack_words, record_memory, unpack_words, weight_memory
+from tb.accelerator.placement import dense
 
 TAPS = 9  # whose places the descriptor has
 
@@ -38,16 +40,21 @@ class Command:
     mem_bytes: int
 
 
-class _Layout:
+class Layout:
     """Where things lie: one after the other, each at a whole memory beat."""
 
     def __init__(self, beat: int):
         self.beat, self.top = beat, 0
         self.regions: list[Region] = []
 
+    def reserve(self, size: int) -> int:
+        """The address of ``size`` bytes."""
+        address, self.top = self.top, self.top + -(-size // self.beat) * self.beat
+        return address
+
     def place(self, data: np.ndarray) -> int:
         """The address of ``data``, uint8 [n]."""
-        address, self.top = self.top, self.top + -(-len(data) // self.beat) * self.beat
+        address = self.reserve(len(data))
         self.regions.append(Region(address, data))
         return address
 
@@ -56,25 +63,30 @@ def compile_command(plan: Plan, operands: Operands) -> Command:
     """Descriptor and memory of a layer. PlanError where the plan was not made for these operands."""
     if (operands.requant is not None) != plan.requant:
         raise PlanError("the plan and the operands disagree about requantisation")
-    _check_operands(plan, operands)
-    layout = _Layout(bus_bits(plan.configuration) // 8)
-    fields = _loops(plan) | _kind(plan, operands)
-    fields |= _placed_operands(plan, operands, layout)
-    fields |= _placed_output_stage(plan, operands, layout)
-    out_base, plane = layout.top, _plane_bytes(plan)
-    out_bytes = plane * plan.oc_tiles
-    fields |= _outputs(plan, plane) | {"out_base": out_base, "mem_limit": out_base + out_bytes, "irq_enable": 1}
-    return Command(plan, fields, tuple(layout.regions), out_base, out_bytes, out_base + out_bytes)
+    check_operands(plan, operands)
+    layout = Layout(bus_bits(plan.configuration) // 8)
+    fields = layer_fields(
+        plan, signed=operands.a_signed, bias=operands.bias is not None, residual=operands.residual is not None
+    ) | {"relu": operands.relu}
+    fields |= _placed_activations(plan, operands, layout)
+    fields |= placed_weights(plan, operands.weight, layout)
+    fields |= placed_records(plan, operands.bias, (operands.requant,), layout)
+    fields |= _placed_residual(plan, operands, layout)
+    placement = dense(plan, layout.top)
+    out_bytes = placement.tile_stride * plan.oc_tiles
+    mem_bytes = layout.top + out_bytes
+    fields |= placement.fields() | {"mem_limit": mem_bytes, "irq_enable": 1}
+    return Command(plan, fields, tuple(layout.regions), layout.top, out_bytes, mem_bytes)
 
 
-def _kind(plan: Plan, operands: Operands) -> dict[str, int]:
-    """What kind of layer it is."""
+def layer_fields(plan: Plan, *, signed: bool, bias: bool, residual: bool) -> dict[str, int]:
+    """What does not depend on where things lie: what kind of layer it is, and its loops."""
     shape = plan.shape
-    return {
-        "dataflow": int(plan.dataflow), "simd": plan.simd, "act_signed": operands.a_signed, "relu": operands.relu,
-        "requant": plan.requant, "pool": plan.pool, "bias": operands.bias is not None,
-        "residual": operands.residual is not None, "resident": plan.resident, "kernel": shape.kh,
-        "stride": shape.stride, "padding": shape.padding, "ih": shape.ih, "iw": shape.iw, "ow": shape.ow,
+    return _loops(plan) | {
+        "dataflow": int(plan.dataflow), "simd": plan.simd, "act_signed": signed, "requant": plan.requant, "bias": bias,
+        "residual": residual, "resident": plan.resident, "kernel": shape.kh, "stride": shape.stride,
+        "padding": shape.padding, "ih": shape.ih, "iw": shape.iw, "ow": shape.ow, "pool": plan.pool,
+        "last_channels": shape.oc - (plan.oc_tiles - 1) * plan.configuration.cols,
     }  # fmt: skip
 
 
@@ -87,7 +99,7 @@ def _loops(plan: Plan) -> dict[str, int]:
         "o_tiles": plan.o_tiles(0), "last_o_tiles": plan.o_tiles(last), "ic_words": plan.ic_words,
         "slots": plan.slots, "block_words": plan.block_words, "act_beats": plan.segment_words // plan.words_per_beat,
         "act_segments": len(plan.phases), "act_repeats": plan.act_repeats, "wgt_pass_words": plan.pass_words,
-        "wgt_chunk_words": plan.chunk_words,
+        "wgt_chunk_words": plan.chunk_words, "out_words": plan.out_words(0), "last_out_words": plan.out_words(last),
     }  # fmt: skip
     ws = plan.dataflow is Dataflow.weight_stationary
     group, per_group = (1, 1) if ws else (plan.configuration.rows, plan.ic_words)
@@ -101,53 +113,65 @@ def _loops(plan: Plan) -> dict[str, int]:
     return fields
 
 
-def _placed_operands(plan: Plan, operands: Operands, layout: _Layout) -> dict[str, int]:
+def _placed_activations(plan: Plan, operands: Operands, layout: Layout) -> dict[str, int]:
     act = activation_memory(plan, operands.activation)  # [tiles, segments, bytes]
-    chunks = weight_memory(plan, operands.weight)  # [oc_tiles, bytes]
+    return read_fields(plan, layout.place(act.reshape(-1)), act.shape[1:])
+
+
+def read_fields(plan: Plan, address: int, sizes: tuple[int, ...]) -> dict[str, int]:
+    """Where the activations are read; ``sizes``: segments of a tile, bytes of a segment."""
+    segments, size = sizes
     return {
-        "act_base": layout.place(act.reshape(-1)), "act_segment_stride": act.shape[2],
-        "act_tile_stride": act.shape[1] * act.shape[2], "act_band_stride": band_bytes(plan),
+        "act_base": address, "act_segment_stride": size, "act_tile_stride": segments * size,
+        "act_band_stride": band_bytes(plan),
+    }  # fmt: skip
+
+
+def placed_weights(plan: Plan, weight: np.ndarray, layout: Layout) -> dict[str, int]:
+    chunks = weight_memory(plan, weight)  # [oc_tiles, bytes]
+    return {
         "wgt_base": layout.place(chunks.reshape(-1)), "wgt_beats": chunks.shape[1] // layout.beat,
         "wgt_chunk_stride": chunks.shape[1],
     }  # fmt: skip
 
 
-def _placed_output_stage(plan: Plan, operands: Operands, layout: _Layout) -> dict[str, int]:
-    """Bias, requantisation and residual, those that there are."""
-    c, requant, fields = plan.configuration, operands.requant, {}
-    if operands.bias is not None or requant is not None:
-        fields["record_base"] = layout.place(record_memory(plan, operands.bias, requant))
-    if requant is not None:
-        if requant.bits not in (c.act_bits, c.act_bits / 2):
+def placed_records(
+    plan: Plan, bias: np.ndarray | None, requants: tuple[Requantisation | None, ...], layout: Layout
+) -> dict[str, int]:
+    """Bias and requantisations, of a second output too, those that there are."""
+    c, fields = plan.configuration, {}
+    if bias is None and requants[0] is None:
+        return fields
+    fields["record_base"] = layout.place(record_memory(plan, bias, requants))
+    for prefix, requant in zip(("", "second_"), requants, strict=False):
+        if requant is None:
+            continue
+        wide = isinstance(requant, WideRequantisation)
+        if not wide and requant.bits not in (c.act_bits, c.act_bits / 2):
             raise PlanError(f"{c.name} requantises to {c.act_bits} or {c.act_bits // 2} bits, not {requant.bits}")
-        fields |= {"shift": requant.shift, "half": requant.bits != c.act_bits}
-    if operands.residual is not None:
-        by_channel = operands.residual.reshape(plan.shape.oc, -1)
-        words = tiling.by_tile(by_channel, plan.oc_tiles, c.cols)  # [oc_tile, position, col]
-        data = pack_words(words.reshape(-1, c.cols), 32, bus_bits(c))
+        if wide and (requant.bits != SHORTCUT_BITS):
+            raise PlanError(f"the accelerator's wide outputs have {SHORTCUT_BITS} bits, not {requant.bits}")
         fields |= {
-            "residual_base": layout.place(data), "residual_tile_stride": len(data) // plan.oc_tiles,
-            "residual_band_stride": plan.positions(0) * layout.beat,
+            f"{prefix}shift": requant.shift, f"{prefix}half": not wide and requant.bits != c.act_bits,
+            f"{prefix}wide": wide, f"{prefix}negative": wide and requant.signed,
         }  # fmt: skip
     return fields
 
 
-def _plane_bytes(plan: Plan) -> int:
-    """Bytes of an oc_tile's outputs."""
-    words = plan.out_words(0) * (plan.bands - 1) + plan.out_words(plan.bands - 1)
-    return -(-words // plan.out_words_per_beat) * bus_bits(plan.configuration) // 8
-
-
-def _outputs(plan: Plan, plane: int) -> dict[str, int]:
-    first, last, per_beat = plan.out_words(0), plan.out_words(plan.bands - 1), plan.out_words_per_beat
+def _placed_residual(plan: Plan, operands: Operands, layout: Layout) -> dict[str, int]:
+    if operands.residual is None:
+        return {}
+    c = plan.configuration
+    by_channel = operands.residual.reshape(plan.shape.oc, -1)
+    words = tiling.by_tile(by_channel, plan.oc_tiles, c.cols)  # [oc_tile, position, col]
+    data = pack_words(words.reshape(-1, c.cols), 32, bus_bits(c))
     return {
-        "out_tile_stride": plane, "out_band_stride": first // per_beat * bus_bits(plan.configuration) // 8,
-        "out_words": first, "last_out_words": last, "out_beats": -(-first // per_beat),
-        "last_out_beats": -(-last // per_beat),
+        "residual_base": layout.place(data), "residual_tile_stride": len(data) // plan.oc_tiles,
+        "residual_band_stride": plan.positions(0) * layout.beat if plan.bands > 1 else 0,
     }  # fmt: skip
 
 
-def _check_operands(plan: Plan, operands: Operands) -> None:
+def check_operands(plan: Plan, operands: Operands) -> None:
     """PlanError for an operand of another shape than the plan's, or a value that its field in memory would cut."""
     c, shape = plan.configuration, plan.shape
     weight, activation, bias, residual = operands.weight, operands.activation, operands.bias, operands.residual
@@ -183,8 +207,7 @@ def outputs_of(command: Command, data: np.ndarray) -> np.ndarray:
     plan, shape = command.plan, command.plan.shape
     c = plan.configuration
     if plan.requant:
-        slot = slot_bits(c.cols, c.act_bits)
-        words = unpack_words(data, c.cols, c.act_bits, slot, signed=False)
+        words = unpack_words(data, c.cols, c.act_bits, out_slot_bits(c), signed=False)
     else:
         words = unpack_words(data, c.cols, 32, bus_bits(c), signed=True)
     oh, ow = (shape.oh // 2, shape.ow // 2) if plan.pool else (shape.oh, shape.ow)

@@ -6,12 +6,14 @@ Memory is little-endian: value i of a word has the bits [i*bits +: bits], word i
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from golden_model import tiling
 from golden_model.accelerator.plan import Plan, bus_bits, slot_bits
 from golden_model.configuration import Dataflow
+from golden_model.requantise import Requantisation
 
 
 def pack_words(values: np.ndarray, bits: int, slot: int) -> np.ndarray:
@@ -68,15 +70,21 @@ def noise(like: np.ndarray, bits: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(zlib.crc32(like.tobytes())).integers(0, 1 << bits, shape)
 
 
-def activation_memory(plan: Plan, activation: np.ndarray) -> np.ndarray:
-    """uint8 [tiles, segments, bytes]: the map in the order in which the plan's walk reads it, noise around it."""
+Phases = Sequence[tuple[int, int]]
+
+
+def activation_memory(plan: Plan, activation: np.ndarray, phases: Phases | None = None) -> np.ndarray:
+    """uint8 [tiles, segments, bytes]: the map in the order in which the plan's walk reads it, noise around it.
+
+    phases: more of them than the plan reads.
+    """
     c, shape = plan.configuration, plan.shape
     values = activation.astype(np.int64)
     if plan.simd:
         values = _pairs(values, c.act_bits // 2)
     s = shape.stride
     planes = []
-    for y, x in plan.phases:
+    for y, x in phases or plan.phases:
         phase = values[:, y::s, x::s]
         rows = max(-(-plan.plane_values // plan.pitch) + 1, phase.shape[1])
         flat = noise(activation, c.act_bits, (len(values), plan.lead + rows * plan.pitch))
@@ -105,6 +113,34 @@ def activation_memory(plan: Plan, activation: np.ndarray) -> np.ndarray:
     return pack_words(whole.reshape(-1, c.rows), c.act_bits, slot).reshape(tiles, len(planes), -1)
 
 
+def activations_of(plan: Plan, data: np.ndarray, phases: Phases | None = None) -> np.ndarray:
+    """The inverse: uint8 [tiles, segments, bytes] -> int64 [IC, IH, IW], unsigned."""
+    c, shape, s = plan.configuration, plan.shape, plan.shape.stride
+    phases = phases or plan.phases
+    tiles, segments, _ = data.shape
+    words = unpack_words(data.reshape(-1), c.rows, c.act_bits, slot_bits(c.rows, c.act_bits), signed=False)
+    words = words.reshape(tiles, segments, -1, c.rows)
+    if plan.dataflow is Dataflow.weight_stationary:
+        planes = words.transpose(1, 0, 3, 2).reshape(segments, tiles * c.rows, -1)  # [segment, channel, value]
+    else:
+        groups = words.shape[2] // plan.ic_words
+        planes = words[0, :, : groups * plan.ic_words].reshape(segments, groups, plan.ic_words, c.rows)
+        planes = planes.swapaxes(1, 2).reshape(segments, plan.ic_words, -1)
+    if plan.simd:
+        half = c.act_bits // 2
+        pairs = np.stack([planes & ((1 << half) - 1), planes >> half], axis=2)
+        planes = pairs.reshape(segments, -1, planes.shape[2])
+    values = np.zeros((shape.ic, shape.ih, shape.iw), np.int64)
+    for (y, x), plane in zip(phases, planes, strict=True):
+        part = values[:, y::s, x::s]
+        if part.size:
+            grid = plane[: shape.ic, plan.lead : plan.lead + part.shape[1] * plan.pitch]
+            missing = part.shape[1] * plan.pitch - grid.shape[1]  # of the last row, what lies beyond the map
+            grid = np.pad(grid, ((0, 0), (0, missing)))
+            part[:] = grid.reshape(shape.ic, part.shape[1], plan.pitch)[:, :, : part.shape[2]]
+    return values
+
+
 def weight_memory(plan: Plan, weight: np.ndarray) -> np.ndarray:
     """uint8 [oc_tiles, bytes]: each oc_tile's chunk, whole beats."""
     c, shape = plan.configuration, plan.shape
@@ -128,11 +164,11 @@ def weight_memory(plan: Plan, weight: np.ndarray) -> np.ndarray:
     return data.reshape(plan.oc_tiles, -1)
 
 
-def record_memory(plan: Plan, bias: np.ndarray | None, requant) -> np.ndarray:
-    """uint8: four beats for each oc_tile, see rtl/accelerator/coefficients.v."""
+def record_memory(plan: Plan, bias: np.ndarray | None, requants: Sequence[Requantisation | None]) -> np.ndarray:
+    """uint8: four beats for each oc_tile, seven with a second output, see rtl/accelerator/coefficients.v."""
     c = plan.configuration
     lanes = bus_bits(c) // 32
-    records = np.zeros((plan.oc_tiles, 4, lanes), np.int64)
+    records = np.zeros((plan.oc_tiles, 1 + 3 * len(requants), lanes), np.int64)
 
     def put(beat: int, values: np.ndarray) -> None:
         padded = np.zeros(plan.oc_tiles * c.cols, np.int64)
@@ -141,10 +177,12 @@ def record_memory(plan: Plan, bias: np.ndarray | None, requant) -> np.ndarray:
 
     if bias is not None:
         put(0, np.asarray(bias))
-    if requant is not None:
+    for index, requant in enumerate(requants):
+        if requant is None:
+            continue
         rounding = 1 << (requant.shift - 1) if requant.shift else 0
         offset = np.asarray(requant.offset, np.int64) + rounding
-        put(1, np.asarray(requant.multiplier))
-        put(2, offset & 0xFFFFFFFF)
-        put(3, (offset >> 32) & 0xFFFF)
+        put(3 * index + 1, np.asarray(requant.multiplier))
+        put(3 * index + 2, offset & 0xFFFFFFFF)
+        put(3 * index + 3, (offset >> 32) & 0xFFFF)
     return (records & 0xFFFFFFFF).astype("<u4").view(np.uint8).reshape(-1)

@@ -17,3 +17,10 @@ def test_faults(simulate, sim, name, case):
     if sim == "icarus" and name != "odd_3x5":
         pytest.skip("Icarus runs the small configuration")
     simulate.bus_top("system", configuration(name), "tb.accelerator.cases_faults", case)
+
+
+@pytest.mark.parametrize("case", ["small_networks", "illegal_layer", "bad_lists", "one_after_the_other"])
+def test_lists(simulate, sim, case):
+    if sim == "icarus" and case != "illegal_layer":
+        pytest.skip("the mutants run them on Icarus")
+    simulate.bus_top("system", configuration("net_8x8"), "tb.networks.cases_lists", case)

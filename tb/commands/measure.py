@@ -6,7 +6,8 @@
    contract.
 4. The accelerator: simulated cycles per second; single layers and full-size networks beside what was aimed at, the
    cycle model and SCALE-Sim's laws; where their cycles went; a picture of it by layer; time to build, peak memory.
-5. Training: images a second with and without what the recipes use to be quick.
+5. Images through whole networks in the accelerator's own memory, beside the same network layer by layer.
+6. Training: images a second with and without what the recipes use to be quick.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from golden_model.throughput import ideal_cycles
 from golden_model.tiling import ConvShape
 from quant.cli import Parser
 from quant.data import load_data
+from quant.integer import integer_network
 from quant.models import ModelSpec
 from quant.network import load_network
 from quant.training.recipe import Recipe
@@ -45,7 +47,12 @@ from tb.commands.report import convolution, flow, tiles
 from tb.layers.captured import RealLayer, real_layers
 from tb.layers.networks import FULL_SIZE, MAIN_JOB, NetworkLayer, network_layers
 from tb.layers.random_layers import random_operands
+from tb.layers.requantised import requantised
 from tb.layers.task import LayerTask
+from tb.networks.job import NetworkJob
+from tb.networks.program import compile_network
+from tb.networks.run import build
+from tb.networks.run import run_network as run_images
 from tb.target import find_target, prepared, run_layers
 
 CONFIGURATION = "course_8x8"
@@ -364,6 +371,38 @@ def accelerator_speed() -> Table:
     return table
 
 
+IMAGES = {"resnet20_w4a4": 3, "vgg16_w4a4": 2}  # of which the last is measured
+
+
+def image_table() -> Table:
+    """An image through a whole network, every output compared, warm; and layer by layer, with a simulation's start."""
+    c = configuration("net_8x8")
+    table = _columns(
+        f"An image on {c.name}, every output compared: one list of layers, or layer by layer",
+        ("network",), ("layers", "cycles", "util", "list, s", "layers, s", "ratio"),
+    )  # fmt: skip
+    for name, count in IMAGES.items():
+        network = load_network(name)
+        data = load_data(network.samples)
+        images = np.stack([data.test_image(number)[0].numpy() for number in range(count)])
+        program = compile_network(integer_network(network), c, images.shape[2:])
+        ran = run_images(build("verilator", program), NetworkJob(program, images, list(range(count))))
+        tasks = [requantised(layer, network, c) for layer in real_layers(network, None, 0, c)]
+        ACCELERATOR.build("verilator", c)
+        begin = time.perf_counter()
+        _, failure = measured(c, tasks)
+        apart = time.perf_counter() - begin
+        if ran.failure or failure:
+            raise AssertionError(f"{name} on {c.name}: {ran.failure or failure}")
+        last = ran.results[-1]
+        needed = sum(layer.plan.shape.macs / layer.plan.ic_group for layer in program.layers)
+        table.add_row(
+            name, str(len(program.layers)), f"{last['cycles']:,}", f"{needed / last['cycles'] / c.rows / c.cols:.1%}",
+            f"{last['seconds']:.2f}", f"{apart:.2f}", f"{apart / last['seconds']:.2f}",
+        )  # fmt: skip
+    return table
+
+
 def training_table() -> Table:
     """Images a second of an epoch on scikit-learn's digits, after an epoch to warm up, on all cores."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -444,6 +483,7 @@ def main(words: list[str] | None = None) -> int:
         *((f"{n} on {a}", lambda n=n, a=a: run_on(n, a)) for n in NETWORKS for a in ARRAYS),
         ("whole networks", lambda: array_table(runs)),
         ("lost cycles", lambda: lost_table(runs)),
+        ("images", image_table),
         ("builds", build_table),
         ("training", training_table),
     ]

@@ -69,6 +69,8 @@ class Bench(NamedTuple):
 # Beside rtl/, what the top ``system`` is made of
 BESIDE = tuple(set(simulators.system_sources()) - set(simulators.rtl_sources()))
 ODD = configuration("odd_3x5")  # the configuration that is quickest to run
+NET = configuration("net_8x8")  # of networks: it has the bits for digits
+NETWORKS = {**NET.parameters, **find_target("accelerator").parameters}
 SYSTEM = {**ODD.parameters, **find_target("accelerator").parameters}
 BENCHES = {
     "act_fetch": Bench(
@@ -83,6 +85,11 @@ BENCHES = {
     "faults": Bench("system", SYSTEM, "tb.accelerator.cases_faults", "overflow_is_told", BESIDE, ODD.name),
     "interrupt": Bench(
         "system", SYSTEM, "tb.accelerator.cases_faults", "interrupt_is_told|start_at_any_moment", BESIDE, ODD.name
+    ),
+    "networks": Bench("system", NETWORKS, "tb.networks.cases_lists", "small_networks", BESIDE, NET.name),
+    "lists": Bench("system", NETWORKS, "tb.networks.cases_lists", "illegal_layer", BESIDE, NET.name),
+    "place": Bench(
+        "place", {"ROWS": 16, "COLS": 4, "ACT_BITS": 4, "BUS_BITS": 128}, "tb.modules.cases_place", "every_layout"
     ),
     "issue": Bench("issue", {"ROWS": 8, "COLS": 8, "WGT_LANES": 2, "OFIFO_DEPTH": 32}, "tb.modules.cases_issue"),
 }  # fmt: skip

@@ -19,7 +19,7 @@ from quant.files import write_whole
 from tb import simulators
 from tb.commands import command
 
-OWN_PORTS = r"clk|reset|locked|s_axil_\w+"
+OWN_PORTS = r"clk|reset|locked|load|loaded|s_axil_\w+"
 
 
 def check_connections() -> None:

@@ -81,6 +81,21 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
             "--golden": ("golden",),
         },
     ),
+    "tb.networks.infer": (
+        [],
+        {
+            "--sim": ("foo",),
+            "--checkpoint": CHECKPOINTS[:4],
+            "--data": DATA[:2],
+            "--layer": LAYERS[1:],
+            "--images": ("-1", "²", "5:5", "9:3", "", "0:999999", "100000", "1,,2"),
+            "--config": ("nope", "odd_3x5"),
+            "--check": ("all",),
+            "--force": ("2", "x"),
+            "--stalls": SHARES,
+            "--golden": ("golden",),
+        },
+    ),
     "tb.commands.check_core": (
         ["--core", str(ROOT / "tb/examples/course/core.toml")],
         {

@@ -56,9 +56,14 @@ def test_golden_model_against_the_notebooks_loop():
     assert "notebooks' nested loop" in shown(measure.golden_table())
 
 
+def test_images(monkeypatch):
+    monkeypatch.setattr(measure, "IMAGES", {"vgg16_w4a2_digits": 2})
+    assert "vgg16_w4a2_digits     13" in shown(measure.image_table())
+
+
 def test_the_command_counts_its_steps(small, monkeypatch, capsys):
     """Everything in its order, the long tables replaced by their names."""
-    for name in ("golden_table", "accelerator_speed", "single_table", "build_table", "training_table"):
+    for name in ("golden_table", "accelerator_speed", "single_table", "image_table", "build_table", "training_table"):
         monkeypatch.setattr(measure, name, lambda name=name: f"<{name}>")
     monkeypatch.setattr(measure, "speed_table", lambda layers: f"<speed of {len(layers)}>")
     monkeypatch.setattr(measure, "layer_table", lambda name, layers, sim: f"<{name}>")

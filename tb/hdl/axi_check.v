@@ -27,7 +27,7 @@ module axi_check #(
 
     input  wire                  arvalid,
     input  wire                  arready,
-    input  wire [1:0]            arid,
+    input  wire [2:0]            arid,
     input  wire [31:0]           araddr,
     input  wire [7:0]            arlen,
     input  wire [2:0]            arsize,
@@ -36,7 +36,7 @@ module axi_check #(
     input  wire                  rready,
     input  wire                  awvalid,
     input  wire                  awready,
-    input  wire [1:0]            awid,
+    input  wire [2:0]            awid,
     input  wire [31:0]           awaddr,
     input  wire [7:0]            awlen,
     input  wire [2:0]            awsize,
@@ -62,13 +62,13 @@ module axi_check #(
     localparam SHIFT = $clog2(BUS_BITS / 8);
     localparam [31:0] SIZE = SHIFT;
 
-    wire [46:0] ar = {arid, araddr, arlen, arsize, arburst};
-    wire [46:0] aw = {awid, awaddr, awlen, awsize, awburst};
+    wire [47:0] ar = {arid, araddr, arlen, arsize, arburst};
+    wire [47:0] aw = {awid, awaddr, awlen, awsize, awburst};
     wire [BUS_BITS+BUS_BITS/8:0] w = {wdata, wstrb, wlast};
     wire [35:0] lite = {lite_bresp, lite_rdata, lite_rresp};
 
     reg         ar_held_q, aw_held_q, w_held_q, lite_b_held_q, lite_r_held_q;
-    reg [46:0]  ar_q, aw_q;
+    reg [47:0]  ar_q, aw_q;
     reg [35:0]  lite_q;
     reg [BUS_BITS+BUS_BITS/8:0] w_q;
 

@@ -46,7 +46,7 @@ module bus #(
 
     output wire                  m_axi_arvalid,
     input  wire                  m_axi_arready,
-    output wire [1:0]            m_axi_arid,
+    output wire [2:0]            m_axi_arid,
     output wire [31:0]           m_axi_araddr,
     output wire [7:0]            m_axi_arlen,
     output wire [2:0]            m_axi_arsize,
@@ -54,13 +54,13 @@ module bus #(
     output wire [2:0]            m_axi_arprot,
     input  wire                  m_axi_rvalid,
     output wire                  m_axi_rready,
-    input  wire [1:0]            m_axi_rid,
+    input  wire [2:0]            m_axi_rid,
     input  wire [BUS_BITS-1:0]   m_axi_rdata,
     input  wire [1:0]            m_axi_rresp,
     input  wire                  m_axi_rlast,
     output wire                  m_axi_awvalid,
     input  wire                  m_axi_awready,
-    output wire [1:0]            m_axi_awid,
+    output wire [2:0]            m_axi_awid,
     output wire [31:0]           m_axi_awaddr,
     output wire [7:0]            m_axi_awlen,
     output wire [2:0]            m_axi_awsize,
@@ -73,7 +73,7 @@ module bus #(
     output wire                  m_axi_wlast,
     input  wire                  m_axi_bvalid,
     output wire                  m_axi_bready,
-    input  wire [1:0]            m_axi_bid,
+    input  wire [2:0]            m_axi_bid,
     input  wire [1:0]            m_axi_bresp,
     output wire [15:0]           broken,      // see axi_check
     output wire [31:0]           bursts

@@ -30,12 +30,12 @@ module dram #(
 
     input  wire                  arvalid,
     output wire                  arready,
-    input  wire [1:0]            arid,
+    input  wire [2:0]            arid,
     input  wire [31:0]           araddr,
     input  wire [7:0]            arlen,
     output wire                  rvalid,
     input  wire                  rready,
-    output wire [1:0]            rid,
+    output wire [2:0]            rid,
     output wire [BUS_BITS-1:0]   rdata,
     output wire [1:0]            rresp,
     output wire                  rlast,
@@ -88,7 +88,7 @@ module dram #(
     // Reads: a queue of bursts
     reg [31:0] q_addr [0:15], q_time [0:15];
     reg [7:0]  q_len [0:15];
-    reg [1:0]  q_id [0:15];
+    reg [2:0]  q_id [0:15];
     reg [4:0]  q_count;
     reg [3:0]  q_in, q_out;
     reg [31:0] now;

@@ -74,7 +74,8 @@ module system #(
     end
 
     wire                  arvalid, arready, rvalid, rready, rlast, awvalid, awready, wvalid, wready, wlast, bvalid, bready;
-    wire [1:0]            arid, rid, rresp, awid, bresp, arburst, awburst;
+    wire [1:0]            rresp, bresp, arburst, awburst;
+    wire [2:0]            arid, rid, awid;
     wire [2:0]            arsize, awsize, arprot, awprot;
     wire [31:0]           araddr, awaddr;
     wire [7:0]            arlen, awlen;

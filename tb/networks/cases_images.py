@@ -1,0 +1,40 @@
+"""cocotb tests of ``system``: whole networks; program and images come from the process that started it.
+
+Each result has the seconds that the image took, the integer model's share included, the simulation's start not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import cocotb
+
+from tb.layers.job import report
+from tb.networks.bench import NetworkBench
+from tb.networks.job import Check, NetworkJob
+
+BATCH = 8  # images whose tensors the integer model computes at once
+
+
+@cocotb.test()
+async def images(dut):
+    """Every image of the job; all that the layers wrote, or the class, equals the integer model's."""
+    job = NetworkJob.load()
+    tb, results = NetworkBench(dut, job.program), []
+    await tb.start(job.seed, job.stalls)
+    await tb.load()
+    for first in range(0, len(job.images), BATCH):
+        begin = time.perf_counter()
+        expected, scores = job.program.expected(job.images[first : first + BATCH])
+        share = (time.perf_counter() - begin) / len(scores)
+        for index, number in enumerate(job.numbers[first : first + BATCH]):
+            begin = time.perf_counter() - share
+            values = {name: tensor[index] for name, tensor in expected.items()}
+            if job.forced or job.layer is not None:
+                counters, wrong = await tb.run_forced(number, values, job.layer)
+                results.append({"number": number, "layers": counters, "wrong": wrong})
+            else:
+                run = await tb.run_image(number, values, scores[index], job.check is Check.outputs)
+                results.append({**dataclasses.asdict(run), "seconds": time.perf_counter() - begin})
+            report(results)

@@ -1,0 +1,102 @@
+"""``make infer``: what it prints, what it says of a wrong layer, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from argparse import ArgumentTypeError
+
+import pytest
+
+from tb import simulators
+from tb.commands import command
+from tb.networks import infer
+from tb.networks import run as network_run
+
+
+def said(capsys, *words: str) -> tuple[int, str]:
+    code = command.run(lambda: infer.main(list(words)))
+    told = capsys.readouterr()
+    return code, told.out + told.err
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("0:3", [0, 1, 2]), ("7", [7]), ("5,0:2, 1", [5, 0, 1]), ("0:100000", list(range(100_000)))]
+)
+def test_numbers_of_images(text, numbers):
+    assert infer.image_numbers(text) == numbers
+
+
+@pytest.mark.parametrize("text", ["", "a", "3:3", "4:1", "1:", "-1", "1,,2", "0:100001", "1.5"])
+def test_numbers_that_are_none(text):
+    with pytest.raises(ArgumentTypeError):
+        infer.image_numbers(text)
+
+
+def test_images_are_classified(sim, capsys):
+    if sim == "icarus":
+        pytest.skip("takes Icarus minutes")
+    code, told = said(capsys, "--checkpoint", "vgg16_w4a2_digits", "--images", "0:3,20", "--jobs", "2")
+    assert code == 0, told
+    assert told.startswith("vgg16_w4a2_digits: 4 of 4 images of digits on net_8x8, verilator\n"), told
+    assert max(map(len, told.splitlines())) <= 80, told
+    assert re.search(r"\ntop-1 on the RTL +100.00 %  \(4 of 4\)\n", told)
+    assert re.search(r"\nRTL = integer model +4 of 4 images, \d+,\d+ values compared\n", told)
+    assert re.search(r"\nRTL = fake-quantised +4 of 4 classes\n", told)
+    assert re.search(r"\nclassifier +128>10 +host +class", told) and " WS a2 2b pool" in told, told
+
+
+def test_only_the_class_is_compared(sim, capsys):
+    if sim == "icarus":
+        pytest.skip("takes Icarus minutes")
+    code, told = said(
+        capsys, "--checkpoint", "vgg16_digits", "--images", "1", "--check", "top1", "--config", "net_16x16"
+    )
+    assert code == 0 and "1 of 1 images\n" in told and "values compared" not in told
+
+
+def test_a_layer_alone(sim, capsys):
+    if sim == "icarus":
+        pytest.skip("takes Icarus minutes")
+    words = ["--checkpoint", "vgg16_w4a2_digits", "--images", "2"]
+    code, told = said(capsys, *words, "--layer", "features.27")
+    assert code == 0 and " ".join(told.split()).endswith("layer features.27 alone, every psum compared: right"), told
+    code, told = said(capsys, *words, "--force", "1")
+    assert code == 0 and " ".join(told.split()).endswith("every layer alone: right"), told
+
+
+def test_a_wrong_layer_is_named_with_how_to_run_it_again(sim, capsys, tmp_path, monkeypatch):
+    """Pooling that forgets the row above is wrong from the first pooled layer on; its replay names that layer."""
+    if sim == "icarus":
+        pytest.skip("takes Icarus minutes")
+    planted = tmp_path / "pool.v"
+    planted.write_text(simulators.rtl_source("pool").read_text().replace("a > p ? a : p", "p"))
+    sources = [planted if source.name == planted.name else source for source in simulators.system_sources()]
+    build = network_run.build
+    monkeypatch.setattr(network_run, "build", lambda *words, **named: build(*words, **{**named, "sources": sources}))
+    words = ["--checkpoint", "vgg16_w4a2_digits", "--images", "2"]
+    code, told = said(capsys, *words)
+    told = " ".join(told.split())
+    assert code == 1 and re.search(r"FAIL image 2: (features\.\d+) is the first layer that is wrong", told), told
+    layer = re.search(r"image 2: (\S+) is", told)[1]
+    assert f"replay: make infer CHECK=outputs IMAGES=2 SIM=verilator CHECKPOINT=vgg16_w4a2_digits LAYER={layer}" in told
+    code, told = said(capsys, *words, "--layer", layer)
+    assert code == 1 and f"{layer} is the first layer that is wrong" in " ".join(told.split())
+    code, told = said(capsys, *words, "--force", "1")
+    wrong = re.findall(r"image 2: (\S+) is the first layer", " ".join(told.split()))
+    assert code == 1 and layer in wrong and len(wrong) < 6, told  # those that pool, and no others
+
+
+def test_what_is_refused(capsys):
+    code, told = said(capsys, "--checkpoint", "resnet20_digits", "--layer", "layer9")
+    assert code == 2 and "resnet20_digits runs no layer 'layer9'; it runs conv1, part 1 of 3;" in told
+    code, told = said(capsys, "--checkpoint", "vgg16_digits", "--images", "0:400")
+    assert code == 2 and "image 399 does not exist" in told
+    code, told = said(capsys, "--checkpoint", "resnet20_digits", "--config", "odd_3x5")
+    assert code == 2 and "resnet20_digits cannot run on odd_3x5: " in told
+    if shutil.which("iverilog") is None:
+        pytest.skip("needs Icarus")
+    code, told = said(
+        capsys, "--checkpoint", "resnet20_digits", "--config", "course_8x8", "--images", "0", "--sim", "foo"
+    )
+    assert code == 2 and "foo" in told

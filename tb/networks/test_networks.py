@@ -1,0 +1,198 @@
+"""Whole networks on the accelerator, each layer's output read by the next one from memory: random ones, real ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+
+import numpy as np
+import pytest
+
+from golden_model.accelerator.plan import PlanError
+from golden_model.configuration import Dataflow, configuration
+from golden_model.convolution import convolve
+from quant.data import load_data
+from quant.integer import integer_network
+from quant.network import load_network
+from tb import simulators
+from tb.networks import run as network_run
+from tb.networks.job import NetworkJob
+from tb.networks.program import compile_network
+from tb.networks.random_networks import random_network
+
+CHUNK = 15
+TALL = dataclasses.replace(configuration("net_8x8"), name="net_16x8", rows=16, l0_depth=32, ofifo_depth=64)
+# Maps take several bands.
+SHALLOW = dataclasses.replace(configuration("net_8x8"), name="shallow_8x8", act_depth=128, psum_depth=32)
+KINDS = (
+    "turned", "split", "pairs", "wide", "pool", "second", "second_turned", "second_split", "second_wide",
+    "second_pairs", "residual", "residual_shift", "simd", "act_signed", "dataflow",
+)  # fmt: skip
+OTHERS = [TALL, SHALLOW, configuration("net_16x16"), configuration("course_8x8")]
+
+
+@functools.cache
+def integers(name: str):
+    """The network in integers, and its first two images."""
+    loaded = load_network(name)
+    data = load_data(loaded.samples)
+    return integer_network(loaded), np.stack([data.test_image(i)[0].numpy() for i in range(2)])
+
+
+def run(sim, program, images, seed=1, sources=None, **options):
+    job = NetworkJob(program, images, list(range(len(images))), seed=seed, **options)
+    return network_run.run_network(network_run.build(sim, program, sources=sources), job)
+
+
+def right(sim, program, images, seed=1, **options):
+    """Every output equals the integer model's, and the scores."""
+    ran = run(sim, program, images, seed, **options)
+    if ran.failure:
+        pytest.fail(f"{program.network.name}: {ran.failure}", pytrace=False)
+    assert [result["scores"] for result in ran.results] == [result["expected"] for result in ran.results]
+    assert len(ran.results) == len(images) and all(result["compared"] for result in ran.results)
+    return ran.results
+
+
+@pytest.mark.parametrize("first", range(0, 60, CHUNK))
+def test_random_networks(sim, seed, request, first):
+    """60 random networks on Verilator; --layer 37 runs number 37 alone. Some with a slow memory, some in one dataflow
+    where their layers can."""
+    numbers, limits = range(first, first + CHUNK), {}
+    if sim == "icarus":
+        numbers, limits = numbers[:2], {"most": 6, "channels": 10}
+    if wanted := request.config.option_values["LAYER"]:
+        numbers = [number for number in numbers if str(number) in wanted.split(",")]
+    c = configuration("net_8x8")
+    for number in numbers:
+        drawn = random_network(1000 * seed + number, c, **limits)
+        flow = (None, None, *Dataflow)[number % 4]
+        program = compile_network(drawn.network, c, drawn.image.shape[2:], flow)
+        right(sim, program, drawn.image, seed, stalls=0.4 if number % 3 == 0 else 0.0)
+
+
+@pytest.mark.parametrize("c", OTHERS, ids=lambda c: c.name)
+def test_random_networks_other_configurations(sim, seed, c):
+    """Words of ROWS channels that take several oc_tiles, maps in bands, wider arrays, weights column by column."""
+    if sim == "icarus":
+        pytest.skip("Icarus runs them on one configuration")
+    ran = bands = 0
+    for number in range(12):
+        drawn = random_network(1000 * seed + 100 + number, c, most=30 if c is SHALLOW else 12)
+        try:
+            program = compile_network(drawn.network, c, drawn.image.shape[2:])
+        except PlanError:
+            continue
+        bands += max(layer.plan.bands for layer in program.layers) > 1
+        if c.psum_bits < 24 and any(layer.fields.get("residual_shift") for layer in program.layers):
+            continue  # digits need them
+        right(sim, program, drawn.image, seed)
+        ran += 1
+    assert ran >= (5 if c is SHALLOW else 8) and (bands >= 2 or c is not SHALLOW)
+
+
+def test_all_kinds_are_drawn(seed):
+    """What random networks are for is in them: every kind of output and of layer that the accelerator knows."""
+    c, seen = configuration("net_8x8"), {}
+    for number in range(60):
+        drawn = random_network(1000 * seed + number, c)
+        program = compile_network(drawn.network, c, drawn.image.shape[2:], (None, None, *Dataflow)[number % 4])
+        for layer in program.layers:
+            f = layer.fields
+            for what in KINDS:
+                seen[what] = seen.get(what, 0) + bool(f.get(what))
+            seen["rows apart"] = seen.get("rows apart", 0) + (not f["flows"])
+            seen["negative"] = seen.get("negative", 0) + bool(f.get("negative") or f.get("second_negative"))
+    assert all(count >= 2 for count in seen.values()), seen
+
+
+@pytest.mark.parametrize("name", ["resnet20_digits", "vgg16_w4a2_digits", "vgg16_digits"])
+def test_digits_networks(sim, seed, name):
+    if sim == "icarus":
+        pytest.skip("takes Icarus minutes")
+    network, images = integers(name)
+    for config in ("net_8x8", "net_16x16"):
+        program = compile_network(network, configuration(config), images.shape[2:])
+        right(sim, program, images, seed)
+
+
+def test_resnet20(sim, seed):
+    """A full-size network, shortcuts, strides and the first convolution's digits included, in the cycles that the model
+    says, within a thousandth."""
+    if sim == "icarus":
+        pytest.skip("takes Icarus minutes")
+    network, images = integers("resnet20_w4a4")
+    program = compile_network(network, configuration("net_8x8"), images.shape[2:])
+    [result] = right(sim, program, images[:1], seed)
+    predicted = sum(layer.cycles for layer in program.layers)
+    assert abs(result["cycles"] - predicted) < 0.001 * predicted
+    assert program.macs / 64 / result["cycles"] > 0.997
+
+
+def test_a_bug_is_told_as_its_layers(sim, tmp_path):
+    """Free-running, the first layer that is wrong; forced, that one alone."""
+    if sim != "icarus":
+        pytest.skip("planted once, where building is quick")
+    c = configuration("net_8x8")
+    # A network whose third layer can be told from the others by its registers, and is requantised
+    for number in range(100):
+        drawn = random_network(number, c, most=6, channels=10)
+        program = compile_network(drawn.network, c, drawn.image.shape[2:])
+        kinds = [(layer.fields.get("shift"), layer.fields["ow"]) for layer in program.layers]
+        third, fields = program.layers[2], program.layers[2].fields
+        if (
+            kinds.count(kinds[2]) == 1
+            and len(kinds) > 4
+            and third.plan.requant
+            and min(program.tensors[third.outputs[0]].shape[1:]) > 2
+        ):
+            break
+    images = drawn.image
+    here = f"shift == 5'd{fields['shift']} & ow == 16'd{fields['ow']}"
+    bugs = {
+        ".raw(~requant), .shift(shift),": f".raw(~requant), .shift({here} ? shift - 5'd1 : shift),",
+        ".row_stride(out_row_stride),": f".row_stride({here} ? out_row_stride + 32'd4 : out_row_stride),",
+    }
+    for old, new in bugs.items():
+        text = simulators.rtl_source("accelerator").read_text()
+        assert text.count(old) == 1, old
+        planted = tmp_path / "accelerator.v"
+        planted.write_text(text.replace(old, new))
+        sources = [planted if source.name == planted.name else source for source in simulators.system_sources()]
+        free = run(sim, program, images[:1], sources=sources)
+        assert free.failure and f"{third.name} is the first layer that is wrong" in free.failure, free.failure
+        assert re.search(r"oc_tile \d, position \(\d, \d\), channel \d+: expected \d+, got \d+", free.failure)
+        forced = run(sim, program, images[:1], sources=sources, forced=True)
+        assert not forced.failure
+        [told] = forced.results[0]["wrong"]
+        assert told.startswith(f"image 0: {third.name} is"), told
+
+
+def test_what_cannot_run_is_named():
+    c = configuration("net_8x8")
+    network, images = integers("vgg16_w4a2_digits")
+    with pytest.raises(PlanError, match=r"features\.\d+"):
+        compile_network(network, c, (2, 2))
+    with pytest.raises(PlanError, match=r"features\.3 takes 2 bits, odd_3x5 has ACT_BITS = 5|features.* plan suits"):
+        compile_network(network, configuration("odd_3x5"), images.shape[2:])
+    with pytest.raises(PlanError, match=r"features\.\d+: no \w+ plan suits what comes before or follows"):
+        compile_network(network, dataclasses.replace(c, name="one", rows=1, cols=1, wgt_lanes=1), images.shape[2:])
+    third = network.convolutions[2]
+    five = dataclasses.replace(network, convolutions=(
+        *network.convolutions[:2], dataclasses.replace(third, weight=np.zeros((*third.weight.shape[:2], 5, 5), int)),
+        *network.convolutions[3:]))  # fmt: skip
+    with pytest.raises(PlanError, match=rf"{re.escape(third.name)}: the accelerator runs 1x1 and 3x3 kernels, not 5x5"):
+        compile_network(five, c, images.shape[2:])
+
+
+def test_the_model_is_the_networks():
+    """What the program expects of each tensor, the digits' sums too, is what the integer network makes."""
+    network, images = integers("resnet20_digits")
+    program = compile_network(network, configuration("net_8x8"), images.shape[2:])
+    values, scores = program.expected(images)
+    assert np.array_equal(program.classify(values[program.sums]), scores)
+    first = network.convolutions[0]
+    higher, low = values["conv1, part 2 of 3.sums"][0], ((first.weight + 8) & 15) - 8
+    whole = (higher.astype(np.int64) << 4) + convolve(low, values["conv1.input, part 3"][0], 1, 1)
+    assert np.array_equal(whole, convolve(first.weight, network.image(images)[0], 1, 1))
