@@ -498,7 +498,7 @@ REGISTERS = (ROOT / "rtl/accelerator/registers.toml").read_text()
         ("\0\x01", "not a TOML file"),
         ("register = 3", "it has no [[register]]"),
         ("register = [3]", "register 1: name must be text"),
-        (REGISTERS.replace('access = "rw"', 'access = "xx"', 1), "access must be text like rw|ro|wo, is 'xx'"),
+        (REGISTERS.replace('access = "rw"', 'access = "xx"', 1), "access must be text like rw|layer|ro|wo, is 'xx'"),
         (REGISTERS.replace("irq_enable = 1", "irq_enable = 33", 1), "32 together"),
         (REGISTERS.replace("irq_enable = 1", "irq_enable = 0", 1), "at least 1 bit"),
         (REGISTERS.replace("irq_enable = 1", 'irq_enable = "1"', 1), "at least 1 bit"),
