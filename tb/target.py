@@ -10,14 +10,13 @@ import contextlib
 import dataclasses
 import importlib
 import tempfile
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from golden_model.configuration import Configuration
 from tb import simulators
-from tb.layers.job import LayerJob, read_results, results_path
+from tb.layers.job import LayerJob, read_results, results_path, watched
 from tb.layers.task import LayerTask
 
 TIMEOUT = 7200.0  # seconds of one simulation
@@ -131,7 +130,8 @@ def run_layers(
         job = LayerJob(c, list(tasks), seed, stalls, stalled, made)
         variables = {**job.save(path), **(environment or {})}
         try:
-            with _watched(path, progress):
+            told = None if progress is None else lambda results: progress(len(results))
+            with watched(path, told):
                 outcomes = simulators.run(
                     built, target.cases, only=only, seed=seed, environment=variables, keep=keep, timeout=timeout,
                     limits=target.limits,
@@ -142,25 +142,3 @@ def run_layers(
         if failure and keep is not None:
             failure += "".join(f"\nwaves: {file}" for file in keep.parent.glob(f"{keep.name}.*"))
         return Ran(read_results(path), failure, results_path(path).exists())
-
-
-@contextlib.contextmanager
-def _watched(path: Path, progress: Callable[[int], None] | None):
-    """Tell how many layers of a job have run, while it runs."""
-    if progress is None:
-        yield
-        return
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(1):
-            with contextlib.suppress(ValueError):  # the file is being written
-                progress(len(read_results(path)))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

@@ -224,7 +224,7 @@ def _banded(
     if bands > 1:
         # A block begins and ends at whole memory beats wherever its band lies.
         align = group * (words_per_beat // math.gcd(words_per_beat, per_group))  # values on the grid
-        _check_bands(shape, c, pool, requant, band_rows, last_rows, pitch, align)
+        _check_bands(pool, band_rows, last_rows, pitch, align)
         lead = -(-max(0, -min(tap.distance for tap in taps)) // align) * align
         farthest = max(0, max(tap.distance for tap in taps))
         segment_values = lead + (band_rows - 1) * pitch + shape.ow + farthest
@@ -264,17 +264,8 @@ def _taps(shape: ConvShape, pitch: int) -> tuple[tuple[tuple[int, int], ...], tu
     return tuple(phases), tuple(taps)
 
 
-def _check_bands(
-    shape: ConvShape,
-    c: Configuration,
-    pool: bool,
-    requant: bool,
-    band_rows: int,
-    last_rows: int,
-    pitch: int,
-    align: int,
-) -> None:
-    """PlanError where bands of so many rows do not begin and end at whole memory beats, or cut a pooling window."""
+def _check_bands(pool: bool, band_rows: int, last_rows: int, pitch: int, align: int) -> None:
+    """PlanError where bands of so many rows do not begin at whole memory beats, or cut a pooling window."""
     if band_rows * pitch % align:
         raise PlanError(f"bands of {band_rows} rows do not begin at whole memory beats")
     if pool and (band_rows % 2 or last_rows < 2):

@@ -5,12 +5,15 @@ The file lives as long as the simulation does; nothing is kept between runs.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import pickle
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from golden_model.configuration import Configuration
 from tb.layers.task import LayerTask
@@ -18,8 +21,25 @@ from tb.layers.task import LayerTask
 ENVIRONMENT = "COSIM_JOB"  # the variable that names the job's file
 
 
+class Job:
+    """What a simulation is told in a file."""
+
+    def save(self, path: Path) -> dict[str, str]:
+        """Write the job to ``path``; returns the environment with which a simulation finds it."""
+        results_path(path).unlink(missing_ok=True)  # of a job before
+        with path.open("wb") as file:
+            pickle.dump(self, file, protocol=pickle.HIGHEST_PROTOCOL)
+        return {ENVIRONMENT: str(path)}
+
+    @classmethod
+    def load(cls) -> Self:
+        """The job of this simulation: a file that the process which started it has just written, and no other."""
+        with Path(os.environ[ENVIRONMENT]).open("rb") as file:
+            return pickle.load(file)
+
+
 @dataclasses.dataclass(frozen=True)
-class LayerJob:
+class LayerJob(Job):
     """Layers to run one after the other on one configuration.
 
     stalls: probability of a held cycle on the streams ``stalled``, by default all of them.
@@ -32,19 +52,6 @@ class LayerJob:
     stalls: float = 0.0
     stalled: tuple[str, ...] | None = None
     prepared: list[Any] | None = None
-
-    def save(self, path: Path) -> dict[str, str]:
-        """Write the job to ``path``; returns the environment with which a simulation finds it."""
-        results_path(path).unlink(missing_ok=True)  # of a job before
-        with path.open("wb") as file:
-            pickle.dump(self, file, protocol=pickle.HIGHEST_PROTOCOL)
-        return {ENVIRONMENT: str(path)}
-
-    @classmethod
-    def load(cls) -> LayerJob:
-        """The job of this simulation: a file that the process which started it has just written, and no other."""
-        with Path(os.environ[ENVIRONMENT]).open("rb") as file:
-            return pickle.load(file)
 
 
 def results_path(job: Path) -> Path:
@@ -61,3 +68,25 @@ def read_results(job: Path) -> list[dict]:
     """Results of a job's layers; shorter than its list of layers where the simulation failed."""
     path = results_path(job)
     return json.loads(path.read_text()) if path.exists() else []
+
+
+@contextlib.contextmanager
+def watched(path: Path, progress: Callable[[list[dict]], None] | None) -> Iterator[None]:
+    """While a job runs, call ``progress`` about once a second with its results so far."""
+    if progress is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(1):
+            with contextlib.suppress(ValueError):  # the file is being written
+                progress(read_results(path))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -129,6 +129,8 @@ class NetworkBench(AcceleratorBench):
                 self._compare(number, memory, unknown, values, [layer])
             except (LayerFailed, Mismatch) as error:
                 wrong.append(str(error))
+            finally:
+                self.dut.record.value = 0
         await self._host({})
         return counters, wrong
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import os
-import pickle
-from pathlib import Path
 
 import numpy as np
 
-from tb.layers.job import ENVIRONMENT, results_path
+from tb.layers.job import Job
 from tb.networks.program import NetworkProgram
 
 
@@ -22,7 +19,7 @@ class Check(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class NetworkJob:
+class NetworkJob(Job):
     """images: normalised, float32 [N, C, H, W], and their numbers.
 
     forced: each layer runs alone and gets what the integer model makes, so that a wrong layer is told from one that
@@ -37,16 +34,3 @@ class NetworkJob:
     layer: str | None = None
     seed: int = 0
     stalls: float = 0.0
-
-    def save(self, path: Path) -> dict[str, str]:
-        """Write the job to ``path``; returns the environment with which a simulation finds it."""
-        results_path(path).unlink(missing_ok=True)  # of a job before
-        with path.open("wb") as file:
-            pickle.dump(self, file, protocol=pickle.HIGHEST_PROTOCOL)
-        return {ENVIRONMENT: str(path)}
-
-    @classmethod
-    def load(cls) -> NetworkJob:
-        """The job of this simulation."""
-        with Path(os.environ[ENVIRONMENT]).open("rb") as file:
-            return pickle.load(file)

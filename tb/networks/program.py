@@ -219,7 +219,10 @@ def _pieces(network: IntegerNetwork, c: Configuration) -> tuple[list[Piece], dic
             )  # fmt: skip
             continue
         if step.source != network.image.tensor or step.residual is not None:
-            raise PlanError(f"{step.name} takes {step.x_bits} bits, {c.name} has ACT_BITS = {c.act_bits}")
+            raise PlanError(
+                f"{step.name} takes {step.x_bits}-bit activations and {step.w_bits}-bit weights, {c.name} has "
+                f"ACT_BITS = {c.act_bits}, WGT_BITS = {c.wgt_bits}"
+            )
         pieces += _digit_pieces(step, c, tuple(outputs), image)
     return pieces, image
 

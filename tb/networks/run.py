@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from golden_model.accelerator.plan import bus_bits
@@ -13,7 +11,7 @@ from golden_model.configuration import Configuration
 from tb import simulators
 from tb.accelerator.checks import MEMORY_BEATS
 from tb.accelerator.target import TARGET
-from tb.layers.job import read_results
+from tb.layers.job import read_results, watched
 from tb.networks.job import NetworkJob
 from tb.networks.program import NetworkProgram
 from tb.target import Ran
@@ -63,7 +61,7 @@ def run_network(
         path = Path(work) / "job.pickle"
         variables = {**job.save(path), **(environment or {})}
         try:
-            with _watched(path, progress):
+            with watched(path, progress):
                 outcomes = simulators.run(
                     built, "tb.networks.cases_images", only="images", seed=job.seed, environment=variables,
                     keep=keep, timeout=timeout,
@@ -72,24 +70,3 @@ def run_network(
         except simulators.SimulationError as error:
             failure = str(error)
         return Ran(read_results(path), failure)
-
-
-@contextmanager
-def _watched(path: Path, progress: Callable[[list[dict]], None] | None):
-    if progress is None:
-        yield
-        return
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(1):
-            with suppress(ValueError):  # the file is being written
-                progress(read_results(path))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
