@@ -32,17 +32,17 @@ help: ## this list
 	@echo "COSIM_BUILD=dir: builds go there, in place of build/ (a read-only checkout)"
 
 cosim: BY_DEFAULT := icarus
-cosim: simulator ## co-simulate real layers, print the table (the default) | SIM CHECKPOINT DATA GOLDEN LAYER IMAGE CONFIG DATAFLOW SEED WAVES JOBS COSIM_ARGS
-	@$(RUN) -m tb.commands.cosim --jobs $(call quoted,$(JOBS)) $(COSIM_ARGS)
+cosim: simulator ## co-simulate real layers, print the table (the default) | SIM CHECKPOINT DATA GOLDEN LAYER IMAGE CONFIG DATAFLOW SEED WAVES JOBS DASK DASK_TLS COSIM_ARGS
+	@$(RUN) -m tb.commands.cosim --jobs $(call quoted,$(JOBS)) $(call options,DASK DASK_TLS) $(COSIM_ARGS)
 
 accelerate: BY_DEFAULT := verilator
 accelerate: simulator ## whole networks on the accelerator, at full rate | SIM CHECKPOINT DATA LAYER IMAGE CONFIG DATAFLOW SEED WAVES ACCELERATE_ARGS
 	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.commands.accelerate $(ACCELERATE_ARGS)
 
 infer: BY_DEFAULT := verilator
-infer: simulator ## images in, classes out: a whole network on the accelerator | CHECKPOINT DATA IMAGES CHECK FORCE LAYER SIM CONFIG DATAFLOW SEED WAVES JOBS INFER_ARGS
+infer: simulator ## images in, classes out: a whole network on the accelerator | CHECKPOINT DATA IMAGES CHECK FORCE LAYER RESULTS SIM CONFIG DATAFLOW SEED WAVES JOBS DASK DASK_TLS INFER_ARGS
 	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.networks.infer --jobs $(call quoted,$(JOBS)) \
-	    $(call options,IMAGES CHECK FORCE) $(INFER_ARGS)
+	    $(call options,IMAGES CHECK FORCE RESULTS DASK DASK_TLS) $(INFER_ARGS)
 
 check-core: BY_DEFAULT := icarus
 check-core: simulator ## is your core right, and where is it wrong? | CORE PART SIM CHECKPOINT DATA GOLDEN LAYER IMAGE SEED STALLS BUG WAVES JOBS REPORT CORE_ARGS

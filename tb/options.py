@@ -93,6 +93,13 @@ def add_jobs(parser: Parser) -> None:
     parser.add_argument("--jobs", type=whole(1, 1024), default=cores, help="simulations at a time [all cores]")
 
 
+def add_cluster(parser: Parser) -> None:
+    text = "scheduler of a Dask cluster that somebody runs, as tcp://HOST:8786 [DASK; this machine's cores]"
+    parser.add_argument("--dask", default=environment("DASK"), metavar="ADDRESS", help=text)
+    text = "authority, certificate and key of a scheduler at tls://..., files with commas between [DASK_TLS]"
+    parser.add_argument("--dask-tls", default=environment("DASK_TLS"), metavar="FILES", help=text)
+
+
 def environment(variable: str) -> str | None:
     """What make or the shell has set a variable to; an empty one counts as not set."""
     return os.environ.get(variable) or None

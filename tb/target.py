@@ -16,6 +16,7 @@ from typing import Any
 
 from golden_model.configuration import Configuration
 from tb import simulators
+from tb.farm.archive import Archive, unpacked
 from tb.layers.job import LayerJob, read_results, results_path, watched
 from tb.layers.task import LayerTask
 
@@ -71,11 +72,13 @@ class CannotRun(ValueError):
 @dataclasses.dataclass(frozen=True)
 class Ran:
     """What was measured of each layer that ran, and the failure that ended the run, if one did. began: whether the
-    simulation came as far as to report anything."""
+    simulation came as far as to report anything. ended_early: from outside, or when its time
+    was over."""
 
     results: list[dict]
     failure: str | None
     began: bool = True
+    ended_early: bool = False
 
 
 def find_target(name: str) -> Target:
@@ -142,3 +145,12 @@ def run_layers(
         if failure and keep is not None:
             failure += "".join(f"\nwaves: {file}" for file in keep.parent.glob(f"{keep.name}.*"))
         return Ran(read_results(path), failure, results_path(path).exists())
+
+
+def run_one(
+    target: Target, c: Configuration, task: LayerTask, made: Any, build: simulators.Build | Archive, sim: str,
+    seed: int, stalls: float, keep: Path | None = None,
+) -> Ran:  # fmt: skip
+    """One layer in a simulation of its own, as a task of ``tb.farm``."""
+    built = unpacked(build) if isinstance(build, Archive) else build
+    return run_layers(target, c, [task], sim=sim, seed=seed, stalls=stalls, made=[made], built=built, keep=keep)

@@ -8,7 +8,6 @@ compared psum by psum with the golden model.
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import dataclasses
 import re
 import sys
@@ -27,10 +26,12 @@ from quant.loose import Placement
 from tb import options, simulators
 from tb.commands import command
 from tb.commands.report import convolution, counted, flow, steps, tiles, wrapped
+from tb.farm import engine
+from tb.farm.archive import packed
 from tb.layers.captured import RealLayer, as_tasks, real_layers
 from tb.layers.from_files import GoldenLayers, golden_layers
 from tb.layers.networks import MAIN_JOB, default_layers, network_with
-from tb.target import Target, find_target, prepared, run_layers
+from tb.target import Ran, Target, find_target, prepared, run_layers, run_one
 
 CORE = find_target("core")
 LOOSE = "of the layers of a checkpoint whose network is not known"
@@ -56,6 +57,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--map", type=whole(1, 512), default=8, help=f"{LOOSE}: side of its input map [8]")
     options.add_reading(parser)
     options.add_jobs(parser)
+    options.add_cluster(parser)
     return parser.parse_args(words)
 
 
@@ -199,34 +201,31 @@ def simulated(
     jobs: int,
     console: Console,
     target: Target = CORE,
+    cluster: engine.Cluster | None = None,
 ) -> dict[int, Outcome]:
     """Every layer in a simulation of its own, so many at a time; by the layer's id."""
     # Before anything is built: a layer that the configuration cannot run is refused. What was made is what runs.
-    made = dict(zip(map(id, layers), prepared(target, c, [layer.task for layer in layers]), strict=True))
+    made = prepared(target, c, [layer.task for layer in layers])
     seed, waves = int(settings["SEED"]), bool(settings["WAVES"])
     with steps(console, f"building {target.name} ({c.name}) for {sim}") as progress:
         built = target.build(sim, c, waves=waves, progress=progress)
     outcomes: dict[int, Outcome] = {}
-    with (
-        counted(console) as progress,
-        concurrent.futures.ThreadPoolExecutor(max(1, jobs)) as pool,
-    ):
+    with counted(console) as progress, engine.farm(min(jobs, len(layers)), cluster) as farm:
         bar = progress.add_task(f"layers on {sim}", total=len(layers))
-        # The longest first, so that no core waits for the last one.
-        order = sorted(layers, key=lambda layer: -target.least_cycles(c, layer.task))
-        futures = [
-            pool.submit(simulate, layer, c, sim, seed, stalls, waves, made.pop(id(layer)), target, built)
-            for layer in order
-        ]
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                outcome = future.result()
-                outcomes[id(outcome.layer)] = outcome
-                progress.advance(bar)
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            simulators.stop_all()
-            raise
+        shared = farm.share(packed(built) if farm.elsewhere else built)
+        tasks, by_key = [], {}
+        for index, (layer, ready) in enumerate(zip(layers, made, strict=True)):
+            keep = wave_file(sim, c, layer.task.title) if waves else None
+            arguments = (target, c, layer.task, ready, shared, sim, seed, stalls, keep)
+            # The longest first, so that no core waits for the last one.
+            task = engine.Task(f"layer {index}", run_one, arguments, target.least_cycles(c, layer.task))
+            tasks.append(task)
+            by_key[task.key] = layer
+        for done in farm.run(tasks):
+            layer = by_key[done.task.key]
+            ran = done.result or Ran([], done.failure)
+            outcomes[id(layer)] = Outcome(layer, ran.results[0] if ran.results else None, ran.failure)
+            progress.advance(bar)
     return outcomes
 
 
@@ -275,7 +274,8 @@ def main(words: list[str] | None = None) -> int:
     placement = Placement(parsed.stride, parsed.padding, parsed.map)
     by_checkpoint = collect(settings, c, golden, placement)
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
-    outcomes = simulated(everything, c, sim, settings, parsed.stalls, parsed.jobs, console)
+    cluster = engine.read_cluster(parsed.dask, parsed.dask_tls)
+    outcomes = simulated(everything, c, sim, settings, parsed.stalls, parsed.jobs, console, cluster=cluster)
 
     failed = 0
     for checkpoint, layers in by_checkpoint.items():

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import functools
 import json
@@ -29,6 +28,7 @@ from quant.cli import Parser, whole
 from tb import simulators
 from tb.commands import command
 from tb.commands.check_core import layers_of
+from tb.farm import engine
 from tb.foreign import mutants as foreign
 from tb.foreign.adapter import Adapter, read_adapter
 from tb.foreign.target import foreign_target
@@ -214,23 +214,45 @@ def foreign_reports(adapter: Adapter, planted: Sequence[foreign.Mutant], seed: i
     tasks = [layer.task for layers in layers_of(settings, c, adapter).values() for layer in layers]
     made = prepared(target, c, tasks)
 
-    def report(mutant: foreign.Mutant) -> str | None:
-        with tempfile.TemporaryDirectory(prefix="mutant-") as work:
-            file = Path(work) / mutant.file.name
-            file.write_text(mutant.text)
-            sources = tuple(file if source == mutant.file else source for source in adapter.sources)
-            other = foreign_target(dataclasses.replace(adapter, sources=sources))
-            try:
-                built = other.build("icarus", c)
-            except simulators.SimulationError as error:
-                return str(error)
-            try:
-                return run_layers(other, c, tasks, sim="icarus", seed=seed, built=built, made=made, timeout=600).failure
-            finally:
-                simulators.discard(built)
+    with engine.farm(os.cpu_count() or 1) as farm:
+        shared = [farm.share(value) for value in (tasks, made)]
+        work = [
+            engine.Task(str(index), foreign_report, (mutant, adapter, *shared, seed))
+            for index, mutant in enumerate(planted)
+        ]
+        yield from _in_order(farm, work)
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(report, planted)
+
+def foreign_report(
+    mutant: foreign.Mutant, adapter: Adapter, tasks: list[LayerTask], made: list, seed: int
+) -> str | None:
+    """What layers report of one bug in a foreign core."""
+    c = adapter.configuration
+    with tempfile.TemporaryDirectory(prefix="mutant-") as work:
+        file = Path(work) / mutant.file.name
+        file.write_text(mutant.text)
+        sources = tuple(file if source == mutant.file else source for source in adapter.sources)
+        other = foreign_target(dataclasses.replace(adapter, sources=sources))
+        try:
+            built = other.build("icarus", c)
+        except simulators.SimulationError as error:
+            return str(error)
+        try:
+            return run_layers(other, c, tasks, sim="icarus", seed=seed, built=built, made=made, timeout=600).failure
+        finally:
+            simulators.discard(built)
+
+
+def _in_order(farm: engine.Farm, tasks: list[engine.Task]) -> Iterator[str | None]:
+    """What each task returned, in their order, as soon as it is known; a task that was lost says why."""
+    known: dict[str, str | None] = {}
+    waiting = iter(tasks)
+    wanted = next(waiting, None)
+    for done in farm.run(tasks):
+        known[done.task.key] = done.failure or done.result
+        while wanted is not None and wanted.key in known:
+            yield known[wanted.key]
+            wanted = next(waiting, None)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -248,8 +270,10 @@ def main(words: list[str] | None = None) -> int:
     console = Console(highlight=False)
     c = configuration("course_8x8")
     jobs = mutation_jobs(c, parsed.seed)
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = pool.map(lambda mutant: run_mutant(mutant, jobs), MUTANTS)
+    with engine.farm(os.cpu_count() or 1) as farm:
+        shared = farm.share(jobs)
+        tasks = [engine.Task(str(index), run_mutant, (mutant, shared)) for index, mutant in enumerate(MUTANTS)]
+        runs = _in_order(farm, tasks)
         reports = list(track(runs, "planting bugs", total=len(MUTANTS), console=console, transient=True))
     survivors = 0
     for mutant, report in zip(MUTANTS, reports, strict=True):

@@ -7,7 +7,6 @@ other. The table of the class is written as CSV and HTML. What did not change si
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import contextlib
 import csv
 import dataclasses
@@ -20,7 +19,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +36,7 @@ from quant.cli import number
 from quant.errors import UserError
 from quant.files import write_whole
 from tb import options, simulators
+from tb.farm import engine
 from tb.foreign.adapter import AdapterError, read_adapter
 from tb.grading.checked import Checked, read_checked
 from tb.simulators.tools import tool_version
@@ -146,25 +145,12 @@ def passed_on(parsed: argparse.Namespace) -> list[str]:
     return words + [word for word in options.reading_words(parsed) if not word.startswith("--ignore")]
 
 
-def _suite_hash() -> str:
-    """Of the suite itself: a changed one checks anew."""
-    digest = hashlib.sha256(sys.version.encode())
-    for folder in ("tb", "golden_model", "quant", "rtl"):
-        for path in sorted((simulators.ROOT / folder).rglob("*")):
-            if path.suffix in (".py", ".toml", ".v", ".vh", ".safetensors") and not path.name.startswith("test_"):
-                stat = path.stat()
-                large = path.suffix == ".safetensors"
-                content = f"{stat.st_size} {stat.st_mtime_ns}".encode() if large else path.read_bytes()
-                digest.update(path.name.encode() + content)
-    return digest.hexdigest()
-
-
 def _common(parsed: argparse.Namespace) -> str:
     """What the results of all teams depend on: this suite, the simulator, the options, their files."""
     words = passed_on(parsed)
     sim = parsed.SIM or "icarus"
     simulators.check_simulator(sim)
-    digest = hashlib.sha256(f"{_suite_hash()} {words} {tool_version(sim)}".encode())
+    digest = hashlib.sha256(f"{simulators.suite_hash()} {words} {tool_version(sim)}".encode())
     named = [parsed.GOLDEN, parsed.CHECKPOINT, (parsed.DATA or "").removeprefix("folder:")]
     for path in (Path(name) for name in named if name):
         if path.is_file():
@@ -235,21 +221,20 @@ def run_class(
             open_.append(team)
         else:
             found[team.name] = known
-    ended = threading.Event()
-    with concurrent.futures.ThreadPoolExecutor(max(1, parsed.jobs)) as pool:
-        futures = {pool.submit(check_team, team, passed_on(parsed), report, allowance, ended): team for team in open_}
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                team = futures[future]
-                try:
-                    found[team.name] = future.result()
-                except OSError as error:  # of this machine: a full disk, no process left
-                    found[team.name] = Checked(str(team.core), error=cli.told(error), mismatch=cli.told(error))
-                advance(len(open_), f"{team.name} {'passes' if found[team.name].passed else 'fails'}")
-        except KeyboardInterrupt:
-            ended.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    of_class = uuid.uuid4().hex
+    words = passed_on(parsed)
+    tasks = [engine.Task(team.name, check_or_tell, (team, words, report, allowance, of_class)) for team in open_]
+    try:
+        with engine.farm(min(parsed.jobs, len(tasks))) as farm:
+            for done in farm.run(tasks):
+                team = done.task.arguments[0]
+                one = done.result or Checked(str(team.core), error=done.failure, mismatch=done.failure)
+                found[team.name] = one
+                advance(len(open_), f"{team.name} {'passes' if one.passed else 'fails'}")
+    finally:
+        for left in marked(of_class):  # of checks that were interrupted
+            with contextlib.suppress(psutil.Error):
+                left.kill()
     return [found[team.name] for team in teams], len(open_)
 
 
@@ -261,14 +246,25 @@ def _known(report: Path, team: Team, allowance: Allowance) -> Checked | None:
     return known
 
 
-def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowance, ended: threading.Event) -> Checked:
-    """Check one core in processes of its own, and keep what was found; one that was ended is a result too."""
+def check_or_tell(team: Team, words: Sequence[str], report: Path, allowance: Allowance, of_class: str) -> Checked:
+    """``check_team``; what this machine lacks (a full disk, no process left) is told as the core's result."""
+    try:
+        return check_team(team, words, report, allowance, of_class)
+    except OSError as error:
+        return Checked(str(team.core), error=cli.told(error), mismatch=cli.told(error))
+
+
+def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowance, of_class: str = "") -> Checked:
+    """Check one core in processes of its own, and keep what was found; one that was ended is a result too.
+
+    of_class: begins the mark of all processes that it starts.
+    """
     result, log = report / RESULTS / f"{team.name}.json", report / LOGS / f"{team.name}.txt"
     result.unlink(missing_ok=True)
     began = time.monotonic()
     why = ""
     with tempfile.TemporaryDirectory(prefix="cosim-class-", ignore_cleanup_errors=True) as work:
-        mark = uuid.uuid4().hex
+        mark = f"{of_class}-{uuid.uuid4().hex}"
         environment = {
             **{name: value for name, value in os.environ.items() if name not in _SETTINGS},
             MARK: mark, "TMPDIR": work, "COSIM_BUILD": str(Path(work, "build")), "OMP_NUM_THREADS": "1",
@@ -282,7 +278,7 @@ def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowa
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         try:
-            watch(process, mark, Path(work), printed, allowance, ended)
+            watch(process, mark, Path(work), printed, allowance)
         except Limited as reason:
             why = str(reason)
         finally:
@@ -297,8 +293,8 @@ def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowa
     if not one.replay:
         one.replay = replay(team, words)
     one.ended = str(allowance) if why else ""
-    # What was interrupted, or ended by something else than the core, is to be run again.
-    one.key = team.key if (process.returncode in (0, 1, 2) or why) and not ended.is_set() else ""
+    # What was ended by something else than the core, is to be run again.
+    one.key = team.key if (process.returncode in (0, 1, 2) or why) else ""
     one.save(result)
     return one
 
@@ -325,17 +321,13 @@ def replay(team: Team, words: Sequence[str]) -> str:
     return options.again("check-core", values, more, arguments="CORE_ARGS", more={"CORE": str(team.core)})
 
 
-def watch(
-    process: subprocess.Popen, mark: str, work: Path, printed: Path, allowance: Allowance, ended: threading.Event
-) -> None:
-    """Wait for a check. Limited: it takes more than it may, or the class was interrupted."""
+def watch(process: subprocess.Popen, mark: str, work: Path, printed: Path, allowance: Allowance) -> None:
+    """Wait for a check. Limited: it takes more than it may."""
     end = time.monotonic() + allowance.seconds
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(EVERY)
             return
-        if ended.is_set():
-            raise Limited("interrupted")
         if time.monotonic() > end:
             raise Limited(f"ended after {allowance.seconds:g} s: --limit gives it more")
         if (memory := sum(_memory(one) for one in marked(mark))) > allowance.memory * (1 << 30):
@@ -345,10 +337,10 @@ def watch(
 
 
 def marked(mark: str) -> Iterator[psutil.Process]:
-    """All processes that a check has started, whatever became of their parents."""
+    """All processes that a check has started, whatever became of their parents; or all of a class, by its beginning."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == mark:
+            if process.environ().get(MARK, "").startswith(mark):
                 yield process
 
 

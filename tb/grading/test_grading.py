@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
 
@@ -204,7 +203,7 @@ time.sleep(600)
         for folder in ("results", "logs"):
             (tmp_path / folder).mkdir(exist_ok=True)
         known = class_check.Team(name, tmp_path / "core.toml", "key")
-        one = class_check.check_team(known, [], tmp_path, allowance, threading.Event())
+        one = class_check.check_team(known, [], tmp_path, allowance)
         assert told in one.mismatch and not one.passed, one
         assert not left_over()
         assert read_checked(tmp_path / f"results/{name}.json") == one

@@ -31,6 +31,18 @@ SLACK = 40  # times the cycles of the model that a run may take
 SHOWN = 4  # mismatches of the first wrong layer that are written out
 
 
+MAPPED = 20_000  # wrong values of a tensor whose places are kept
+
+
+class WrongTensor(Mismatch):
+    """What a layer wrote is not the integer model's. where: layer, tensor, channels, size of its map, and the places
+    [channel, y, x] of wrong values."""
+
+    def __init__(self, message: str, where: dict):
+        super().__init__(message)
+        self.where = where
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageRun:
     """What one image gave. layers: the hardware's counters of each. compared: values."""
@@ -217,7 +229,11 @@ class NetworkBench(AcceleratorBench):
                 if unknown.any():
                     wrong |= self._get(unknown, tensor) != 0
                 if wrong.any():
-                    raise Mismatch(self._told(number, layer, tensor, expected, actual, wrong))
+                    where = {
+                        "layer": layer.name, "tensor": tensor.name, "shape": list(expected.shape),
+                        "count": int(wrong.sum()), "wrong": np.argwhere(wrong)[:MAPPED].tolist(),
+                    }  # fmt: skip
+                    raise WrongTensor(self._told(number, layer, tensor, expected, actual, wrong), where)
 
     def _compare_psums(self, what: str, layer: ProgramLayer, values: Mapping[str, np.ndarray]) -> None:
         """Every psum of every pass, and the sums. Mismatch."""

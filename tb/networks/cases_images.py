@@ -1,6 +1,8 @@
 """cocotb tests of ``system``: whole networks; program and images come from the process that started it.
 
-Each result has the seconds that the image took, the integer model's share included, the simulation's start not.
+Each result has the seconds that the image took, the integer model's share included, the simulation's start not. An
+image that went wrong is a result too, with what was wrong and where, and the next one runs; a list that stopped ends
+the test.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import time
 import cocotb
 
 from tb.layers.job import report
-from tb.networks.bench import NetworkBench
+from tb.networks.bench import NetworkBench, WrongTensor
 from tb.networks.job import Check, NetworkJob
 
 BATCH = 8  # images whose tensors the integer model computes at once
@@ -21,7 +23,7 @@ BATCH = 8  # images whose tensors the integer model computes at once
 async def images(dut):
     """Every image of the job; all that the layers wrote, or the class, equals the integer model's."""
     job = NetworkJob.load()
-    tb, results = NetworkBench(dut, job.program), []
+    tb, results, failures = NetworkBench(dut, job.program), [], []
     await tb.start(job.seed, job.stalls)
     await tb.load()
     for first in range(0, len(job.images), BATCH):
@@ -35,6 +37,15 @@ async def images(dut):
                 counters, wrong = await tb.run_forced(number, values, job.layer)
                 results.append({"number": number, "layers": counters, "wrong": wrong})
             else:
-                run = await tb.run_image(number, values, scores[index], job.check is Check.outputs)
-                results.append({**dataclasses.asdict(run), "seconds": time.perf_counter() - begin})
+                try:
+                    run = await tb.run_image(number, values, scores[index], job.check is Check.outputs)
+                    results.append({**dataclasses.asdict(run), "seconds": time.perf_counter() - begin})
+                except WrongTensor as error:
+                    failures.append(error)
+                    results.append({
+                        "number": number, "failure": str(error), "where": error.where,
+                        "seconds": time.perf_counter() - begin,
+                    })  # fmt: skip
             report(results)
+    if failures:
+        raise failures[0]

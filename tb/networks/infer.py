@@ -7,12 +7,14 @@ network, and the classes with the integer model's and the fake-quantised network
 
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
 import dataclasses
+import hashlib
 import re
 import sys
 import time
 from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from rich.table import Table
 
 from golden_model.accelerator.plan import PlanError
 from golden_model.configuration import Dataflow, configuration
+from quant import cli
 from quant.cli import Parser, whole
 from quant.data import DataSet, load_data
 from quant.errors import UserError
@@ -33,10 +36,13 @@ from tb.commands import command
 from tb.commands.accelerate import DEFAULT_CONFIGURATION
 from tb.commands.cosim import wave_file
 from tb.commands.report import ABBREVIATION, steps
+from tb.farm import engine
 from tb.layers.networks import MAIN_JOB
+from tb.networks import batches
 from tb.networks import run as network_run
 from tb.networks.job import Check, NetworkJob
 from tb.networks.program import NetworkProgram, ProgramLayer, compile_network
+from tb.networks.results import COUNTS, ResultsFile, Row
 
 DEFAULT_CHECKPOINT = next(name for name in MAIN_JOB if name.startswith("resnet20"))
 MOST_IMAGES = 100_000
@@ -59,8 +65,8 @@ def image_numbers(text: str) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def layer_table(program: NetworkProgram, counters: list[dict]) -> Table:
-    """Where each layer of a network runs, and the hardware's counters of one image, 80 columns wide."""
+def layer_table(program: NetworkProgram, counters: Sequence[Sequence[int]]) -> Table:
+    """Where each layer of a network runs, and the hardware's counters of one image (``COUNTS``), 80 columns wide."""
     c = program.configuration
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
     for name in ("layer", "convolution", "flow", "out"):
@@ -68,11 +74,12 @@ def layer_table(program: NetworkProgram, counters: list[dict]) -> Table:
     for name in ("cycles", "util", "stalls"):
         shown.add_column(name, justify="right", no_wrap=True)
     for layer, found in zip(program.layers, counters, strict=True):
-        s, cycles = layer.plan.shape, found["cycles"]
+        counted = dict(zip(COUNTS, found, strict=True))
+        s, cycles = layer.plan.shape, counted["cycles"]
         stride, size = f"/{s.stride}" if s.stride > 1 else "", f"{s.ih}" if s.ih == s.iw else f"{s.ih}x{s.iw}"
         flow = ABBREVIATION[layer.plan.dataflow] + (" a2" if layer.plan.simd else "")
         used = s.macs / (cycles * c.rows * c.cols * layer.plan.ic_group)
-        stalls = sum(found[name] for name in ("stall_act", "stall_wgt", "stall_out"))
+        stalls = sum(counted[name] for name in ("stall_act", "stall_wgt", "stall_out"))
         shown.add_row(
             layer.name.replace(", part ", " ").replace(" of ", "/"),
             f"{s.ic}>{s.oc} {s.kh}x{s.kw}{stride}{'+r' if layer.residual else ''} @{size}", flow, outputs(layer),
@@ -133,74 +140,146 @@ def loaded(settings: dict, numbers: list[int]) -> Work:
     return Work(network, program, data, numbers, images, [label for _, label in pairs])
 
 
+def head_of(work: Work, built: simulators.Build, job: NetworkJob) -> dict:
+    """What all lines of a results file are of."""
+    return {
+        "network": work.network.path.stem,
+        "sha256": hashlib.sha256(work.network.path.read_bytes()).hexdigest(),
+        "data": work.data.name,
+        "images": fingerprint(work.data),
+        "configuration": work.program.configuration.name,
+        "build": batches.build_key(built),
+        "check": job.check.value,
+        "seed": job.seed,
+        "stalls": job.stalls,
+        "layers": [layer.name for layer in work.program.layers],
+    }
+
+
+def fingerprint(data: DataSet) -> str:
+    """Of a data set's test images: how many, and some of them."""
+    count = len(data.test)
+    digest = hashlib.sha256(f"{count} {data.classes} {data.mean} {data.std}".encode())
+    for index in sorted({0, count // 3, count // 2, count - 1}):
+        image, label = data.test_image(index)
+        digest.update(image.numpy().tobytes() + str(label).encode())
+    return digest.hexdigest()[:16]
+
+
 @torch.no_grad()
-def fake_quantised(network: Network, images: np.ndarray) -> np.ndarray:
-    """The classes that the network itself finds."""
+def fake_quantised(network: Network, image: np.ndarray) -> int:
+    """The class that the network itself finds."""
     network.model.eval()
-    found = [network.model(part).argmax(1) for part in torch.from_numpy(images).split(100)]
-    return torch.cat(found).numpy()
+    return int(network.model(torch.from_numpy(image[None])).argmax())
 
 
-def simulated(
-    work: Work, built: simulators.Build, job: NetworkJob, jobs: int, console: Console, keep: Path | None
-) -> tuple[list[dict], list[str]]:
-    """Run the job's images in ``jobs`` simulations; the results by number, and failures."""
-    parts = list(np.array_split(np.arange(len(job.numbers)), max(1, min(jobs, len(job.numbers)))))
-    done = [0] * len(parts)
+class Collected:
+    """What the images of a run gave: rows of a results file, if there is one, and the failures in short.
+
+    where: of the first wrong tensor, where one was told.
+    """
+
+    def __init__(self, work: Work, kept: ResultsFile | None):
+        self.work, self.kept = work, kept
+        self.rows: dict[int, Row] = {}
+        self.seconds: list[float] = []
+        self.forced: list[dict] = []  # results of layers alone
+        self.where: dict[int, dict] = {}
+        self._index = {number: index for index, number in enumerate(work.numbers)}
+        for number in work.numbers:
+            if kept is not None and number in kept.rows:
+                self.rows[number] = kept.rows[number]
+
+    @property
+    def open(self) -> list[int]:
+        """Indices of the images that are still to run."""
+        return [index for index, number in enumerate(self.work.numbers) if number not in self.rows]
+
+    def hear(self, result: dict) -> None:
+        if "wrong" in result:
+            self.forced.append(result)
+            return
+        index = self._index[result["number"]]
+        known = (result["number"], self.work.labels[index])
+        fake = fake_quantised(self.work.network, self.work.images[index])
+        if "failure" in result:
+            self.where[result["number"]] = result["where"]
+            row = Row(*known, None, None, fake, 0, 0, (), (), result["failure"])
+        else:
+            rtl, integer = (int(np.argmax(result[name])) for name in ("scores", "expected"))
+            failure = "" if result["scores"] == result["expected"] else (
+                f"image {result['number']}: the scores are {result['scores']}, the integer model's {result['expected']}"
+            )  # fmt: skip
+            layers = tuple(tuple(layer[name] for name in COUNTS) for layer in result["layers"])
+            row = Row(
+                *known,
+                rtl,
+                integer,
+                fake,
+                result["cycles"],
+                result["compared"],
+                tuple(result["scores"]),
+                layers,
+                failure,
+            )
+        if self.kept is not None:
+            self.kept.add(row)
+        self.rows[row.image] = row
+        self.seconds.append(result["seconds"])
+
+
+@contextlib.contextmanager
+def bar(console: Console, total: int) -> Iterator[Callable[[], None]]:
+    """A bar with images a second and the time left; what it gives is called once an image."""
     columns = (
         TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("images", total=len(job.numbers), rate="")
-        start = time.monotonic()
+        task = progress.add_task("images", total=total, rate="")
+        start, done = time.monotonic(), 0
 
-        def run(index: int) -> tuple[list[dict], str | None]:
-            def told(results: list[dict]) -> None:
-                done[index] = len(results)
-                rate = sum(done) / max(1e-9, time.monotonic() - start)
-                progress.update(bar, completed=sum(done), rate=f"{rate:.2f}/s" if sum(done) else "")
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            progress.update(task, completed=done, rate=f"{done / max(1e-9, time.monotonic() - start):.2f}/s")
 
-            part = parts[index]
-            share = dataclasses.replace(
-                job, images=job.images[part], numbers=[job.numbers[i] for i in part], seed=job.seed
-            )
-            ran = network_run.run_network(built, share, keep=keep, progress=told)
-            return ran.results, ran.failure
-
-        with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:
-            ended = list(pool.map(run, range(len(parts))))
-    results = [result for found, _ in ended for result in found]
-    return sorted(results, key=lambda result: result["number"]), [failure for _, failure in ended if failure]
+        yield advance
 
 
-def summary(work: Work, results: list[dict], theirs: np.ndarray, seconds: float) -> list[tuple[str, str]]:
+def summary(work: Work, found: Collected, seconds: float) -> list[tuple[str, str]]:
     """What a run showed, a line for each."""
-    by_number = {number: index for index, number in enumerate(work.numbers)}
-    chosen = [by_number[result["number"]] for result in results]
-    rtl = np.array([int(np.argmax(result["scores"])) for result in results])
-    model = np.array([int(np.argmax(result["expected"])) for result in results])
-    fake = theirs[chosen]
-    labels = [work.labels[index] for index in chosen]
-    count = len(results)
+    rows = [found.rows[number] for number in work.numbers if number in found.rows]
+    ran = [row for row in rows if row.rtl is not None]
+    count = len(ran)
     lines = []
-    if all(label is not None for label in labels):
-        for name, classes in (("on the RTL", rtl), ("of the integer model", model), ("fake-quantised", fake)):
-            right = int((classes == np.array(labels)).sum())
+    if ran and all(row.label is not None for row in ran):
+        for name, field in (
+            ("on the RTL", "rtl"), ("of the integer model", "integer"), ("fake-quantised", "fake_quantised")
+        ):  # fmt: skip
+            right = sum(getattr(row, field) == row.label for row in ran)
             lines.append((f"top-1 {name}", f"{100 * right / count:.2f} %  ({right} of {count})"))
-    same = sum(result["scores"] == result["expected"] for result in results)
-    compared = sum(result["compared"] for result in results)
+    same = sum(not row.failure for row in rows)
+    compared = sum(row.compared for row in rows)
     values = f", {compared:,} values compared" if compared else ""
-    lines.append(("RTL = integer model", f"{same} of {count} images{values}"))
-    lines.append(("RTL = fake-quantised", f"{int((rtl == fake).sum())} of {count} classes"))
-    cycles = [result["cycles"] for result in results]
-    c = work.program.configuration
-    needed = sum(layer.plan.shape.macs / layer.plan.ic_group for layer in work.program.layers)
-    used = needed / (np.mean(cycles) * c.rows * c.cols)
-    between = cycles[0] - sum(layer["cycles"] for layer in results[0]["layers"])
-    lines.append(("cycles an image", f"{np.mean(cycles):,.0f} ({between} between layers): {used:.1%} of the peak"))
-    each = float(np.mean([result["seconds"] for result in results]))
-    lines.append(("time", f"{seconds:.1f} s; an image {each:.2f} s of a simulation"))
+    lines.append(("RTL = integer model", f"{same} of {len(rows)} images{values}"))
+    if ran:
+        lines.append(
+            ("RTL = fake-quantised", f"{sum(row.rtl == row.fake_quantised for row in ran)} of {count} classes")
+        )
+        c = work.program.configuration
+        needed = sum(layer.plan.shape.macs / layer.plan.ic_group for layer in work.program.layers)
+        cycles = float(np.mean([row.cycles for row in ran]))
+        between = ran[0].cycles - sum(layer[0] for layer in ran[0].layers)
+        used = needed / (cycles * c.rows * c.cols)
+        lines.append(("cycles an image", f"{cycles:,.0f} ({between} between layers): {used:.1%} of the peak"))
+    if found.seconds:
+        rate = f"{len(found.seconds) / seconds:.2f} images/s"
+        each = f"{np.mean(found.seconds):.2f} s an image"
+        lines.append(("time", f"{seconds:.1f} s, {rate}; {each}"))
+    before = len(rows) - len(found.seconds)
+    if before:
+        lines.append(("from the results file", f"{before} of {len(rows)} images, run before"))
     return lines
 
 
@@ -220,8 +299,17 @@ def main(words: list[str] | None = None) -> int:
         "--force", type=whole(0, 1), default=environment("FORCE") or "0", nargs="?", const=1,
         help="1: every layer alone, with the integer model's input: is it wrong, or does it inherit? [FORCE, 0]",
     )  # fmt: skip
+    parser.add_argument(
+        "--results", type=Path, default=environment("RESULTS"), metavar="FILE",
+        help="CSV that each image is added to as it ends; run again, what stands there is not [RESULTS]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--limit", type=cli.number(1, 1e6), metavar="SECONDS",
+        help="that an image may take; a simulation that takes longer is ended, and tried once more [by its cycles]",
+    )  # fmt: skip
     options.add_stalls(parser, "every bus channel")
     options.add_jobs(parser)
+    options.add_cluster(parser)
     parsed = parser.parse_args(words)
     settings = {s.variable: getattr(parsed, s.variable, None) for s in options.SETTINGS}
     options.check(settings)
@@ -240,25 +328,50 @@ def main(words: list[str] | None = None) -> int:
         program, work.images, work.numbers, Check(parsed.check), bool(parsed.force), layer, int(settings["SEED"]),
         parsed.stalls,
     )  # fmt: skip
-    start = time.monotonic()
+    alone = job.forced or layer is not None
+    if parsed.results and alone:
+        raise UserError("RESULTS keeps whole images; leave FORCE and LAYER away, or RESULTS")
+    cluster = engine.read_cluster(parsed.dask, parsed.dask_tls)
+    jobs = 1 if waves or len(work.numbers) == 1 else parsed.jobs
     keep = wave_file(sim, program.configuration, name) if waves else None
-    results, failures = simulated(work, built, job, 1 if waves else parsed.jobs, console, keep)
-    seconds = time.monotonic() - start
-    count = f"{len(results)} of {len(work.numbers)} images of {work.data.name}"
+    with contextlib.ExitStack() as stack:
+        kept = stack.enter_context(ResultsFile(parsed.results, head_of(work, built, job))) if parsed.results else None
+        found = Collected(work, kept)
+        rest = dataclasses.replace(job, images=work.images[found.open], numbers=[work.numbers[i] for i in found.open])
+        start, failures = time.monotonic(), []
+        if rest.numbers:
+            farm = stack.enter_context(engine.farm(jobs, cluster))
+            advance = stack.enter_context(bar(console, len(rest.numbers)))
+            start = time.monotonic()
+
+            def hear(result: dict) -> None:
+                found.hear(result)
+                advance()
+
+            failures = batches.run_images(
+                farm, built, rest, jobs=jobs, name=name, hear=hear, seconds=parsed.limit, keep=keep
+            )
+        seconds = time.monotonic() - start
+    results = [found.rows[number] for number in work.numbers if number in found.rows]
+    ran = len(found.forced) if alone else len(results)
+    count = f"{ran} of {len(work.numbers)} images of {work.data.name}"
     title = f"{name}: {count} on {program.configuration.name}, {sim}"
-    if job.forced or layer is not None:
-        failures += [wrong for result in results for wrong in result["wrong"]]
+    if alone:
+        failures += [wrong for result in found.forced for wrong in result["wrong"]]
         told = f"layer {layer} alone, every psum compared" if layer else "every layer alone"
         console.print(f"{title}: {told}: {'right' if not failures else f'{len(failures)} wrong'}")
     elif results:
-        console.print(f"{title}\ncounters of image {results[0]['number']}:", markup=False)
-        console.print(layer_table(program, results[0]["layers"]))
+        shown = next((row for row in results if row.layers), None)
+        console.print(title, markup=False)
+        if shown is not None:
+            console.print(f"counters of image {shown.image}:", markup=False)
+            console.print(layer_table(program, shown.layers))
         console.print()
-        for what, text in summary(work, results, fake_quantised(work.network, work.images), seconds):
-            console.print(f"{what:27} {text}")
-    wrong = [r["number"] for r in results if "scores" in r and r["scores"] != r["expected"]]
-    if wrong and not failures:
-        failures.append(f"image {wrong[0]}: the scores are not the integer model's ({len(wrong)} images)")
+        for what, text in summary(work, found, seconds):
+            console.print(f"{what:27} {text}", soft_wrap=True)
+    wrong = [row for row in results if row.failure]
+    if wrong:
+        failures.append(wrong[0].failure + (f"\n({len(wrong)} images are wrong)" if len(wrong) > 1 else ""))
     for failure in failures:
         console.print(f"\n[bold red]FAIL[/] {escape(failure)}", soft_wrap=True)
     if failures:

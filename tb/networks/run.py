@@ -52,8 +52,10 @@ def run_network(
     environment: Mapping[str, str] | None = None,
     progress: Callable[[list[dict]], None] | None = None,
     timeout: float = TIMEOUT,
+    limits: simulators.Limits | None = None,
 ) -> Ran:
-    """Run a job; its results are dicts of ``ImageRun``, or of what was wrong where it is forced.
+    """Run a job; its results are dicts of ``ImageRun``, of the failure of an image, or of what was wrong where it is
+    forced.
 
     progress: called about once a second with the results so far. keep: path of the wave file, without suffix.
     """
@@ -64,9 +66,10 @@ def run_network(
             with watched(path, progress):
                 outcomes = simulators.run(
                     built, "tb.networks.cases_images", only="images", seed=job.seed, environment=variables,
-                    keep=keep, timeout=timeout,
+                    keep=keep, timeout=timeout, limits=limits,
                 )  # fmt: skip
             failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
+            ended_early = False
         except simulators.SimulationError as error:
-            failure = str(error)
-        return Ran(read_results(path), failure)
+            failure, ended_early = str(error), isinstance(error, simulators.EndedEarly)
+        return Ran(read_results(path), failure, ended_early=ended_early)

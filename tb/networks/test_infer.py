@@ -10,7 +10,7 @@ import pytest
 
 from tb import simulators
 from tb.commands import command
-from tb.networks import infer
+from tb.networks import infer, results
 from tb.networks import run as network_run
 
 
@@ -75,6 +75,11 @@ def test_a_wrong_layer_is_named_with_how_to_run_it_again(sim, capsys, tmp_path, 
     build = network_run.build
     monkeypatch.setattr(network_run, "build", lambda *words, **named: build(*words, **{**named, "sources": sources}))
     words = ["--checkpoint", "vgg16_w4a2_digits", "--images", "2"]
+    path = tmp_path / "r.csv"
+    code, told = said(capsys, *words[:2], "--images", "4,5", "--jobs", "1", "--results", str(path))
+    rows = results.read(path).rows  # each wrong image is a result, and the next one runs
+    assert code == 1 and "(2 images are wrong)" in told and set(rows) == {4, 5}, told
+    assert all(row.rtl is None and f"image {row.image}: features" in row.failure for row in rows.values())
     code, told = said(capsys, *words)
     told = " ".join(told.split())
     assert code == 1 and re.search(r"FAIL image 2: (features\.\d+) is the first layer that is wrong", told), told

@@ -2,9 +2,10 @@
 
 from tb.simulators.build import Build, Foreign, build, discard, preprocessed
 from tb.simulators.run import TestOutcome, run
-from tb.simulators.sources import BUILD, HDL, ROOT, RTL, rtl_source, rtl_sources, system_sources
+from tb.simulators.sources import BUILD, HDL, ROOT, RTL, rtl_source, rtl_sources, suite_hash, system_sources
 from tb.simulators.tools import (
     SIMULATORS,
+    EndedEarly,
     Limits,
     Overflowed,
     SimulationError,
@@ -14,8 +15,7 @@ from tb.simulators.tools import (
 )
 
 __all__ = [
-    "BUILD", "HDL", "ROOT", "RTL", "SIMULATORS", "Build", "Foreign", "Limits", "Overflowed", "SimulationError",
-    "TestOutcome", "build", "check_simulator",
-    "discard", "preprocessed", "rtl_source", "rtl_sources", "run", "stop_all",
-    "system_sources", "verilator_environment",
+    "BUILD", "HDL", "ROOT", "RTL", "SIMULATORS", "Build", "EndedEarly", "Foreign", "Limits", "Overflowed",
+    "SimulationError", "TestOutcome", "build", "check_simulator", "discard", "preprocessed", "rtl_source",
+    "rtl_sources", "run", "stop_all", "suite_hash", "system_sources", "verilator_environment",
 ]  # fmt: skip

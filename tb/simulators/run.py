@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from tb.simulators.build import Build
 from tb.simulators.sources import BUILD, ROOT
-from tb.simulators.tools import Limits, SimulationError, command, execute, tail
+from tb.simulators.tools import EndedEarly, Limits, SimulationError, cocotb_libraries, command, execute, tail
 
 _ENDED_EARLY = "the simulation ended prematurely"  # cocotb's words
 
@@ -42,7 +42,7 @@ def run(
     """Run the cocotb tests of the module ``cases`` (those whose whole name matches the pattern ``only``) on a build.
 
     ``environment`` goes to the tests; ``keep`` is where the wave file goes; ``limits`` hold for the process.
-    SimulationError when the simulation ends without results, takes longer than ``timeout`` seconds, or ran no test.
+    SimulationError when the simulation ends without results, takes longer than ``timeout`` seconds or is.
     """
     # What the simulation itself can reach from its folder is not where its results are.
     with tempfile.TemporaryDirectory(prefix="cosim-") as work, tempfile.TemporaryDirectory(prefix="results-") as kept:
@@ -63,6 +63,8 @@ def run(
             "OPENBLAS_NUM_THREADS": "1",  # the other cores have simulations of their own
             # Compiled once, and not again at the start of each simulation, which takes half of it
             "PYTHONPYCACHEPREFIX": os.environ.get("COSIM_BYTECODE") or str(BUILD.parent / "bytecode"),
+            # Where another machine made the build, its cocotb lies elsewhere.
+            "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [cocotb_libraries(), os.environ.get("LD_LIBRARY_PATH")])),
             "COCOTB_REWRITE_ASSERTION_FILES": "",  # pytest and its plugins would be loaded, a quarter of the start
             "PYTHONPATH": os.pathsep.join([str(ROOT), prepared.env.get("PYTHONPATH", "")]),
             **(environment or {}),
@@ -79,13 +81,14 @@ def run(
             where = f" in {outcomes[-1].name}" if outcomes else ""
             raise SimulationError(f"the design itself stopped the simulation{where}: {stopped[0]}")
         if outcomes is None:
+            kind: type[SimulationError] = EndedEarly
             if code is None:
                 reason = f"took longer than {timeout:g} s"
             elif code < 0:
                 reason = f"was ended by {signal.Signals(-code).name}: killed from outside, crashed or out of memory"
             else:
-                reason = f"ended with exit code {code} before its tests did"
-            raise SimulationError(f"the simulation of {built.toplevel} on {built.simulator} {reason}:\n{tail(log, 25)}")
+                kind, reason = SimulationError, f"ended with exit code {code} before its tests did"
+            raise kind(f"the simulation of {built.toplevel} on {built.simulator} {reason}:\n{tail(log, 25)}")
         if any(outcome.failure and _ENDED_EARLY in outcome.failure for outcome in outcomes):
             raise SimulationError(
                 f"the simulation of {built.toplevel} on {built.simulator} ended before its tests did, in "

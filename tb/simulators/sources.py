@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,3 +41,14 @@ def visible_ports(toplevel: str, sources: Sequence[Path]) -> str:
     header = re.sub(r"//[^\n]*", "", re.split(rf"\bmodule\s+(?={toplevel}\b)", text)[1].split(");", 1)[0])
     ports = re.findall(r"\b(?:input|output)\b[^,]*?(\w+)\s*(?:,|$)", header)
     return "`verilator_config\n" + "".join(f'public_flat_rw -module "{toplevel}" -var "{port}"\n' for port in ports)
+
+
+@functools.cache
+def suite_hash() -> str:
+    """Of the suite itself, its Verilog and its networks: what gives other results has another."""
+    digest = hashlib.sha256(sys.version.encode())
+    for folder in ("tb", "golden_model", "quant", "rtl"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".py", ".toml", ".v", ".vh", ".safetensors") and not path.name.startswith("test_"):
+                digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

