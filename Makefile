@@ -17,7 +17,7 @@ quoted = '$(subst ','\'',$(1))'
 # The settings that a command takes as options: $(call options,CHECKPOINT IMAGE) gives the words for those that are set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) $(call quoted,$($(name)))))
 
-.PHONY: help cosim accelerate infer check-core grade calibrate new-core test golden golden-check train eval schedule bench lint synth \
+.PHONY: help cosim accelerate infer report check-core grade calibrate new-core test golden golden-check train eval schedule bench lint synth \
     registers mutate wheel setup simulator clean
 
 # Each line of the list is "target: ## what it does | the settings that it takes".
@@ -32,17 +32,20 @@ help: ## this list
 	@echo "COSIM_BUILD=dir: builds go there, in place of build/ (a read-only checkout)"
 
 cosim: BY_DEFAULT := icarus
-cosim: simulator ## co-simulate real layers, print the table (the default) | SIM CHECKPOINT DATA GOLDEN LAYER IMAGE CONFIG DATAFLOW SEED WAVES JOBS DASK DASK_TLS COSIM_ARGS
-	@$(RUN) -m tb.commands.cosim --jobs $(call quoted,$(JOBS)) $(call options,DASK DASK_TLS) $(COSIM_ARGS)
+cosim: simulator ## co-simulate real layers, print the table (the default) | SIM CHECKPOINT DATA GOLDEN LAYER IMAGE CONFIG DATAFLOW SEED WAVES JOBS DASK DASK_TLS REPORT COSIM_ARGS
+	@$(RUN) -m tb.commands.cosim --jobs $(call quoted,$(JOBS)) $(call options,DASK DASK_TLS REPORT) $(COSIM_ARGS)
 
 accelerate: BY_DEFAULT := verilator
-accelerate: simulator ## whole networks on the accelerator, at full rate | SIM CHECKPOINT DATA LAYER IMAGE CONFIG DATAFLOW SEED WAVES ACCELERATE_ARGS
-	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.commands.accelerate $(ACCELERATE_ARGS)
+accelerate: simulator ## whole networks on the accelerator, at full rate | SIM CHECKPOINT DATA LAYER IMAGE CONFIG DATAFLOW SEED WAVES REPORT ACCELERATE_ARGS
+	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.commands.accelerate $(call options,REPORT) $(ACCELERATE_ARGS)
 
 infer: BY_DEFAULT := verilator
-infer: simulator ## images in, classes out: a whole network on the accelerator | CHECKPOINT DATA IMAGES CHECK FORCE LAYER RESULTS SIM CONFIG DATAFLOW SEED WAVES JOBS DASK DASK_TLS INFER_ARGS
+infer: simulator ## images in, classes out: a whole network on the accelerator | CHECKPOINT DATA IMAGES CHECK FORCE LAYER RESULTS SIM CONFIG DATAFLOW SEED WAVES JOBS DASK DASK_TLS REPORT INFER_ARGS
 	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.networks.infer --jobs $(call quoted,$(JOBS)) \
-	    $(call options,IMAGES CHECK FORCE RESULTS DASK DASK_TLS) $(INFER_ARGS)
+	    $(call options,IMAGES CHECK FORCE RESULTS DASK DASK_TLS REPORT) $(INFER_ARGS)
+
+report: $(SETUP) ## the report and trace of a run anew, from what REPORT=folder left | REPORT
+	@$(RUN) -m tb.record.report $(call options,REPORT)
 
 check-core: BY_DEFAULT := icarus
 check-core: simulator ## is your core right, and where is it wrong? | CORE PART SIM CHECKPOINT DATA GOLDEN LAYER IMAGE SEED STALLS BUG WAVES JOBS REPORT CORE_ARGS

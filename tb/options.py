@@ -9,6 +9,7 @@ import os
 import shlex
 from argparse import ArgumentTypeError, BooleanOptionalAction, Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from golden_model.configuration import Dataflow, configuration
@@ -91,6 +92,11 @@ def reading_words(parsed: Namespace) -> list[str]:
 def add_jobs(parser: Parser) -> None:
     cores = os.cpu_count() or 1
     parser.add_argument("--jobs", type=whole(1, 1024), default=cores, help="simulations at a time [all cores]")
+
+
+def add_report(parser: Parser) -> None:
+    text = "folder for a report of the run: report.html, a trace for Perfetto, tables [REPORT]"
+    parser.add_argument("--report", type=Path, default=environment("REPORT"), metavar="FOLDER", help=text)
 
 
 def add_cluster(parser: Parser) -> None:

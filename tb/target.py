@@ -17,7 +17,7 @@ from typing import Any
 from golden_model.configuration import Configuration
 from tb import simulators
 from tb.farm.archive import Archive, unpacked
-from tb.layers.job import LayerJob, read_results, results_path, watched
+from tb.layers.job import LayerJob, read_results, read_wrong, results_path, watched
 from tb.layers.task import LayerTask
 
 TIMEOUT = 7200.0  # seconds of one simulation
@@ -73,12 +73,13 @@ class CannotRun(ValueError):
 class Ran:
     """What was measured of each layer that ran, and the failure that ended the run, if one did. began: whether the
     simulation came as far as to report anything. ended_early: from outside, or when its time
-    was over."""
+    was over. wrong: where values were wrong in the layer that failed (``tb.parts.scoreboard.Channel.place``)."""
 
     results: list[dict]
     failure: str | None
     began: bool = True
     ended_early: bool = False
+    wrong: list[dict] = dataclasses.field(default_factory=list)
 
 
 def find_target(name: str) -> Target:
@@ -144,7 +145,7 @@ def run_layers(
             failure = str(error)
         if failure and keep is not None:
             failure += "".join(f"\nwaves: {file}" for file in keep.parent.glob(f"{keep.name}.*"))
-        return Ran(read_results(path), failure, results_path(path).exists())
+        return Ran(read_results(path), failure, results_path(path).exists(), wrong=read_wrong(path))
 
 
 def run_one(

@@ -612,8 +612,9 @@ module accelerator #(
     assign bus_error = |reader_error | write_error;
     assign progress  = act_fire | m_axi_rvalid | (m_axi_wvalid & m_axi_wready) | (psum_valid & psum_ready);
 
+    wire counted = state_q == RUN;   // a cycle of the layer that runs
     counters u_counters (
-        .clk(clk), .clear(reset | go), .running(state_q == RUN), .fire(act_fire),
+        .clk(clk), .clear(reset | go), .running(counted), .fire(act_fire),
         .pass_start(act_op_valid & act_op_ready & act_op_start), .stall(stall),
         .cycles(cycles), .active(active), .fill(fill), .stall_act(stall_act), .stall_wgt(stall_wgt),
         .stall_out(stall_out), .passes(passes)

@@ -7,7 +7,9 @@ live.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +23,7 @@ from quant.cli import Parser
 from quant.errors import UserError
 from tb import options, simulators
 from tb.commands import command
-from tb.commands.cosim import wave_file
+from tb.commands.cosim import Outcome, wave_file, write_report
 from tb.commands.report import convolution, counted, flow, steps
 from tb.layers.captured import RealLayer, real_layers
 from tb.layers.networks import network_with
@@ -66,6 +68,7 @@ def main(words: list[str] | None = None) -> int:
     parser = Parser("tb.commands.accelerate", __doc__.split("\n\n")[0])
     options.add_settings(parser, "GOLDEN")
     options.add_stalls(parser, "every bus channel")
+    options.add_report(parser)
     parsed = parser.parse_args(words)
     settings = {s.variable: getattr(parsed, s.variable, None) for s in options.SETTINGS}
     console = Console(highlight=False)
@@ -80,7 +83,7 @@ def main(words: list[str] | None = None) -> int:
 
     dataflow = Dataflow[settings["DATAFLOW"]] if settings["DATAFLOW"] else None
     names = None if settings["LAYER"] in (None, "all") else options.layer_names(settings["LAYER"])
-    failed = 0
+    failed, rows, seconds = 0, [], 0.0
     work = []
     checkpoints = list(SHIPPED) if names is None or settings["CHECKPOINT"] else [network_with(names)]
     image, data = int(settings["IMAGE"]), settings["DATA"]
@@ -102,11 +105,19 @@ def main(words: list[str] | None = None) -> int:
         wave = wave_file(sim, c, Path(checkpoint).stem) if settings["WAVES"] else None
         with counted(console) as progress:
             bar = progress.add_task(f"{Path(checkpoint).stem} on {sim}", total=len(tasks))
+            began = time.monotonic()
             ran = run_layers(
                 ACCELERATOR, c, tasks, sim=sim, seed=int(settings["SEED"]), stalls=parsed.stalls, keep=wave,
                 progress=lambda done, bar=bar, progress=progress: progress.update(bar, completed=done),
             )  # fmt: skip
         results, failure = ran.results, ran.failure
+        seconds += time.monotonic() - began
+        for index, (layer, task) in enumerate(zip(layers, tasks, strict=True)):
+            here = failure if index == len(results) else None
+            found = results[index] if index < len(results) else None
+            if found or here:
+                outcome = Outcome(dataclasses.replace(layer, task=task), found, here, tuple(ran.wrong) if here else ())
+                rows.append((checkpoint, outcome))
         console.print()
         console.print(table(f"{checkpoint}: image {settings['IMAGE']} on {c.name}, {sim}", layers, tasks, results, c))
         if failure:
@@ -122,6 +133,13 @@ def main(words: list[str] | None = None) -> int:
             )
         else:
             console.print(f"{len(results)} of {len(layers)} layers match, 0 mismatches")
+    if parsed.report:
+        again = options.again("accelerate", settings | {"SIM": sim, "WAVES": None}, arguments="ACCELERATE_ARGS")
+        right = sum(outcome.failure is None for _, outcome in rows)
+        title = f"accelerator on {c.name}, {sim}: {right} of {sum(len(layers) for _, layers, _ in work)} layers match"
+        figures = [("networks", ", ".join(Path(checkpoint).stem for checkpoint, *_ in work))]
+        again = again.split("  (")[0]
+        write_report(parsed.report, title, again, sim, ACCELERATOR, c, rows, figures, seconds, 1, console)
     return 1 if failed else 0
 
 

@@ -25,7 +25,7 @@ from quant.cli import Parser
 from quant.errors import UserError
 from tb import options, simulators
 from tb.commands import command
-from tb.commands.cosim import Outcome, collect, golden_folder, requested, simulated
+from tb.commands.cosim import Outcome, collect, golden_folder, requested, simulated, write_report
 from tb.commands.report import ABBREVIATION, convolution, counted_class, steps, wrapped
 from tb.foreign.adapter import Adapter, Part, read_adapter
 from tb.foreign.parts import ROLES, build_part
@@ -212,6 +212,8 @@ def arguments(
     )
     parser.add_argument("--anyway", action="store_true", help="run layers although the self-test failed")
     parser.add_argument("--result", type=Path, metavar="FILE", help="write what was found to FILE, as JSON")
+    text = "folder for a report of one core's layers; --report is of a class, and has one of each core"
+    parser.add_argument("--record", type=Path, metavar="FOLDER", help=text)
     options.add_settings(parser, "CONFIG", "DATAFLOW")
     options.add_reading(parser)
     options.add_stalls(parser, "the core's inputs")
@@ -244,7 +246,9 @@ def checked(parsed: argparse.Namespace, told: Checked) -> int:
     console = Console(highlight=False)
     if parsed.part:
         return check_part(adapter, parsed.part, settings, sim, again, console)
-    return check(adapter, settings, sim, parsed.stalls, parsed.jobs, parsed.anyway, again, console, golden, told)
+    return check(
+        adapter, settings, sim, parsed.stalls, parsed.jobs, parsed.anyway, again, console, golden, told, parsed.record
+    )
 
 
 def check_part(adapter: Adapter, role: str, settings: dict, sim: str, again: list[str], console: Console) -> int:
@@ -288,8 +292,12 @@ def check(
     console: Console,
     golden: GoldenLayers | None,
     told: Checked,
+    record: Path | None = None,
 ) -> int:
-    """Self-test, then layers, of ``golden`` files or of networks; the exit code. told: what is found is noted there."""
+    """Self-test, then layers, of ``golden`` files or of networks; the exit code. told: what is found is noted there.
+
+    record: folder for a report of the layers.
+    """
     target, c = foreign_target(adapter), adapter.configuration
     if golden is None:
         requested(settings, DEFAULT_LAYERS)
@@ -318,7 +326,9 @@ def check(
         return 1
     by_checkpoint = by_checkpoint or layers_of(settings, c, adapter, golden)
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
+    start = time.monotonic()
     outcomes = simulated(everything, c, sim, settings, stalls, jobs, console, target)
+    seconds = time.monotonic() - start
     failed, adders = 0, set()
     for checkpoint, layers in by_checkpoint.items():
         rows = [outcomes[id(layer)] for layer in layers]
@@ -352,6 +362,12 @@ def check(
     compared = sum(o.measured["compared"] for o in outcomes.values() if o.measured)
     end = "" if failed else ", 0 mismatches"
     console.print(f"\n{len(everything) - failed} of {len(everything)} layers match: {compared:,} values{end}")
+    if record:
+        once_more = options.again("check-core", values, again, arguments="CORE_ARGS", more=named(settings))
+        ran = [(name, outcomes[id(layer)]) for name, layers in by_checkpoint.items() for layer in layers]
+        title = f"{adapter.name} on {sim}: {len(everything) - failed} of {len(everything)} layers match"
+        figures = [("core", about(adapter, sim)), ("self-test", "right" if passed else "wrong")]
+        write_report(record, title, once_more.split("  (")[0], sim, target, c, ran, figures, seconds, jobs, console)
     return 1 if failed or not passed else 0
 
 

@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,11 +42,12 @@ LARGEST_ERROR = 1e-3  # mean error of psum x scales against the float network
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A layer that ran: what was measured, or why it failed."""
+    """A layer that ran: what was measured, or why it failed, and where values were wrong, as far as is known."""
 
     layer: RealLayer
     measured: dict | None
     failure: str | None
+    wrong: tuple[dict, ...] = ()
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -58,6 +60,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     options.add_reading(parser)
     options.add_jobs(parser)
     options.add_cluster(parser)
+    options.add_report(parser)
     return parser.parse_args(words)
 
 
@@ -224,7 +227,7 @@ def simulated(
         for done in farm.run(tasks):
             layer = by_key[done.task.key]
             ran = done.result or Ran([], done.failure)
-            outcomes[id(layer)] = Outcome(layer, ran.results[0] if ran.results else None, ran.failure)
+            outcomes[id(layer)] = Outcome(layer, ran.results[0] if ran.results else None, ran.failure, tuple(ran.wrong))
             progress.advance(bar)
     return outcomes
 
@@ -252,6 +255,29 @@ def summary(layers: list[RealLayer], outcomes: dict[int, Outcome], failed: int) 
     return matches + ("" if failed else ", 0 mismatches") + ("" if error is None else f", recovery error {error:.1e}")
 
 
+def write_report(
+    folder: Path, title: str, again: str, sim: str, target: Target, c: Configuration,
+    rows: Sequence[tuple[str, Outcome]], figures: Sequence[tuple[str, str]], seconds: float, jobs: int,
+    console: Console,
+) -> None:  # fmt: skip
+    """The report of layers that ran, by network. again: the command that runs them."""
+    from tb.record import of_layers, views
+
+    ran = [
+        of_layers.Ran(
+            Path(name).stem, row.layer.name, convolution(row.layer), flow(row.layer.task), row.layer.shape.macs,
+            row.layer.task.operands.precision.channels, row.measured, row.failure,
+            target.least_cycles(c, row.layer.task),
+        )
+        for name, row in rows
+    ]  # fmt: skip
+    record = of_layers.recorded(
+        title, again, sim, target.name, c, ran, [list(row.wrong) for _, row in rows], figures, seconds, jobs
+    )
+    views.write(folder, record)
+    console.print(f"report: {folder / views.REPORT}", markup=False, soft_wrap=True)
+
+
 def largest_error(layers: list[RealLayer]) -> float | None:
     """The largest mean recovery error; None where no layer has a float reference."""
     return max((layer.recovery_error for layer in layers if layer.recovery_error is not None), default=None)
@@ -275,7 +301,9 @@ def main(words: list[str] | None = None) -> int:
     by_checkpoint = collect(settings, c, golden, placement)
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
     cluster = engine.read_cluster(parsed.dask, parsed.dask_tls)
+    began = time.monotonic()
     outcomes = simulated(everything, c, sim, settings, parsed.stalls, parsed.jobs, console, cluster=cluster)
+    seconds = time.monotonic() - began
 
     failed = 0
     for checkpoint, layers in by_checkpoint.items():
@@ -292,7 +320,15 @@ def main(words: list[str] | None = None) -> int:
         console.print(
             f"\n{len(files)} files have no operands, psums or outputs, not compared: {files[0]} ...", soft_wrap=True
         )
-    console.print(f"\n{summary(everything, outcomes, failed)}")
+    last = summary(everything, outcomes, failed)
+    console.print(f"\n{last}")
+    if parsed.report:
+        words = [*options.reading_words(parsed), *([f"--stalls {parsed.stalls}"] if parsed.stalls else [])]
+        again = options.again("", settings | {"SIM": sim, "WAVES": None}, words, arguments="COSIM_ARGS").split("  (")[0]
+        rows = [(name, outcomes[id(layer)]) for name, layers in by_checkpoint.items() for layer in layers]
+        figures = [("result", last), *(("network", name) for name in by_checkpoint)]
+        title = f"{CORE.name} on {c.name}, {sim}: {len(everything) - failed} of {len(everything)} layers match"
+        write_report(parsed.report, title, again, sim, CORE, c, rows, figures, seconds, parsed.jobs, console)
     error = largest_error(everything)
     if error is not None and error >= LARGEST_ERROR:
         console.print(

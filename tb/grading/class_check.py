@@ -15,6 +15,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,7 +46,7 @@ MARK = "COSIM_CLASS"  # an environment variable by which what a check started is
 EVERY = 0.5  # seconds between two looks at what a check takes
 GRACE = 5.0  # seconds that a check has to end by itself
 LOG = 1 << 20  # bytes of what a check prints that are kept
-RESULTS, LOGS = "results", "logs"
+RESULTS, LOGS, RECORDS = "results", "logs", "layers"  # the last: a report of each core's layers
 
 
 class Limited(Exception):
@@ -261,6 +262,7 @@ def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowa
     """
     result, log = report / RESULTS / f"{team.name}.json", report / LOGS / f"{team.name}.txt"
     result.unlink(missing_ok=True)
+    shutil.rmtree(report / RECORDS / team.name, ignore_errors=True)
     began = time.monotonic()
     why = ""
     with tempfile.TemporaryDirectory(prefix="cosim-class-", ignore_cleanup_errors=True) as work:
@@ -274,7 +276,11 @@ def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowa
         printed = Path(work, "printed")
         with printed.open("wb") as output:
             process = subprocess.Popen(
-                [*_command(team), *words, "--result", str(Path(work, "result.json").resolve())], env=environment,
+                [
+                    *_command(team), *words, "--result", str(Path(work, "result.json").resolve()),
+                    "--record", str((report / RECORDS / team.name).resolve()),
+                ],
+                env=environment,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         try:
@@ -423,8 +429,9 @@ def write_tables(report: Path, teams: list[Team], found: list[Checked], grades: 
     )
     right = sum(one.passed for one in found)
     logs = [_log(report, one) for one in found]
+    records = [team.name for team in teams if (report / RECORDS / team.name / "report.html").exists()]
     page = template.render(
-        teams=list(zip(rows, found, logs, strict=True)), right=right, grades=grades,
+        teams=list(zip(rows, found, logs, strict=True)), right=right, grades=grades, records=records,
         cycles=max((one.cycles or 0 for one in found), default=0), made=time.strftime("%Y-%m-%d %H:%M"),
     )  # fmt: skip
     write_whole(report / "report.html", page.encode())

@@ -1,7 +1,8 @@
 // system: accelerator and memory, with recorders, for simulation at full speed: Python writes the descriptor, starts, waits.
 //
 // record    : while high, what enters the sfp goes to psums.hex and what leaves it to sums.hex, a line for each word. Both
-//             are opened anew when record rises, and complete once it has fallen.
+//             are opened anew when record rises, and complete once it has fallen. Bit 2: activity.hex, a line for each
+//             cycle in which another unit is at work than in the cycle before: the cycle, and what is (see `activity`).
 // broken    : the bus rules that were broken since reset, see axi_check; bursts counts the addresses taken.
 
 `default_nettype none
@@ -32,7 +33,7 @@ module system #(
     input  wire        dump,
     input  wire [31:0] dump_first,
     input  wire [31:0] dump_last,
-    input  wire [1:0]  record,       // bit 0: sums, bit 1: psums
+    input  wire [2:0]  record,       // bit 0: sums, bit 1: psums, bit 2: activity
     input  wire [31:0] seed,
     input  wire [7:0]  stall_ar,
     input  wire [7:0]  stall_r,
@@ -124,19 +125,42 @@ module system #(
     );
 
     // Recorders
-    integer   sums, psums;
-    reg [1:0] record_q;
-    initial record_q = 2'b00;
+    integer   sums, psums, activities;
+    reg [2:0] record_q;
+    initial record_q = 3'b000;
     always @(posedge clk) begin
-        record_q <= record === 2'b01 || record === 2'b10 || record === 2'b11 ? record : 2'b00;
+        record_q <= {record[2] === 1'b1, record[1] === 1'b1, record[0] === 1'b1};
         if (record[0] & ~record_q[0]) sums = $fopen("sums.hex", "w");
         if (record[1] & ~record_q[1]) psums = $fopen("psums.hex", "w");
+        if (record[2] & ~record_q[2]) activities = $fopen("activity.hex", "w");
         if (~record[0] & record_q[0]) $fclose(sums);
         if (~record[1] & record_q[1]) $fclose(psums);
+        if (~record[2] & record_q[2]) $fclose(activities);
         if (record_q[0] & u_accelerator.out_valid & u_accelerator.out_ready) $fdisplay(sums, "%h", u_accelerator.out_sum);
         if (record_q[1] & u_accelerator.psum_valid & u_accelerator.psum_ready)
             $fdisplay(psums, "%h", u_accelerator.psum_data);
     end
+
+    // What is at work in a cycle; tb/record/activity.py names the bits. A pass that begins counts up, so that two are told apart.
+    reg         begin_q;
+    reg  [31:0] cycle_q, shown_q;
+    wire        begins  = u_accelerator.act_op_valid & u_accelerator.act_op_ready & u_accelerator.act_op_start;
+    wire        read    = rvalid & rready;
+    wire [31:0] activity = {u_accelerator.layer_q, 1'b0, begin_q ^ begins,
+        u_accelerator.out_valid & u_accelerator.out_ready, u_accelerator.psum_valid & u_accelerator.psum_ready,
+        wvalid & wready, read & rid == 3'd4, read & rid == 3'd3, read & rid == 3'd2, read & rid == 3'd1, read & rid == 3'd0,
+        u_accelerator.stall, u_accelerator.act_fire, u_accelerator.counted, u_accelerator.busy};
+    always @(posedge clk)
+        if (record_q[2]) begin
+            cycle_q <= cycle_q + 32'd1;
+            begin_q <= begin_q ^ begins;
+            shown_q <= activity;
+            if (activity !== shown_q) $fdisplay(activities, "%h %h", cycle_q, activity);
+        end else begin
+            cycle_q <= 32'd0;
+            begin_q <= 1'b0;
+            shown_q <= 32'd0;
+        end
 
     wire unused = &{1'b0, arprot, awprot};
 endmodule

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from golden_model.configuration import Configuration
 from tb.layers.task import LayerTask
+from tb.parts.scoreboard import Mismatch
 
 ENVIRONMENT = "COSIM_JOB"  # the variable that names the job's file
 
@@ -62,6 +63,27 @@ def results_path(job: Path) -> Path:
 def report(results: list[dict]) -> None:
     """Called in the simulation: write the results so far of this simulation's job, a dict for each layer."""
     results_path(Path(os.environ[ENVIRONMENT])).write_text(json.dumps(results))
+
+
+@contextlib.contextmanager
+def wrong_is_kept() -> Iterator[None]:
+    """Around what compares in a simulation: where values were wrong goes beside the job's results."""
+    try:
+        yield
+    except Mismatch as error:
+        if error.places:
+            _wrong_path(Path(os.environ[ENVIRONMENT])).write_text(json.dumps(error.places))
+        raise
+
+
+def read_wrong(job: Path) -> list[dict]:
+    """Where values were wrong in the layer that failed (``Channel.place``), as far as it was told."""
+    path = _wrong_path(job)
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def _wrong_path(job: Path) -> Path:
+    return job.with_suffix(".wrong.json")
 
 
 def read_results(job: Path) -> list[dict]:

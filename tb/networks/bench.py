@@ -7,6 +7,7 @@ first that is wrong is named and not those that inherit from it.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -84,9 +85,15 @@ class NetworkBench(AcceleratorBench):
         await self._pulse(self.dut.load)
 
     async def run_image(
-        self, number: int, values: Mapping[str, np.ndarray], scores: np.ndarray, check: bool
+        self,
+        number: int,
+        values: Mapping[str, np.ndarray],
+        scores: np.ndarray,
+        check: bool,
+        activity: Path | None = None,
     ) -> ImageRun:
-        """One image from its integers to its scores. values: of every tensor, by the integer model.
+        """One image from its integers to its scores. values: of every tensor, by the integer model. activity: the file
+        that what each unit did goes to.
 
         LayerFailed and Mismatch name the first layer that is wrong.
         """
@@ -95,7 +102,12 @@ class NetworkBench(AcceleratorBench):
         for name in program.image:
             self._put(data, program.tensors[name], values[name])
         await self._write_memory([Region(program.changing, data)])
+        self.dut.record.value = 0 if activity is None else 4
         status = await self._run(f"image {number}", program.layers)
+        self.dut.record.value = 0
+        if activity is not None:
+            await ClockCycles(self.dut.clk, 3)
+            shutil.copyfile("activity.hex", activity)
         first, last = program.changing // self.beat, program.mem_bytes // self.beat - 1
         memory, unknown = await self._read_memory(first, last)
         counters = self._counters(memory, program.layers)

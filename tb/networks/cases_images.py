@@ -38,7 +38,8 @@ async def images(dut):
                 results.append({"number": number, "layers": counters, "wrong": wrong})
             else:
                 try:
-                    run = await tb.run_image(number, values, scores[index], job.check is Check.outputs)
+                    activity = job.activity if number == job.numbers[0] else None
+                    run = await tb.run_image(number, values, scores[index], job.check is Check.outputs, activity)
                     results.append({**dataclasses.asdict(run), "seconds": time.perf_counter() - begin})
                 except WrongTensor as error:
                     failures.append(error)

@@ -7,11 +7,13 @@ network, and the classes with the integer model's and the fake-quantised network
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import hashlib
 import re
 import sys
+import tempfile
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
@@ -35,14 +37,16 @@ from tb import options, simulators
 from tb.commands import command
 from tb.commands.accelerate import DEFAULT_CONFIGURATION
 from tb.commands.cosim import wave_file
-from tb.commands.report import ABBREVIATION, steps
+from tb.commands.report import steps
 from tb.farm import engine
 from tb.layers.networks import MAIN_JOB
 from tb.networks import batches
 from tb.networks import run as network_run
 from tb.networks.job import Check, NetworkJob
 from tb.networks.program import NetworkProgram, ProgramLayer, compile_network
+from tb.networks.recorded import convolution, flow, recorded, traced
 from tb.networks.results import COUNTS, ResultsFile, Row
+from tb.record import views
 
 DEFAULT_CHECKPOINT = next(name for name in MAIN_JOB if name.startswith("resnet20"))
 MOST_IMAGES = 100_000
@@ -76,13 +80,10 @@ def layer_table(program: NetworkProgram, counters: Sequence[Sequence[int]]) -> T
     for layer, found in zip(program.layers, counters, strict=True):
         counted = dict(zip(COUNTS, found, strict=True))
         s, cycles = layer.plan.shape, counted["cycles"]
-        stride, size = f"/{s.stride}" if s.stride > 1 else "", f"{s.ih}" if s.ih == s.iw else f"{s.ih}x{s.iw}"
-        flow = ABBREVIATION[layer.plan.dataflow] + (" a2" if layer.plan.simd else "")
         used = s.macs / (cycles * c.rows * c.cols * layer.plan.ic_group)
         stalls = sum(counted[name] for name in ("stall_act", "stall_wgt", "stall_out"))
         shown.add_row(
-            layer.name.replace(", part ", " ").replace(" of ", "/"),
-            f"{s.ic}>{s.oc} {s.kh}x{s.kw}{stride}{'+r' if layer.residual else ''} @{size}", flow, outputs(layer),
+            layer.name.replace(", part ", " ").replace(" of ", "/"), convolution(layer), flow(layer), outputs(layer),
             f"{cycles:,}", f"{used:.1%}", f"{stalls:,}",
         )  # fmt: skip
     score = program.network.score
@@ -182,7 +183,8 @@ class Collected:
     def __init__(self, work: Work, kept: ResultsFile | None):
         self.work, self.kept = work, kept
         self.rows: dict[int, Row] = {}
-        self.seconds: list[float] = []
+        self.seconds: list[float] = []  # of each image of this run, and its cycles
+        self.cycles: list[int] = []
         self.forced: list[dict] = []  # results of layers alone
         self.where: dict[int, dict] = {}
         self._index = {number: index for index, number in enumerate(work.numbers)}
@@ -226,6 +228,7 @@ class Collected:
             self.kept.add(row)
         self.rows[row.image] = row
         self.seconds.append(result["seconds"])
+        self.cycles.append(row.cycles)
 
 
 @contextlib.contextmanager
@@ -288,7 +291,7 @@ def main(words: list[str] | None = None) -> int:
     options.add_settings(parser, "GOLDEN", "IMAGE")
     environment = options.environment
     parser.add_argument(
-        "--images", type=image_numbers, default=environment("IMAGES") or "0:10",
+        "--images", default=environment("IMAGES") or "0:10",
         help="numbers of test images, as 0:200 or 3,7 [IMAGES, 0:10]",
     )  # fmt: skip
     parser.add_argument(
@@ -310,7 +313,13 @@ def main(words: list[str] | None = None) -> int:
     options.add_stalls(parser, "every bus channel")
     options.add_jobs(parser)
     options.add_cluster(parser)
+    options.add_report(parser)
     parsed = parser.parse_args(words)
+    parsed.images_text = parsed.images
+    try:
+        parsed.images = image_numbers(parsed.images)
+    except ArgumentTypeError as error:
+        parser.error(f"argument --images: {error}")
     settings = {s.variable: getattr(parsed, s.variable, None) for s in options.SETTINGS}
     options.check(settings)
     sim = settings["SIM"] or "verilator"
@@ -329,8 +338,10 @@ def main(words: list[str] | None = None) -> int:
         parsed.stalls,
     )  # fmt: skip
     alone = job.forced or layer is not None
-    if parsed.results and alone:
-        raise UserError("RESULTS keeps whole images; leave FORCE and LAYER away, or RESULTS")
+    if (parsed.results or parsed.report) and alone:
+        raise UserError("RESULTS and REPORT are of whole images; leave FORCE and LAYER away, or these")
+    if waves and parsed.dask:
+        raise UserError("WAVES=1 writes to this machine; leave DASK away")
     cluster = engine.read_cluster(parsed.dask, parsed.dask_tls)
     jobs = 1 if waves or len(work.numbers) == 1 else parsed.jobs
     keep = wave_file(sim, program.configuration, name) if waves else None
@@ -375,13 +386,31 @@ def main(words: list[str] | None = None) -> int:
     for failure in failures:
         console.print(f"\n[bold red]FAIL[/] {escape(failure)}", soft_wrap=True)
     if failures:
-        console.print(
-            f"replay: {escape(replay(settings | {'SIM': sim}, parsed, failures[0], layer is not None))}", soft_wrap=True
-        )
+        again = replay(settings | {"SIM": sim}, parsed, failures[0], layer is not None)
+        console.print(f"replay: {escape(again)}", soft_wrap=True)
+    if parsed.report and results:
+        figures = summary(work, found, seconds)
+        with tempfile.TemporaryDirectory(prefix="cosim-") as folder, steps(console, "writing the report"):
+            activity = Path(folder, "activity.hex")
+            seen = traced(built, job, activity)
+            record = recorded(
+                name, title, command_of(settings | {"SIM": sim}, parsed), built, job, results, found.where, work.data,
+                figures, failures, seconds if found.seconds else 0.0, jobs, sum(found.cycles), seen,
+            )  # fmt: skip
+            views.write(parsed.report, record, activity if seen else None)
+        console.print(f"\nreport: {parsed.report / views.REPORT}", markup=False, soft_wrap=True)
     return 1 if failures else 0
 
 
-def replay(settings: dict, parsed, failure: str, alone: bool) -> str:
+def command_of(settings: dict, parsed: argparse.Namespace) -> str:
+    """The command that does the same."""
+    more = {"IMAGES": parsed.images_text, "CHECK": parsed.check}
+    words = [f"--stalls {parsed.stalls}"] if parsed.stalls else []
+    told = options.again("infer", settings | {"IMAGE": None}, words, arguments="INFER_ARGS", more=more)
+    return told.split("  (")[0]
+
+
+def replay(settings: dict, parsed: argparse.Namespace, failure: str, alone: bool) -> str:
     """The command that runs again what failed: the first wrong layer alone, every psum compared, if that is known."""
     more = {"CHECK": parsed.check}
     if found := re.match(r"image (\d+)", failure):

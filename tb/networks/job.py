@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +24,8 @@ class NetworkJob(Job):
     """images: normalised, float32 [N, C, H, W], and their numbers.
 
     forced: each layer runs alone and gets what the integer model makes, so that a wrong layer is told from one that
-    takes something wrong. layer: only the one of that name, forced, every psum compared.
+    takes something wrong. layer: only the one of that name, forced, every psum compared. activity: the file that what
+    each unit did in the first image goes to, cycle by cycle (``tb.record.activity``).
     """
 
     program: NetworkProgram
@@ -34,3 +36,4 @@ class NetworkJob(Job):
     layer: str | None = None
     seed: int = 0
     stalls: float = 0.0
+    activity: Path | None = None

@@ -11,8 +11,15 @@ SHOWN = 8  # mismatches written out of the first channel that has any; the rest 
 SHOWN_AFTER = 2  # of later channels: mostly consequences
 
 
+FOLDED = 400  # rows of a map of wrong values; words beyond that share one
+
+
 class Mismatch(AssertionError):
-    """A comparison that failed; the message is the report."""
+    """A comparison that failed; the message is the report. places: where, a map of each channel (``Channel.place``)."""
+
+    def __init__(self, message: str, places: Sequence[dict] = ()):
+        super().__init__(message)
+        self.places = list(places)
 
 
 @dataclasses.dataclass
@@ -27,6 +34,18 @@ class Channel:
     compared: int = 0
     mismatches: int = 0
     report: list[str] = dataclasses.field(default_factory=list)
+    wrong: np.ndarray | None = None  # [word, lane] of each value that differs
+
+    def place(self) -> dict:
+        """Where values are wrong: a map of words (several to a row, where there are many) and lanes."""
+        words, lanes = self.expected.shape
+        rows = min(words, FOLDED)
+        marks = np.zeros((0, 2), int) if self.wrong is None else self.wrong
+        folded = np.unique(np.stack([marks[:, 0] * rows // max(1, words), marks[:, 1]], 1), axis=0)
+        return {
+            "name": self.name, "names": list(self.names), "lane": self.lane, "shape": [rows, lanes],
+            "count": self.mismatches, "wrong": folded.tolist(),
+        }  # fmt: skip
 
     def coordinates(self, word: int) -> str:
         """Where in the layer a word belongs."""
@@ -40,7 +59,7 @@ class Channel:
         unknown = np.zeros(actual.shape, bool) if unknown is None else unknown
         wrong = np.argwhere((actual[:words] != self.expected[:words]) | unknown[:words])
         lanes = self.expected.shape[1]
-        self.compared = words * lanes
+        self.wrong, self.compared = wrong, words * lanes
         difference = abs(len(actual) - len(self.expected))
         self.mismatches = len(wrong) + difference * lanes
         for word, lane in wrong[:shown]:
@@ -104,6 +123,7 @@ class Scoreboard:
         if self.mismatches or notes:
             title = f"{self.title}: " if self.title else ""
             count = f"{title}{self.mismatches} mismatches in {self.compared} values"
-            raise Mismatch("\n  ".join([count, *notes, *self.report]))
+            places = [channel.place() for channel in self.channels if channel.mismatches]
+            raise Mismatch("\n  ".join([count, *notes, *self.report]), places)
         if not self.compared:
             raise Mismatch(f"{self.title or 'this test'} compared nothing")
