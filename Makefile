@@ -65,7 +65,7 @@ new-core: $(SETUP) ## begin the adapter file of a core | RTL TOP OUT
 test: BY_DEFAULT := $(BOTH)
 test: simulator ## all tests, on both simulators unless SIM names one | SIM SEED JOBS PYTEST_ARGS
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest tests tb -q --sim $(call quoted,$(or $(SIM),$(BOTH))) -n $(call quoted,$(JOBS)) \
-	    --dist loadgroup $(PYTEST_ARGS)
+	    --dist loadgroup --junitxml=build/junit.xml $(PYTEST_ARGS)
 
 golden: $(SETUP) ## write golden files of layers | CHECKPOINT DATA LAYER IMAGE OUT FORMAT CONFIG DATAFLOW A_BITS IC_TILE OC_TILE O_TILE
 	@$(RUN) -m tb.commands.golden_write \

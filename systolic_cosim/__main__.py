@@ -20,6 +20,7 @@ COMMANDS = {
     "cosim": ("tb.commands.cosim", "co-simulate real layers on this project's core"),
     "accelerate": ("tb.commands.accelerate", "whole networks on this project's accelerator"),
     "infer": ("tb.networks.infer", "images in, classes out, on this project's accelerator"),
+    "report": ("tb.record.report", "the report and trace of a run anew, from what --report left"),
     "golden": ("tb.commands.golden_write", "write golden files of layers"),
     "golden-check": ("tb.commands.golden_check", "compare golden files with manifest, operands and checkpoint"),
     "schedule": ("tb.commands.schedule", "predicted cycles of a network, no simulation"),

@@ -81,6 +81,21 @@ def pytest_report_header(config):
     return f"co-simulation: SIM={values['SIM'] or 'icarus'} SEED={values['SEED']} (--sim, --seed)"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure says, also in JUnit's XML, with which seed and command it comes again."""
+    report = yield
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if report.failed and crash is not None and "replay: " not in str(report.longrepr):
+        seed = item.config.option_values["SEED"]
+        again = f"replay: pytest {shlex.quote(item.nodeid)} --seed {seed}"
+        if "sim" in getattr(item, "fixturenames", ()):
+            again += f" --sim {item.funcargs.get('sim', 'icarus')}"
+        crash.message = f"{crash.message}\n{again}"
+        report.sections.append(("again", again))
+    return report
+
+
 @pytest.fixture
 def seed(request) -> int:
     return int(request.config.option_values["SEED"])

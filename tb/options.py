@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import tempfile
 from argparse import ArgumentTypeError, BooleanOptionalAction, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,6 +98,22 @@ def add_jobs(parser: Parser) -> None:
 def add_report(parser: Parser) -> None:
     text = "folder for a report of the run: report.html, a trace for Perfetto, tables [REPORT]"
     parser.add_argument("--report", type=Path, default=environment("REPORT"), metavar="FOLDER", help=text)
+
+
+def check_report(folder: Path | None) -> None:
+    """UserError where a report cannot be written to a folder."""
+    if folder is not None and (place := unwritable(folder)) is not None:
+        raise UserError(f"REPORT={folder} cannot be written: {place} is no folder where files can be made")
+
+
+def unwritable(folder: Path) -> Path | None:
+    """The existing folder or file in which a folder cannot be made, or the folder itself; None where it can."""
+    place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        Path(tempfile.mkdtemp(dir=place, prefix=".try-")).rmdir()
+    except OSError:
+        return place
+    return None
 
 
 def add_cluster(parser: Parser) -> None:

@@ -73,6 +73,7 @@ def main(words: list[str] | None = None) -> int:
     settings = {s.variable: getattr(parsed, s.variable, None) for s in options.SETTINGS}
     console = Console(highlight=False)
     options.check(settings)
+    options.check_report(parsed.report)
     sim = settings["SIM"] or "verilator"
     simulators.check_simulator(sim)
     c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)

@@ -289,6 +289,10 @@ def main(words: list[str] | None = None) -> int:
     console = Console(stderr=False, highlight=False)
     sim = settings["SIM"] or "icarus"
     options.check(settings)
+    options.check_report(parsed.report)
+    cluster = engine.read_cluster(parsed.dask, parsed.dask_tls)
+    if cluster and settings["WAVES"]:
+        raise UserError("WAVES=1 writes to this machine; leave DASK away")
     simulators.check_simulator(sim)
     golden = golden_folder(settings, options.reading(parsed))
     for line in wrapped(golden.understood) if golden else ():
@@ -300,7 +304,6 @@ def main(words: list[str] | None = None) -> int:
     placement = Placement(parsed.stride, parsed.padding, parsed.map)
     by_checkpoint = collect(settings, c, golden, placement)
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
-    cluster = engine.read_cluster(parsed.dask, parsed.dask_tls)
     began = time.monotonic()
     outcomes = simulated(everything, c, sim, settings, parsed.stalls, parsed.jobs, console, cluster=cluster)
     seconds = time.monotonic() - began

@@ -53,6 +53,8 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
     "tb.commands.cosim": (
         [],
         {
+            "--report": ("text.pth", "/proc/nope/out"),
+            "--dask": ("localhost", "tls://localhost:1"),
             "--sim": ("foo", "icarus,", "Icarus"),
             "--checkpoint": CHECKPOINTS,
             "--data": DATA,
@@ -94,8 +96,14 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
             "--force": ("2", "x"),
             "--stalls": SHARES,
             "--golden": ("golden",),
+            "--results": ("folder", "text.pth", "binary.pth", "text.pth/below.csv", "/proc/nope/r.csv"),
+            "--report": ("text.pth", "/proc/nope/out"),
+            "--dask": ("localhost", "8786", "tls://localhost:1"),
+            "--dask-tls": ("a,b,c",),
+            "--limit": ("0", "-1", "nan", "x", ""),
         },
     ),
+    "tb.record.report": ([], {"--report": ("absent", "empty_folder", "text.pth", "/proc/nope")}),
     "tb.commands.check_core": (
         ["--core", str(ROOT / "tb/examples/course/core.toml")],
         {

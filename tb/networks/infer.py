@@ -45,7 +45,7 @@ from tb.networks import run as network_run
 from tb.networks.job import Check, NetworkJob
 from tb.networks.program import NetworkProgram, ProgramLayer, compile_network
 from tb.networks.recorded import convolution, flow, recorded, traced
-from tb.networks.results import COUNTS, ResultsFile, Row
+from tb.networks.results import COUNTS, ResultsFile, Row, check_file
 from tb.record import views
 
 DEFAULT_CHECKPOINT = next(name for name in MAIN_JOB if name.startswith("resnet20"))
@@ -324,6 +324,10 @@ def main(words: list[str] | None = None) -> int:
     options.check(settings)
     sim = settings["SIM"] or "verilator"
     simulators.check_simulator(sim)
+    cluster = engine.read_cluster(parsed.dask, parsed.dask_tls)
+    if parsed.results:
+        check_file(parsed.results)
+    options.check_report(parsed.report)
     console = Console(highlight=False)
     work = loaded(settings, parsed.images)
     program, waves = work.program, bool(settings["WAVES"])
@@ -342,7 +346,6 @@ def main(words: list[str] | None = None) -> int:
         raise UserError("RESULTS and REPORT are of whole images; leave FORCE and LAYER away, or these")
     if waves and parsed.dask:
         raise UserError("WAVES=1 writes to this machine; leave DASK away")
-    cluster = engine.read_cluster(parsed.dask, parsed.dask_tls)
     jobs = 1 if waves or len(work.numbers) == 1 else parsed.jobs
     keep = wave_file(sim, program.configuration, name) if waves else None
     with contextlib.ExitStack() as stack:

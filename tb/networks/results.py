@@ -19,6 +19,7 @@ from typing import Any
 import filelock
 
 from quant.errors import UserError
+from tb.options import unwritable
 
 FORMAT = "systolic-cosim results 1"
 COUNTS = ("cycles", "active", "fill", "stall_act", "stall_wgt", "stall_out")  # of each layer, in this order
@@ -118,6 +119,26 @@ def read(path: Path) -> Contents:
     return Contents(head, rows, whole)
 
 
+def check_file(path: Path) -> None:
+    """UserError where a file cannot hold results, without looking at whose they are."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file, as RESULTS={path}/results.csv")
+    if (place := unwritable(path.parent)) is not None:
+        raise UserError(f"{path} cannot be written: {place} is no folder where files can be made")
+    if path.exists():
+        with path.open("rb") as file:
+            begin = file.read(len(_MARK))
+        if not _MARK.startswith(begin):
+            raise UserError(f"{path} is no results file; name another")
+        if _begun(path):
+            read(path)
+
+
+def _begun(path: Path) -> bool:
+    """Whether a file has its first two lines."""
+    return path.exists() and path.read_bytes().count(b"\n") >= 2
+
+
 class ResultsFile:
     """A file that is written on; nobody else writes it meanwhile. ``rows``: what stands in it, by image."""
 
@@ -142,14 +163,13 @@ class ResultsFile:
             raise
 
     def _open(self, head: dict[str, Any]) -> None:
-        begun = self.path.exists() and self.path.read_bytes().count(b"\n") >= 2
+        check_file(self.path)
+        begun = _begun(self.path)
         whole = 0
         if begun:
             found = read(self.path)
             _check_same(self.path, found.head, head)
             self.rows, whole = found.rows, found.whole
-        elif self.path.exists() and not _MARK.startswith(self.path.read_bytes()[: len(_MARK)]):
-            raise UserError(f"{self.path} is no results file; name another")
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666)
         os.truncate(self._file, whole)
         os.lseek(self._file, whole, os.SEEK_SET)
