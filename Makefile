@@ -18,7 +18,7 @@ quoted = '$(subst ','\'',$(1))'
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-) $(call quoted,$($(name)))))
 
 .PHONY: help cosim accelerate infer report check-core grade calibrate new-core test golden golden-check train eval schedule bench lint synth \
-    registers mutate wheel setup simulator clean
+    registers mutate wheel setup simulator browser clean
 
 # Each line of the list is "target: ## what it does | the settings that it takes".
 help: ## this list
@@ -142,6 +142,9 @@ endef
 simulator: $(SETUP)
 	@case $(call quoted,$(or $(SIM),$(BY_DEFAULT))) in *icarus*) ;; *) exit 0;; esac; \
 	    $(strip $(call system_package,iverilog,iverilog))
+
+browser: ## Chromium, in which a test opens the report
+	@if command -v chromium-browser google-chrome >/dev/null; then :; else $(strip $(call system_package,chromium,chromium)); fi
 
 clean: ## remove builds and waves; the environment stays
 	@rm -rf build
