@@ -311,10 +311,12 @@ def read_cluster(address: str | None, tls: str | None) -> Cluster | None:
 
 
 def batches(count: int, jobs: int, most: int) -> list[range]:
-    """0..count-1 in parts that become smaller, so that all who work end at about the same time; none above ``most``."""
+    """0..count-1 in parts that become smaller, so that all who work end at about the same time; none above ``most``,
+    and only the last below 2, since each costs a start."""
     found, first = [], 0
     while first < count:
-        size = max(1, min(most, (count - first) // (2 * max(1, jobs)))) if jobs > 1 else min(most, count - first)
+        left = count - first
+        size = min(most, left if jobs <= 1 else max(2, math.ceil(left / (1.5 * jobs))), left)
         found.append(range(first, first + size))
         first += size
     return found

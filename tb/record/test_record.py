@@ -115,7 +115,7 @@ def test_what_an_image_reads_and_writes(inferred):
 def test_a_record_of_activity_that_breaks_off_is_refused(inferred, cut):
     text = gzip.decompress((inferred / views.ACTIVITY).read_bytes()).decode()
     activity.Activity.parse(text, Path("a"))
-    with pytest.raises(ValueError, match="no .*record of activity"):
+    with pytest.raises(ValueError, match=r"no .*record of activity"):
         activity.Activity.parse("\n".join(text.splitlines()[:-cut]), Path("a"))
     with pytest.raises(ValueError, match="no record of activity"):
         activity.Activity.parse(text[:-3] + "x y", Path("a"))

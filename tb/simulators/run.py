@@ -69,6 +69,7 @@ def run(
             "PYTHONPATH": os.pathsep.join([str(ROOT), prepared.env.get("PYTHONPATH", "")]),
             **(environment or {}),
         }  # fmt: skip
+        variables.pop("MALLOC_TRIM_THRESHOLD_", None)  # Dask's, for its workers: gives memory back all the time
         variables.pop("PYTHONDONTWRITEBYTECODE", None)  # set in many containers to keep folders clean, as build/ does
         code = execute(words, Path(work), variables, log, timeout, limits)
         if built.waves and keep is not None:
