@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import getpass
+import gzip
 import io
 import os
 import platform
@@ -36,7 +37,10 @@ class Archive:
 def packed(built: Build) -> Archive:
     """A build as an archive, the same bytes each time."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as tar:
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=6, mtime=0) as file,
+        tarfile.open(fileobj=file, mode="w") as tar,
+    ):
         for path in sorted(built.directory.iterdir()):
             if path.is_file() and path.suffix not in _LEFT_OUT and path.name != "built":
                 tar.add(path, path.name, filter=_plain)

@@ -58,11 +58,12 @@ class Done:
     failure: str | None = None
 
 
-def tell(value: Any) -> None:
-    """Called in a task: give ``value``, of what JSON has, to whoever runs it, before it has ended."""
-    hear = _told.get()
-    if hear is not None:
-        hear(value)
+def teller() -> Callable[[Any], None]:
+    """Called in a task: what gives a value, of what JSON has, to whoever runs it, before it has ended.
+
+    What it gives may be called in any thread of the task's; this function in the task's own alone.
+    """
+    return _told.get() or (lambda value: None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +122,7 @@ class _DaskFarm(Farm):
         if told is not None:
             self.client.subscribe_topic(topic, lambda event: ended.put(event[1]))
         futures: dict[str, Any] = {}
-        waiting = sorted(by_key.values(), key=lambda task: task.size)
+        waiting = sorted(by_key.values(), key=lambda task: -task.size)[::-1]  # the last is taken first
         open_: set[str] = set()
         try:
             while waiting or open_:

@@ -36,11 +36,12 @@ def run_batch(build: simulators.Build | Archive, job: NetworkJob, seconds: float
     """
     built = unpacked(build) if isinstance(build, Archive) else build
     results: list[dict] = []
+    tell = engine.teller()
     for attempt in (1, 2):
         open_ = [index for index, number in enumerate(job.numbers) if number not in {r["number"] for r in results}]
         rest = dataclasses.replace(job, images=job.images[open_], numbers=[job.numbers[index] for index in open_])
         ran = network_run.run_network(
-            built, rest, keep=keep, progress=_Teller(), timeout=START + seconds * len(open_),
+            built, rest, keep=keep, progress=_Teller(tell), timeout=START + seconds * len(open_),
             limits=simulators.Limits(memory=MEMORY),
         )  # fmt: skip
         results += ran.results
@@ -55,12 +56,12 @@ def run_batch(build: simulators.Build | Archive, job: NetworkJob, seconds: float
 class _Teller:
     """Tells what is new of a growing list."""
 
-    def __init__(self) -> None:
-        self.told = 0
+    def __init__(self, tell: Callable[[dict], None]) -> None:
+        self.tell, self.told = tell, 0
 
     def __call__(self, results: list[dict]) -> None:
         for result in results[self.told :]:
-            engine.tell(result)
+            self.tell(result)
         self.told = max(self.told, len(results))
 
 

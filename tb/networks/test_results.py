@@ -143,11 +143,12 @@ def test_a_worker_is_killed(undisturbed, tmp_path):
     assert results.sorted_lines(path) == undisturbed
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_the_client_is_killed(undisturbed, tmp_path, number):
+@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGKILL, "2"), (signal.SIGINT, "2"), (signal.SIGKILL, "1")])
+def test_the_client_is_killed(undisturbed, tmp_path, number, jobs):
+    """In the middle of a batch, the only one where there is one job: each image is kept as it ends."""
     path = tmp_path / "r.csv"
     mark = {"COSIM_TEST_MARK": str(tmp_path)}
-    process = started(path, "--jobs", "2", environment=mark)
+    process = started(path, "--jobs", jobs, environment=mark)
     wait_for(path, 3, process)
     process.send_signal(number)
     out = process.communicate(timeout=60)[0]
