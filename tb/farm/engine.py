@@ -3,7 +3,7 @@
 Work is a ``Task``: a function of a module, which starts its simulator as a process of its own. With one job nothing
 else is started. More run on Dask's workers, one task each at a time: those of a cluster of this machine's own, which
 nobody else can reach, or those behind the address that ``DASK`` names. What a task's worker dies of costs no other
-task; the task is given to another worker once and then told to have failed.
+task: the task is given to another worker, at last alone, and then told to have failed.
 """
 
 from __future__ import annotations
@@ -51,11 +51,12 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Done:
-    """A task that has ended: what it returned, or why there is nothing."""
+    """A task that has ended: what it returned, or why there is nothing. killed: its workers died."""
 
     task: Task
     result: Any
     failure: str | None = None
+    killed: bool = False
 
 
 def teller() -> Callable[[Any], None]:
@@ -124,15 +125,20 @@ class _DaskFarm(Farm):
         futures: dict[str, Any] = {}
         waiting = sorted(by_key.values(), key=lambda task: -task.size)[::-1]  # the last is taken first
         open_: set[str] = set()
+        blamed: list[Task] = []  # for deaths of workers, at which others may have waited: each runs alone at last
+        alone: set[str] = set()
         try:
-            while waiting or open_:
+            while waiting or open_ or blamed:
+                if not waiting and not open_:
+                    waiting.append(blamed.pop())
+                    alone.add(waiting[0].key)
                 # No more than there are workers: Dask blames what waits at a worker for its death, too.
                 while waiting and len(open_) < self._workers():
                     task = waiting.pop()
                     open_.add(task.key)
                     future = self.client.submit(
                         _call, task.call, task.arguments, task.key, topic if told is not None else None,
-                        key=f"{topic}-{task.key}", retries=0, pure=False,
+                        key=f"{topic}-{task.key}-{len(alone)}", retries=0, pure=False,
                     )  # fmt: skip
                     futures[task.key] = future
                     future.add_done_callback(lambda _, key=task.key: ended.put({"ended": key}))
@@ -142,7 +148,11 @@ class _DaskFarm(Farm):
                         told(by_key[found["key"]], json.loads(found["value"]))
                 elif found["ended"] in open_:
                     open_.discard(found["ended"])
-                    yield _ended(by_key[found["ended"]], futures.pop(found["ended"]))
+                    done = _ended(by_key[found["ended"]], futures.pop(found["ended"]))
+                    if done.killed and done.task.key not in alone:
+                        blamed.append(done.task)
+                    else:
+                        yield done
         finally:
             if told is not None:
                 with contextlib.suppress(Exception):
@@ -160,7 +170,8 @@ def _ended(task: Task, future: Any) -> Done:
         return Done(task, None, "the cluster's scheduler does not answer any more")
     error = future.exception()
     if isinstance(error, KilledWorker):
-        return Done(task, None, "the process that ran it ended twice: killed from outside, or out of memory")
+        told = "the process that ran it ended, each time: killed from outside, or out of memory"
+        return Done(task, None, told, killed=True)
     raise error
 
 
