@@ -70,13 +70,25 @@ def unpacked(archive: Archive, where: Path | None = None) -> Build:
         _forget_old(where)
         with tempfile.TemporaryDirectory(dir=where, prefix=".new-") as work:
             fresh = Path(work, "build")
-            with tarfile.open(fileobj=io.BytesIO(archive.data)) as tar:
-                tar.extractall(fresh, filter="data")
+            _extract(archive.data, fresh)
             with contextlib.suppress(OSError):  # another was first
                 fresh.rename(target)
     with contextlib.suppress(OSError):
         os.utime(target)
     return Build(archive.simulator, archive.toplevel, target, archive.waves)
+
+
+def _extract(data: bytes, folder: Path) -> None:
+    """The files of an archive that ``packed`` made: plain ones, in one folder."""
+    folder.mkdir()
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            if content is None or Path(member.name).name != member.name:
+                raise SimulationError(f"{member.name!r} in a packed build is no plain file")
+            path = folder / member.name
+            path.write_bytes(content.read())
+            path.chmod(member.mode & 0o777)
 
 
 def _forget_old(where: Path) -> None:
