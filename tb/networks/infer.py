@@ -53,19 +53,24 @@ MOST_IMAGES = 100_000
 
 
 def image_numbers(text: str) -> list[int]:
-    """``0:200``, ``7`` or several with commas between -> the numbers, each once. ArgumentTypeError."""
+    """``0:200``, ``0:10000:10`` (each tenth), ``7`` or several with commas between -> the numbers, each once.
+
+    ArgumentTypeError.
+    """
     numbers: list[int] = []
     for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d+)(?::(\d+))?\s*", part)
+        found = re.fullmatch(r"\s*(\d+)(?::(\d+)(?::([1-9]\d*))?)?\s*", part)
         if not found:
-            raise ArgumentTypeError(f"{text!r} names no images; write 0:200 for the first 200, or 7, or 0:10,25")
+            raise ArgumentTypeError(
+                f"{text!r} names no images; write 0:200 for the first 200, 0:10000:10 for each tenth, or 7,25"
+            )
         first = int(found[1])
         last = int(found[2]) if found[2] is not None else first + 1
         if last <= first:
             raise ArgumentTypeError(f"{part.strip()} has no images: the end is not among them, and must be larger")
         if last - first > MOST_IMAGES:
             raise ArgumentTypeError(f"{part.strip()} are more than {MOST_IMAGES:,} images")
-        numbers += range(first, last)
+        numbers += range(first, last, int(found[3] or 1))
     return list(dict.fromkeys(numbers))
 
 

@@ -21,13 +21,22 @@ def said(capsys, *words: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "numbers"), [("0:3", [0, 1, 2]), ("7", [7]), ("5,0:2, 1", [5, 0, 1]), ("0:100000", list(range(100_000)))]
+    ("text", "numbers"),
+    [
+        ("0:3", [0, 1, 2]),
+        ("7", [7]),
+        ("5,0:2, 1", [5, 0, 1]),
+        ("3:10:3", [3, 6, 9]),
+        ("0:100000", list(range(100_000))),
+    ],
 )
 def test_numbers_of_images(text, numbers):
     assert infer.image_numbers(text) == numbers
 
 
-@pytest.mark.parametrize("text", ["", "a", "3:3", "4:1", "1:", "-1", "1,,2", "0:100001", "1.5"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "3:3", "4:1", "1:", "-1", "1,,2", "0:100001", "1.5", "0:9:0", "0:9:", "0:9:2:1"]
+)
 def test_numbers_that_are_none(text):
     with pytest.raises(ArgumentTypeError):
         infer.image_numbers(text)
