@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from golden_model.configuration import Configuration, Dataflow, Precision
+from golden_model.tiling import ConvShape
 from tb.layers.captured import RealLayer
 from tb.layers.task import LayerTask
 
@@ -43,11 +44,14 @@ ABBREVIATION = {Dataflow.weight_stationary: "WS", Dataflow.output_stationary: "O
 
 def convolution(layer: RealLayer) -> str:
     """A layer in short: channels, kernel, /stride, +r with residual, @ the size of the input map."""
-    s = layer.shape
+    return in_short(layer.shape, layer.task.operands.residual is not None)
+
+
+def in_short(s: ConvShape, residual: bool) -> str:
+    """The same of a shape."""
     stride = f"/{s.stride}" if s.stride > 1 else ""
-    residual = "+r" if layer.task.operands.residual is not None else ""
     size = f"{s.ih}" if s.ih == s.iw else f"{s.ih}x{s.iw}"
-    return f"{s.ic}>{s.oc} {s.kh}x{s.kw}{stride}{residual} @{size}"
+    return f"{s.ic}>{s.oc} {s.kh}x{s.kw}{stride}{'+r' if residual else ''} @{size}"
 
 
 def flow(task: LayerTask) -> str:

@@ -33,6 +33,8 @@ Call = Callable[..., Any]
 
 WAIT = 20.0  # seconds until a cluster must have answered, and have a worker
 SILENT = "60s"  # after which a worker that says nothing is taken to be lost
+LOOK = 2.0  # seconds between two looks at whether the scheduler is there
+GONE = "the cluster's scheduler does not answer any more"
 DEATHS = 1  # of workers that a task may take with it and still be tried again
 
 _told: contextvars.ContextVar[Callable[[Any], None] | None] = contextvars.ContextVar("told", default=None)
@@ -90,11 +92,22 @@ class Farm:
         An exception of a task is raised here, and what has not begun is left out.
         """
         for task in sorted(tasks, key=lambda task: -task.size):
-            mark = _told.set(None if told is None else lambda value, task=task: told(task, value))
+            errors: list[BaseException] = []  # of who is told, in whatever thread that was
+
+            def hear(value: Any, task: Task = task, errors: list[BaseException] = errors) -> None:
+                try:
+                    if told is not None and not errors:
+                        told(task, value)
+                except BaseException as error:
+                    errors.append(error)
+
+            mark = _told.set(hear)
             try:
                 result = task.call(*task.arguments)
             finally:
                 _told.reset(mark)
+            if errors:
+                raise errors[0]
             yield Done(task, result)
 
 
@@ -142,7 +155,14 @@ class _DaskFarm(Farm):
                     )  # fmt: skip
                     futures[task.key] = future
                     future.add_done_callback(lambda _, key=task.key: ended.put({"ended": key}))
-                found = ended.get()
+                try:
+                    found = ended.get(timeout=LOOK)
+                except queue.Empty:
+                    if self.client.status not in ("closing", "closed"):
+                        continue
+                    for task in (*waiting, *blamed, *(by_key[key] for key in open_)):
+                        yield Done(task, None, GONE)
+                    return
                 if "ended" not in found:
                     if found["key"] in open_ and told is not None:
                         told(by_key[found["key"]], json.loads(found["value"]))
@@ -167,7 +187,7 @@ def _ended(task: Task, future: Any) -> Done:
     if future.status == "finished":
         return Done(task, future.result())
     if future.status != "error":
-        return Done(task, None, "the cluster's scheduler does not answer any more")
+        return Done(task, None, GONE)
     error = future.exception()
     if isinstance(error, KilledWorker):
         told = "the process that ran it ended, each time: killed from outside, or out of memory"

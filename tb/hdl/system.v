@@ -141,7 +141,7 @@ module system #(
             $fdisplay(psums, "%h", u_accelerator.psum_data);
     end
 
-    // What is at work in a cycle; tb/record/activity.py names the bits. A pass that begins counts up, so that two are told apart.
+    // What is at work in a cycle; tb/record/activity.py names the bits. Bit 14 changes where a pass begins.
     reg         begin_q;
     reg  [31:0] cycle_q, shown_q;
     wire        begins  = u_accelerator.act_op_valid & u_accelerator.act_op_ready & u_accelerator.act_op_start;

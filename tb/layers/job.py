@@ -10,12 +10,12 @@ import dataclasses
 import json
 import os
 import pickle
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
 from golden_model.configuration import Configuration
+from tb import simulators
 from tb.layers.task import LayerTask
 from tb.parts.scoreboard import Mismatch
 
@@ -95,20 +95,11 @@ def read_results(job: Path) -> list[dict]:
 @contextlib.contextmanager
 def watched(path: Path, progress: Callable[[list[dict]], None] | None) -> Iterator[None]:
     """While a job runs, call ``progress`` about once a second with its results so far."""
-    if progress is None:
-        yield
-        return
-    ended = threading.Event()
 
-    def watch() -> None:
-        while not ended.wait(1):
-            with contextlib.suppress(ValueError):  # the file is being written
+    def look() -> None:
+        with contextlib.suppress(ValueError):  # the file is being written
+            if progress is not None:
                 progress(read_results(path))
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with contextlib.nullcontext() if progress is None else simulators.repeated(1, look):
         yield
-    finally:
-        ended.set()
-        thread.join()

@@ -108,8 +108,8 @@ def run_images(
 
     def once(result: dict) -> None:
         if result["number"] not in heard:
-            heard.add(result["number"])
             hear(result)
+            heard.add(result["number"])
 
     failures = []
     for done in farm.run(tasks, lambda _, result: once(result)):

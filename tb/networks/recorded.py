@@ -15,7 +15,7 @@ from PIL import Image as Pixels
 from golden_model.accelerator.plan import bus_bits
 from golden_model.network import run
 from tb import simulators
-from tb.commands.report import ABBREVIATION
+from tb.commands.report import ABBREVIATION, in_short
 from tb.networks import run as network_run
 from tb.networks.job import NetworkJob
 from tb.networks.program import NetworkProgram
@@ -31,9 +31,7 @@ PARTS = 60  # of a layer's time, in the picture of the array's activity
 
 def convolution(layer) -> str:
     """A layer of a program in short, as tables have it."""
-    s = layer.plan.shape
-    stride, size = f"/{s.stride}" if s.stride > 1 else "", f"{s.ih}" if s.ih == s.iw else f"{s.ih}x{s.iw}"
-    return f"{s.ic}>{s.oc} {s.kh}x{s.kw}{stride}{'+r' if layer.residual else ''} @{size}"
+    return in_short(layer.plan.shape, layer.residual is not None)
 
 
 def flow(layer) -> str:

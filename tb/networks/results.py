@@ -12,17 +12,18 @@ import dataclasses
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import filelock
 
 from quant.errors import UserError
+from tb.accelerator.checks import COUNTERS
 from tb.options import unwritable
 
 FORMAT = "systolic-cosim results 1"
-COUNTS = ("cycles", "active", "fill", "stall_act", "stall_wgt", "stall_out")  # of each layer, in this order
+COUNTS = COUNTERS[:-1]  # of each layer, in this order: all but the passes
 FIELDS = ("image", "label", "rtl", "integer", "fake_quantised", "cycles", "compared", "scores", "layers", "failure")
 # What must be the same in all lines of a file, and how it is told
 SAME = {
@@ -218,11 +219,3 @@ def _check_same(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -
             f"{path} holds results of another {', '.join(what)}, and these must not be mixed ({values}); name another "
             "file, or remove this one"
         )
-
-
-def sorted_lines(path: Path, numbers: Sequence[int] | None = None) -> bytes:
-    """The file with its lines in the order of the images, or of some of them."""
-    found = read(path)
-    chosen = sorted(found.rows) if numbers is None else [number for number in numbers if number in found.rows]
-    first, second = path.read_bytes().split(b"\n", 2)[:2]
-    return b"\n".join([first, second, *(found.rows[number].line().encode()[:-1] for number in chosen)]) + b"\n"

@@ -74,15 +74,22 @@ def test_a_layer_alone(sim, capsys):
     assert code == 0 and " ".join(told.split()).endswith("every layer alone: right"), told
 
 
-def test_a_wrong_layer_is_named_with_how_to_run_it_again(sim, capsys, tmp_path, monkeypatch):
-    """Pooling that forgets the row above is wrong from the first pooled layer on; its replay names that layer."""
+def plant_in_pool(sim, folder, monkeypatch) -> None:
+    """Pooling that forgets the row above, in all that is built from now on."""
     if sim == "icarus":
         pytest.skip("takes Icarus minutes")
-    planted = tmp_path / "pool.v"
-    planted.write_text(simulators.rtl_source("pool").read_text().replace("a > p ? a : p", "p"))
+    planted = folder / "pool.v"
+    text = simulators.rtl_source("pool").read_text()
+    assert text.count("a > p ? a : p") == 1
+    planted.write_text(text.replace("a > p ? a : p", "p"))
     sources = [planted if source.name == planted.name else source for source in simulators.system_sources()]
     build = network_run.build
     monkeypatch.setattr(network_run, "build", lambda *words, **named: build(*words, **{**named, "sources": sources}))
+
+
+def test_a_wrong_layer_is_named_with_how_to_run_it_again(sim, capsys, tmp_path, monkeypatch):
+    """Pooling that forgets the row above is wrong from the first pooled layer on; its replay names that layer."""
+    plant_in_pool(sim, tmp_path, monkeypatch)
     words = ["--checkpoint", "vgg16_w4a2_digits", "--images", "2"]
     path = tmp_path / "r.csv"
     code, told = said(capsys, *words[:2], "--images", "4,5", "--jobs", "1", "--results", str(path))

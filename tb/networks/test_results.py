@@ -121,6 +121,12 @@ def wait_for(path: Path, lines: int, process: subprocess.Popen) -> None:
         time.sleep(0.05)
 
 
+def in_order(path: Path) -> bytes:
+    """A file's bytes with its lines in the order of their text."""
+    first, second, *lines = path.read_bytes().splitlines(keepends=True)
+    return b"".join([first, second, *sorted(lines)])
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, request) -> bytes:
     """The lines of ten images in order."""
@@ -128,7 +134,7 @@ def undisturbed(tmp_path_factory, request) -> bytes:
         pytest.skip("takes Icarus minutes")
     path = tmp_path_factory.mktemp("results") / "r.csv"
     assert command.run(lambda: infer.main([*words(path), "--jobs", "1"])) == 0
-    return results.sorted_lines(path)
+    return in_order(path)
 
 
 def test_a_worker_is_killed(undisturbed, tmp_path):
@@ -140,7 +146,7 @@ def test_a_worker_is_killed(undisturbed, tmp_path):
         workers[0].send_signal(signal.SIGKILL)
         out = process.communicate(timeout=200)[0]
     assert process.returncode == 0, out
-    assert results.sorted_lines(path) == undisturbed
+    assert in_order(path) == undisturbed
 
 
 @pytest.mark.parametrize(("number", "jobs"), [(signal.SIGKILL, "2"), (signal.SIGINT, "2"), (signal.SIGKILL, "1")])
@@ -161,7 +167,7 @@ def test_the_client_is_killed(undisturbed, tmp_path, number, jobs):
     before = set(results.read(path).rows)
     assert 3 <= len(before) < 10
     assert command.run(lambda: infer.main([*words(path), "--jobs", "2"])) == 0
-    assert results.sorted_lines(path) == undisturbed
+    assert in_order(path) == undisturbed
 
 
 def _marked(process: psutil.Process, folder: Path) -> bool:
@@ -169,6 +175,39 @@ def _marked(process: psutil.Process, folder: Path) -> bool:
         return process.environ().get("COSIM_TEST_MARK") == str(folder) and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, OSError):
         return False
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_disk_that_fills_is_told_and_no_image_is_lost(undisturbed, tmp_path, monkeypatch, capsys, jobs):
+    path = tmp_path / "r.csv"
+    add = ResultsFile.add
+
+    def full(file: ResultsFile, row: Row) -> None:
+        if len(file.rows) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(file.path))
+        add(file, row)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ResultsFile, "add", full)
+        assert command.run(lambda: infer.main([*words(path), "--jobs", jobs])) == 2
+    assert f"{path}: No space left on device" in capsys.readouterr().err
+    assert len(results.read(path).rows) == 2
+    assert command.run(lambda: infer.main([*words(path), "--jobs", jobs])) == 0
+    assert in_order(path) == undisturbed
+
+
+def test_the_scheduler_goes_away(undisturbed, tmp_path):
+    """Told, not waited for without end."""
+    path = tmp_path / "r.csv"
+    with cluster(1, tmp_path) as (address, _):
+        process = started(path, "--dask", address)
+        wait_for(path, 1, process)
+        for one in psutil.Process().children():
+            if "dask_scheduler" in " ".join(one.cmdline()):
+                one.kill()
+        out = process.communicate(timeout=150)[0]
+    assert process.returncode == 1 and "scheduler does not answer any more" in out, out
+    assert "Traceback" not in out, out
 
 
 def test_a_simulation_is_killed(undisturbed, tmp_path):
@@ -180,7 +219,7 @@ def test_a_simulation_is_killed(undisturbed, tmp_path):
     found[0].kill()
     out = process.communicate(timeout=200)[0]
     assert process.returncode == 0, out
-    assert results.sorted_lines(path) == undisturbed
+    assert in_order(path) == undisturbed
 
 
 def test_a_simulation_that_hangs_is_ended_twice_and_told(undisturbed, capsys, monkeypatch, tmp_path):

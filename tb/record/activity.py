@@ -12,13 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
+from tb.accelerator.checks import COUNTERS
+
 # From bit 0. counted: a cycle of the layer that runs. pass_began changes where a pass begins.
 BITS = (
     "busy", "counted", "fire", "stall_act", "stall_wgt", "stall_out", "weights", "activations", "records", "residuals",
     "list", "write", "psum", "out", "pass_began",
 )  # fmt: skip
-STREAMS = ("weights", "activations", "records", "residuals", "list", "write")  # of beats on the memory's port
-STATES = ("active", "fill", "stall_act", "stall_wgt", "stall_out")  # of the array: one in each cycle of a layer
+READS = ("weights", "activations", "records", "residuals")
+STREAMS = (*READS, "list", "write")  # of beats on the memory's port
+STATES = COUNTERS[1:-1]  # of the array: one in each cycle of a layer
 
 
 @dataclasses.dataclass(frozen=True)

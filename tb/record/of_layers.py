@@ -9,9 +9,8 @@ from typing import Any
 
 from golden_model.configuration import Configuration
 from tb import simulators
+from tb.record.activity import STATES
 from tb.record.record import Array, Layer, Record, Wrong
-
-COUNTED = ("active", "fill", "stall_act", "stall_wgt", "stall_out")
 
 
 def array_of(c: Configuration, bus_bits: int = 0) -> Array:
@@ -41,7 +40,7 @@ def layers_of(c: Configuration, ran: Sequence[Ran]) -> list[Layer]:
             one.network, one.name, one.convolution, one.flow, one.macs, one.macs / (c.rows * c.cols * one.group),
             cycles=run.get("cycles") or 0, predicted=one.predicted, compared=run.get("compared") or 0,
             mismatches=run.get("mismatches") or 0, failure=one.failure or "",
-            **{name: run.get(name) for name in COUNTED},
+            **{name: run.get(name) for name in STATES},
         ))  # fmt: skip
     return found
 

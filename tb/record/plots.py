@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from tb.record.activity import READS, STATES
 from tb.record.record import Array, Image, Layer, Wrong
 
 INK, FAINT = "#010203", "#010204"  # become the page's own
@@ -17,8 +18,6 @@ COLOURS = {
     "active": "#2f9e6e", "fill": "#9aa5b1", "stall_act": "#e0a100", "stall_wgt": "#d1495b", "stall_out": "#7b5ea7",
     "weights": "#d1495b", "activations": "#e0a100", "records": "#3a7ca5", "residuals": "#7b5ea7", "write": "#2f9e6e",
 }  # fmt: skip
-READS = ("weights", "activations", "records", "residuals")
-STATES = ("active", "fill", "stall_act", "stall_wgt", "stall_out")
 WIDTH = 9.0  # inches
 
 

@@ -23,8 +23,8 @@ from quant.network import load_network
 from tb import simulators
 from tb.commands import accelerate, command, cosim
 from tb.networks import infer
-from tb.networks import run as network_run
 from tb.networks.program import compile_network
+from tb.networks.test_infer import plant_in_pool
 from tb.record import activity, record, report, views
 from tb.record.activity import Slice
 
@@ -99,7 +99,7 @@ def test_slices_follow_one_another_and_are_the_counters(inferred):
 
 
 def test_what_an_image_reads_and_writes(inferred):
-    """Bytes on the port, by hand from the shapes: every weight and every output once."""
+    """Bytes on the port, by hand from the shapes: every weight of a weight-stationary layer once."""
     network = load_network(NETWORK)
     image = load_data(network.samples).test_image(0)[0].numpy()[None]
     program = compile_network(integer_network(network), configuration("net_8x8"), image.shape[2:])
@@ -184,13 +184,7 @@ def test_the_views_are_made_again_the_same(inferred, tmp_path, capsys):
 
 def test_a_wrong_layer_has_a_map(tmp_path, monkeypatch, capsys, sim):
     """Pooling that forgets the row above: whole networks tell tensor, channel and position."""
-    if sim == "icarus":
-        pytest.skip("takes Icarus minutes")
-    planted = tmp_path / "pool.v"
-    planted.write_text(simulators.rtl_source("pool").read_text().replace("a > p ? a : p", "p"))
-    sources = [planted if source.name == planted.name else source for source in simulators.system_sources()]
-    build = network_run.build
-    monkeypatch.setattr(network_run, "build", lambda *words, **named: build(*words, **{**named, "sources": sources}))
+    plant_in_pool(sim, tmp_path, monkeypatch)
     folder = tmp_path / "report"
     words = ("--checkpoint", NETWORK, "--images", "2", "--sim", "verilator", "--report", str(folder))
     assert run(infer.main, *words) == 1

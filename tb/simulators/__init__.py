@@ -10,12 +10,13 @@ from tb.simulators.tools import (
     Overflowed,
     SimulationError,
     check_simulator,
+    repeated,
     stop_all,
     verilator_environment,
 )
 
 __all__ = [
     "BUILD", "HDL", "ROOT", "RTL", "SIMULATORS", "Build", "EndedEarly", "Foreign", "Limits", "Overflowed",
-    "SimulationError", "TestOutcome", "build", "check_simulator", "discard", "preprocessed", "rtl_source",
+    "SimulationError", "TestOutcome", "build", "check_simulator", "discard", "preprocessed", "repeated", "rtl_source",
     "rtl_sources", "run", "stop_all", "suite_hash", "system_sources", "verilator_environment",
 ]  # fmt: skip

@@ -17,7 +17,6 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from tb.simulators.tools import (
     command,
     complaints,
     execute,
+    repeated,
     tail,
     tool_version,
     verilator_environment,
@@ -200,25 +200,16 @@ def build(
 @contextlib.contextmanager
 def _watched(directory: Path, progress: Callable[[int, int], None] | None) -> Iterator[None]:
     """Tell how far a build is: its first step writes C++ files, if any, and each of the others compiles one."""
-    if progress is None:
-        yield
-        return
-    ended = threading.Event()
 
-    def watch() -> None:
-        while not ended.wait(0.5):
-            names = os.listdir(directory) if directory.exists() else []
-            parts = {name.removesuffix(".cpp") for name in names if name.endswith(".cpp")}
-            compiled = sum(f"{part}.o" in names for part in parts)
+    def look() -> None:
+        names = os.listdir(directory) if directory.exists() else []
+        parts = {name.removesuffix(".cpp") for name in names if name.endswith(".cpp")}
+        compiled = sum(f"{part}.o" in names for part in parts)
+        if progress is not None:
             progress(compiled + bool(parts), len(parts) + 1)
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with contextlib.nullcontext() if progress is None else repeated(0.5, look):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def discard(built: Build) -> None:

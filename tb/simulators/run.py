@@ -42,7 +42,8 @@ def run(
     """Run the cocotb tests of the module ``cases`` (those whose whole name matches the pattern ``only``) on a build.
 
     ``environment`` goes to the tests; ``keep`` is where the wave file goes; ``limits`` hold for the process.
-    SimulationError when the simulation ends without results, takes longer than ``timeout`` seconds or is.
+    SimulationError when the simulation ends without results, EndedEarly when it is ended from outside or after
+    ``timeout`` seconds, SimulationError too when it ran no test.
     """
     # What the simulation itself can reach from its folder is not where its results are.
     with tempfile.TemporaryDirectory(prefix="cosim-") as work, tempfile.TemporaryDirectory(prefix="results-") as kept:
