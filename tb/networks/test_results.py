@@ -54,6 +54,11 @@ def test_it_goes_on_where_it_stopped_whatever_is_left_of_the_last_line(tmp_path)
         assert path.read_bytes() == whole, length
     path.write_bytes(begun)
     assert results.read(path).rows == {7: FIRST}
+    head = begun[: -len(FIRST.line().encode())]
+    path.write_bytes(head + b"x" * 500)  # what is left is longer than the line that comes in its place
+    with ResultsFile(path, HEAD) as file:
+        file.add(FIRST)
+    assert path.read_bytes() == begun
 
 
 def test_a_full_disk_leaves_the_lines_before(tmp_path, monkeypatch):
