@@ -14,6 +14,8 @@ from quant.quantizers import (
     weight_levels,
 )
 
+SMALL_MAP = 4  # pixels a side, up to which oneDNN's bfloat16 convolutions with many channels lose to matrix products
+
 
 class QuantConv2d(nn.Conv2d):
     """``nn.Conv2d`` whose weights and input are rounded to few-bit integers times a scale.
@@ -56,6 +58,7 @@ class QuantConv2d(nn.Conv2d):
         self.signed_act = bool(signed_act)
         self.floating = False  # compute with the float weights and inputs as they are
         self.learn_steps = False  # in training the clipping levels learn from rounding too, not from clipping alone
+        self.small_maps_as_product = False  # in training; sums are rounded in another order
         self.weight_quant = WeightQuantizer(w_bits)
         self.act_alpha = nn.Parameter(torch.tensor(8.0))
         self.register_buffer("weight_q", torch.zeros_like(self.weight))
@@ -69,7 +72,15 @@ class QuantConv2d(nn.Conv2d):
             weight = self.weight_quant(self.weight, learn_steps)
             self.weight_q.copy_(weight.detach())
             x = quantise_activation(x, self.act_alpha, self.a_bits, self.signed_act, learn_steps)
+        if self.small_maps_as_product and self.training and max(x.shape[2:]) <= SMALL_MAP and self._is_same:
+            return _same_by_product(x, weight, self.bias)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    @property
+    def _is_same(self) -> bool:
+        """Whether it is a 3x3 convolution whose output has its input's size."""
+        shape = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
+        return shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
 
     @torch.no_grad()
     def refresh_weight_q(self) -> None:
@@ -124,3 +135,18 @@ class QuantConv2d(nn.Conv2d):
     def extra_repr(self) -> str:
         signed = ", signed_act=True" if self.signed_act else ""
         return f"{super().extra_repr()}, w_bits={self.w_bits}, a_bits={self.a_bits}{signed}"
+
+
+def _same_by_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """3x3 convolution with padding 1 as one matrix product: [N, IC, H, W] -> [N, OC, H, W], channels last."""
+    if torch.is_autocast_enabled(x.device.type):  # rounded once, not nine times
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    count, channels, height, width = x.shape
+    pixels = x.permute(0, 2, 3, 1)
+    if height == width == 1:  # the other eight weights meet padding alone
+        columns, taps = pixels.reshape(count, channels), weight[:, :, 1, 1]
+    else:
+        padded = F.pad(pixels, (0, 0, 1, 1, 1, 1))
+        seen = [padded[:, kh : kh + height, kw : kw + width] for kh in range(3) for kw in range(3)]
+        columns, taps = torch.cat(seen, 3).reshape(-1, 9 * channels), weight.permute(0, 2, 3, 1).flatten(1)
+    return F.linear(columns, taps, bias).reshape(count, height, width, -1).permute(0, 3, 1, 2)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant.layers import QuantConv2d
+from quant.layers import SMALL_MAP, QuantConv2d
 from quant.quantizers import (
     WeightQuantizer,
     activation_range,
@@ -179,3 +179,32 @@ def test_no_integers_without_spread_or_scale():
         layer.to_int()
     with pytest.raises(ValueError, match="at least 2"):
         QuantConv2d(1, 1, 1)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (2, 2), (3, 4), (SMALL_MAP, SMALL_MAP), (SMALL_MAP + 1, 2)])
+def test_small_maps_as_product_give_the_convolution(size, bias):
+    layer = QuantConv2d(6, 5, 3, padding=1, bias=bias)
+    layer.floating = True
+    x = torch.randn(3, 6, *size, requires_grad=True)
+    aim = torch.randn(3, 5, *size)
+    found = []
+    for layer.small_maps_as_product in (False, True):
+        layer.zero_grad()
+        out = layer(x)
+        [slope] = torch.autograd.grad((out * aim).sum(), x, retain_graph=True)
+        (out * aim).sum().backward(inputs=list(layer.parameters())[: 1 + bias])
+        found.append([out.detach(), slope, layer.weight.grad.clone(), *([layer.bias.grad.clone()] if bias else [])])
+    for plain, product in zip(*found, strict=True):
+        torch.testing.assert_close(product, plain)
+
+
+@pytest.mark.parametrize("options", [{"stride": 2, "padding": 1}, {}, {"padding": 2}, {"padding": 1, "groups": 2}])
+def test_other_convolutions_are_no_products(options, monkeypatch):
+    monkeypatch.setattr("quant.layers._same_by_product", None)
+    layer = QuantConv2d(4, 4, 3, **options)
+    layer.small_maps_as_product = True
+    layer(torch.randn(2, 4, 4, 4))
+    layer = QuantConv2d(4, 4, 3, padding=1).eval()  # what is tested is computed as ever
+    layer.small_maps_as_product = True
+    layer(torch.randn(2, 4, 4, 4))

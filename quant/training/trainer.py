@@ -67,13 +67,14 @@ class Trainer:
         self.model = recipe.spec.build()
         self.skipped = self._warm_start(neighbours) if warm else []
         self.model.to(device, **self.layout)
+        compiling = recipe.compile and can_compile(device)
         for layer in self.model.modules():
             if isinstance(layer, QuantConv2d):
                 layer.learn_steps = recipe.learn_steps
-        compiling = recipe.compile and can_compile(device)
+                layer.small_maps_as_product = compiling and not cuda
         self.compiled = torch.compile(self.model, dynamic=False) if compiling else self.model
         self.teacher = self._teacher(neighbours)
-        self.optimizer = _optimizer(self.model, recipe)
+        self.optimizer = _optimizer(self.model, recipe, fused=compiling)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]  # the highest
         self.scheduler = None if recipe.by_step else _scheduler(self.optimizer, recipe)
         self.criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
@@ -283,8 +284,9 @@ class Trainer:
         return self.model if self.average is None else self.average
 
     def test(self) -> float:
-        """Accuracy in per cent of the images that choose the epoch, in full precision."""
-        result = evaluate(self.tested, self._timed(self.test_loader), self.device)
+        """Accuracy in per cent of the images that choose the epoch, in the precision that ``compile`` trains in."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp and self.recipe.compile):
+            result = evaluate(self.tested, self._timed(self.test_loader), self.device)
         self.test_loss = result.loss
         return result.accuracy
 
@@ -373,7 +375,7 @@ class Trainer:
             torch.cuda.set_rng_state(checkpoint["rng"]["cuda"], self.device)
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(model: nn.Module, recipe: Recipe, fused: bool) -> torch.optim.Optimizer:
     """SGD with the clipping levels in a group of their own, and so what does not decay."""
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     alphas = [parameter for name, parameter in trained if name.endswith("alpha")]
@@ -385,7 +387,7 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if not recipe.decay_all:
         groups[0]["params"] = [parameter for parameter in others if parameter.dim() > 1]
         groups.append({"params": [parameter for parameter in others if parameter.dim() <= 1], "weight_decay": 0.0})
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=MOMENTUM, nesterov=recipe.nesterov)
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=MOMENTUM, nesterov=recipe.nesterov, fused=fused)
 
 
 def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe) -> torch.optim.lr_scheduler.LRScheduler:
