@@ -97,6 +97,19 @@ class Configuration:
         return self.wgt_bits * (1 + self.simd)
 
     @property
+    def packed(self) -> bool:
+        """Whether the weight words of a4w4, weight-stationary, have two columns' weights in a field (core.v)."""
+        return bool(self.simd) and self.cols % (2 * self.wgt_lanes) == 0
+
+    def fields_used(self, precision: Precision = Precision.a4w4) -> int:
+        """Columns whose weights share a field of a WS weight word: 2 in packed a4w4."""
+        return 2 if self.packed and precision is Precision.a4w4 else 1
+
+    def load_words(self, precision: Precision = Precision.a4w4) -> int:
+        """WS: weight words, and cycles, of a pass."""
+        return self.cols // (self.wgt_lanes * self.fields_used(precision))
+
+    @property
     def parameters(self) -> dict[str, int]:
         """The RTL parameters by their Verilog names, e.g. ``{"ROWS": 8, ...}``."""
         return {

@@ -23,14 +23,14 @@ def scale_sim(shape: ConvShape, rows: int, cols: int, dataflow: Dataflow) -> int
 def ideal_cycles(
     shape: ConvShape, configuration: Configuration, dataflow: Dataflow, precision: Precision = Precision.a4w4
 ) -> int:
-    """Cycles of the throughput contract without fill and drain: WS max(T, COLS/WGT_LANES), OS max(K, ROWS) a pass.
+    """Cycles of the throughput contract without fill and drain: WS max(T, words of weights), OS max(K, ROWS) a pass.
 
-    In a2w4 a row takes two input channels at once: half as many ic_tiles (WS), or half the K (OS).
+    The weights of a pass are COLS / WGT_LANES words, or half of them in packed a4w4. In a2w4 a row takes two input channels at once: half as many ic_tiles (WS), or half the K (OS).
     """
     oc_tiles = tile_count(shape.oc, configuration.cols)
     if dataflow is Dataflow.weight_stationary:
         ic_tiles = tile_count(shape.ic, configuration.rows * precision.channels)
-        return oc_tiles * ic_tiles * shape.n_kij * max(shape.n_o_nij, configuration.cols // configuration.wgt_lanes)
+        return oc_tiles * ic_tiles * shape.n_kij * max(shape.n_o_nij, configuration.load_words(precision))
     o_tiles = tile_count(shape.n_o_nij, configuration.rows)
     return oc_tiles * o_tiles * max(tile_count(shape.ic, precision.channels) * shape.n_kij, configuration.rows)
 

@@ -36,7 +36,7 @@ def test_passes_shorter_than_their_weights_wait_for_them():
     shape = ConvShape(64, 1, 1, 64, 1, 1, 1, 0)
     count = schedule.cycles(plan(shape, NET, WS))
     assert count.active == 64
-    weights = 63 * (NET.cols // NET.wgt_lanes - 1)
+    weights = 63 * (NET.load_words() - 1)
     assert weights <= count.stalls <= weights + 8 * 8  # eight blocks of a beat each are loaded for a word each
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from golden_model.configuration import Configuration, Dataflow
+from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.tiling import ConvShape, tile_count
 
 POOL_DEPTH = 64  # accelerator.v's parameter, half of the longest row that can be pooled
@@ -77,7 +77,16 @@ class Plan:
     @property
     def ic_group(self) -> int:
         """Input channels a row works on at once: 2 in a2w4."""
-        return 2 if self.simd else 1
+        return self.precision.channels
+
+    @property
+    def precision(self) -> Precision:
+        return Precision(int(self.simd))
+
+    @property
+    def load_words(self) -> int:
+        """WS: words, and cycles, in which the weights of a pass load; OS: none do beforehand."""
+        return self.configuration.load_words(self.precision) if self.dataflow is Dataflow.weight_stationary else 0
 
     @property
     def ic_tiles(self) -> int:
@@ -129,16 +138,14 @@ class Plan:
     @property
     def weight_slot_bits(self) -> int:
         """Bits of a weight word in memory."""
-        c = self.configuration
-        fields = c.rows * c.wgt_lanes if self.dataflow is Dataflow.weight_stationary else c.cols
-        return slot_bits(fields, c.wgt_bits) * self.ic_group
+        return _weight_slot_bits(self.configuration, self.dataflow, self.precision)
 
     @property
     def pass_cycles(self) -> int:
         """Cycles of one pass in full flow in the first band."""
         c = self.configuration
         if self.dataflow is Dataflow.weight_stationary:
-            return max(self.positions(0), c.cols // c.wgt_lanes)
+            return max(self.positions(0), self.load_words)
         return max(self.ic_words * self.shape.n_kij, c.rows)
 
     def passes(self, band: int) -> int:
@@ -239,13 +246,14 @@ def _banded(
     positions = band_rows * shape.ow
     if ws and positions > c.psum_depth:
         raise PlanError(f"PSUM_DEPTH = {c.psum_depth} of {c.name} does not take the {positions} psums of a band")
-    pass_words = ic_words * shape.n_kij * (c.cols // c.wgt_lanes if ws else 1)  # of one oc_tile
+    precision = Precision(int(simd))
+    pass_words = ic_words * shape.n_kij * (c.load_words(precision) if ws else 1)  # of one oc_tile
     return Plan(
         shape=shape, configuration=c, dataflow=dataflow, simd=simd, pool=pool, requant=requant, pitch=pitch,
         phases=phases, taps=taps, bands=bands, band_rows=band_rows, last_rows=last_rows, lead=lead,
         segment_values=segment_values, segment_words=segment_words, plane_values=plane_values,
         slots=min(slots, 0xFFFF), resident=slots >= (ic_words if ws else 1), pass_words=pass_words,
-        chunk_words=_chunk_words(c, ws, ic_group, pass_words),
+        chunk_words=_chunk_words(c, dataflow, precision, pass_words),
     )  # fmt: skip
 
 
@@ -282,10 +290,17 @@ def _slots(c: Configuration, block_words: int, band_rows: int) -> int:
     return c.act_depth // block_words
 
 
-def _chunk_words(c: Configuration, ws: bool, ic_group: int, pass_words: int) -> int:
+def _weight_slot_bits(c: Configuration, dataflow: Dataflow, precision: Precision) -> int:
+    """Bits of a weight word in memory: both weights of each field, where both are used."""
+    if dataflow is Dataflow.output_stationary:
+        return slot_bits(c.cols, c.wgt_bits) * precision.channels
+    return slot_bits(c.rows * c.wgt_lanes, c.wgt_bits) * precision.channels * c.fields_used(precision)
+
+
+def _chunk_words(c: Configuration, dataflow: Dataflow, precision: Precision, pass_words: int) -> int:
     """The weight words of an oc_tile in whole memory beats; PlanError where the ring or a counter is too small."""
-    slot = slot_bits(c.rows * c.wgt_lanes if ws else c.cols, c.wgt_bits) * ic_group
-    per_beat = bus_bits(c) // slot
+    ws = dataflow is Dataflow.weight_stationary
+    per_beat = bus_bits(c) // _weight_slot_bits(c, dataflow, precision)
     chunk_words = -(-pass_words // per_beat) * per_beat
     if ws and chunk_words > 0xFFFF:
         raise PlanError(f"{pass_words} weight words of an oc_tile exceed the accelerator's counters")

@@ -72,18 +72,12 @@ def _before_and_after(p: Plan, latency: int) -> tuple[int, int]:
     c = p.configuration
     ws = p.dataflow is Dataflow.weight_stationary
     # Weights are in; activations come beside them.
-    ready = READ + latency + TO_ARRAY + _weight_words(p)
+    ready = READ + latency + TO_ARRAY + p.load_words
     array = c.rows + c.cols if ws else 2 * c.rows + c.cols
     return (
         ready if ws else max(ready, c.rows + GATHER),
         array + REGISTERS + (REQUANT if p.requant else 0) + WRITE_BACK,
     )
-
-
-def _weight_words(p: Plan) -> int:
-    """WS: words, and cycles, in which a tile's weights load."""
-    c = p.configuration
-    return c.cols // c.wgt_lanes if p.dataflow is Dataflow.weight_stationary else 0
 
 
 def _length(p: Plan, band: int) -> int:
@@ -95,7 +89,7 @@ def _length(p: Plan, band: int) -> int:
 def _steady(p: Plan, band: int) -> int:
     """Cycles of a pass for which nothing is late: its operands, or what else it waits for."""
     if p.dataflow is Dataflow.weight_stationary:
-        return max(_length(p, band), _weight_words(p), _bus_cycles(p))
+        return max(_length(p, band), p.load_words, _bus_cycles(p))
     return max(_length(p, band), p.configuration.rows)
 
 
@@ -148,8 +142,7 @@ class _Flow:
 
 def _bus_cycles(p: Plan) -> int:
     """WS: beats that a pass' weights take of the bus."""
-    words = p.configuration.cols // p.configuration.wgt_lanes
-    return tile_count(words * p.weight_slot_bits, bus_bits(p.configuration))
+    return tile_count(p.load_words * p.weight_slot_bits, bus_bits(p.configuration))
 
 
 def _while_loading(

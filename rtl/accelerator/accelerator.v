@@ -101,6 +101,7 @@ module accelerator #(
     localparam WGT_FIELDS = ROWS*WGT_LANES > COLS ? ROWS*WGT_LANES : COLS;
     localparam WGT_WORD = WGT_FIELDS * WGT_FIELD;
     localparam [31:0] ACT_SLOT_LOG2 = $clog2(ACT_WORD);
+    localparam PACKED = SIMD != 0 && COLS % (2*WGT_LANES) == 0;   // as in core
     localparam [31:0] WS_SLOT_LOG2 = $clog2(ROWS * WGT_LANES * WGT_BITS), OS_SLOT_LOG2 = $clog2(COLS * WGT_BITS);
     localparam [31:0] BUS_LOG2 = $clog2(BUS_BITS), SIZE = BEAT_LOG2;
 
@@ -423,19 +424,20 @@ module accelerator #(
     wire                wgt_word_valid, wgt_word_ready, wgt_wr_valid, wgt_wr_ready, wgt_op_valid, wgt_op_ready;
     wire [WGT_WORD-1:0] wgt_word, wgt_spread, wgt_wr_data;
     wire [WGT_ADDR-1:0] wgt_wr_addr, wgt_op_addr;
+    wire                wgt_pairs = simd | (PACKED & ~dataflow);   // two weights a field
     unpack #(
         .BUS_BITS(BUS_BITS), .WORD(WGT_WORD), .LEAST(WS_SLOT_LOG2 < OS_SLOT_LOG2 ? WS_SLOT_LOG2 : OS_SLOT_LOG2),
         .MOST((WS_SLOT_LOG2 < OS_SLOT_LOG2 ? OS_SLOT_LOG2 : WS_SLOT_LOG2) + SIMD)
     ) u_unpack_wgt (
-        .clk(clk), .reset(clear), .slot_log2((dataflow ? OS_SLOT_LOG2[3:0] : WS_SLOT_LOG2[3:0]) + {3'd0, simd}),
+        .clk(clk), .reset(clear), .slot_log2((dataflow ? OS_SLOT_LOG2[3:0] : WS_SLOT_LOG2[3:0]) + {3'd0, wgt_pairs}),
         .beat_valid(beat_valid[0]), .beat_ready(beat_ready[0]), .beat_data(beat_data[0 +: BUS_BITS]),
         .word_valid(wgt_word_valid), .word_ready(wgt_word_ready), .word_data(wgt_word)
     );
-    // In a4w4 memory holds one weight a field.
+    // Else memory holds one weight a field.
     generate
         if (SIMD != 0) begin : g_spread
             for (i = 0; i < WGT_FIELDS; i = i + 1) begin : g_field
-                assign wgt_spread[i*WGT_FIELD +: WGT_FIELD] = simd ? wgt_word[i*WGT_FIELD +: WGT_FIELD]
+                assign wgt_spread[i*WGT_FIELD +: WGT_FIELD] = wgt_pairs ? wgt_word[i*WGT_FIELD +: WGT_FIELD]
                                                             : {{WGT_BITS{1'b0}}, wgt_word[i*WGT_BITS +: WGT_BITS]};
             end
         end else begin : g_plain

@@ -13,6 +13,8 @@
 // wgt_op    : reads one weight word. WS: COLS/WGT_LANES words a pass in column order, row r's weights of WGT_LANES
 //             columns in the fields r*WGT_LANES and up. OS: one word for each act_op, with a field for each column.
 //             A field is one weight, or with SIMD two: the lower for a4w4 or the low halves of activations in a2w4.
+//             Packed (SIMD, and 2*WGT_LANES divides COLS), WS in a4w4 uses both: a word has the weights of 2*WGT_LANES
+//             columns, field f the columns f (lower) and WGT_LANES + f of them, and a pass takes half as many words.
 // sfp_op    : what happens to the next word of COLS psums, see sfp.
 // res       : residuals in psum scale, COLS a word, in the order of the sfp_op that take them.
 // psum      : the words that enter the sfp, shown for monitors: one psum for each column of one pass (WS: one kij of one
@@ -113,6 +115,8 @@ module core #(
     end
 `endif
 
+    localparam PACKED = SIMD != 0 && COLS % (2*WGT_LANES) == 0 ? 1 : 0;
+
     // Activations: banks -> act_fetch -> l0
     wire                act_mem_rd_en;
     wire [ROWS*ACT_ADDR-1:0] act_mem_rd_addr;
@@ -199,8 +203,8 @@ module core #(
         else       psum_pop_q <= psum_valid & psum_ready;
 
     wire array_idle, array_overflow;
-    issue #(.ROWS(ROWS), .COLS(COLS), .WGT_LANES(WGT_LANES), .OFIFO_DEPTH(OFIFO_DEPTH)) u_issue (
-        .clk(clk), .reset(reset), .dataflow(dataflow),
+    issue #(.ROWS(ROWS), .COLS(COLS), .WGT_LANES(WGT_LANES), .PACKED(PACKED), .OFIFO_DEPTH(OFIFO_DEPTH)) u_issue (
+        .clk(clk), .reset(reset), .dataflow(dataflow), .simd(simd),
         .act_valid(act_head_valid), .act_start(act_head_flags[0]), .act_last(act_head_flags[1]),
         .wgt_valid(wgt_head_valid), .ififo_valid(ififo_head_valid), .psum_pop(psum_pop_q),
         .act_fire(act_fire), .wgt_fire(wgt_l0_fire), .ififo_fire(ififo_fire), .stall(stall), .idle(array_idle)
@@ -219,7 +223,7 @@ module core #(
     wire [PSUM_WORD-1:0] col_psum;
     mac_array #(
         .ROWS(ROWS), .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS),
-        .SIMD(SIMD), .WGT_LANES(WGT_LANES)
+        .SIMD(SIMD), .WGT_LANES(WGT_LANES), .PACKED(PACKED)
     ) u_array (
         .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed), .simd(simd),
         .act_valid(act_row_valid), .act_start(act_row_start), .act_last(act_row_last), .act(act_row_data),

@@ -2,8 +2,9 @@
 //
 // Place     : between the heads of l0 (activations), l0 (weights) and ififo, and mac_array.
 // Latency   : combinational grants from registered counters.
-// Rules kept: WS  the first activation of a pass waits until a row's shadow weights are in, COLS/WGT_LANES words; the next
-//                 pass's may enter from the same cycle on, so a pass takes max(T, COLS/WGT_LANES) cycles.
+// Rules kept: WS  the first activation of a pass waits until a row's shadow weights are in, COLS/WGT_LANES words, or in a4w4
+//                 half of them where they are packed; the next pass's may enter from the same cycle on, so a pass takes
+//                 max(T, words) cycles.
 //             OS  activation and weight enter together; the last operands of two passes are at least ROWS cycles apart
 //                 (the drain), so a pass takes max(K, ROWS) cycles.
 //             both  nothing enters that would not find a place in ofifo: a credit is a free ofifo word.
@@ -18,11 +19,13 @@ module issue #(
     parameter ROWS        = 8,
     parameter COLS        = 8,
     parameter WGT_LANES   = 1,   // columns whose weights arrive together (WS)
+    parameter PACKED      = 0,   // 1: twice as many in a4w4
     parameter OFIFO_DEPTH = 32
 ) (
     input  wire clk,
     input  wire reset,
     input  wire dataflow,
+    input  wire simd,          // 0 a4w4, 1 a2w4
     input  wire act_valid,     // head of the activation L0
     input  wire act_start,
     input  wire act_last,
@@ -36,10 +39,11 @@ module issue #(
     output wire idle           // no psum is on its way or waiting, no pass is open, no weight waits for its pass
 );
     localparam CREDIT_BITS = $clog2(OFIFO_DEPTH + 1);
-    localparam SHADOW_WORDS = COLS / WGT_LANES;
+    localparam SHADOW_WORDS = COLS / WGT_LANES, PACKED_WORDS = SHADOW_WORDS / (1 + PACKED);
     localparam SHADOW_BITS = $clog2(SHADOW_WORDS + 1);
     localparam DRAIN_BITS  = $clog2(ROWS + 1);
-    localparam [31:0] ALL_CREDITS = OFIFO_DEPTH, ALL_ROWS = ROWS, ALL_WORDS = SHADOW_WORDS, DRAIN_GAP = ROWS - 1, ONE = 1;
+    localparam [31:0] ALL_CREDITS = OFIFO_DEPTH, ALL_ROWS = ROWS, ALL_WORDS = SHADOW_WORDS, A4W4_WORDS = PACKED_WORDS,
+                      DRAIN_GAP = ROWS - 1, ONE = 1;
 
 `ifndef SYNTHESIS
     initial if (OFIFO_DEPTH < ROWS)
@@ -51,7 +55,7 @@ module issue #(
     reg [DRAIN_BITS-1:0]  drain_q;    // cycles until the next OS pass may end
     reg                   open_q;     // an OS pass has begun and not ended
 
-    wire shadow_full = shadow_q == ALL_WORDS[SHADOW_BITS-1:0];
+    wire shadow_full = shadow_q == (simd ? ALL_WORDS[SHADOW_BITS-1:0] : A4W4_WORDS[SHADOW_BITS-1:0]);
     wire ws_grant    = credit_q != {CREDIT_BITS{1'b0}} & (~act_start | shadow_full);
     wire os_grant    = ififo_valid
                      & (~act_last | (credit_q >= ALL_ROWS[CREDIT_BITS-1:0] & drain_q == {DRAIN_BITS{1'b0}}));

@@ -17,6 +17,7 @@ module mac_array #(
     parameter PSUM_BITS = 16,
     parameter SIMD      = 0,   // 1: a2w4 is built in
     parameter WGT_LANES = 1,   // columns whose weights arrive together (WS)
+    parameter PACKED    = 0,   // 1: twice as many in a4w4, see mac_tile
     parameter WGT_FIELD = WGT_BITS * (1 + SIMD)   // derived, do not set
 ) (
     input  wire                      clk,
@@ -68,7 +69,7 @@ module mac_array #(
             end
             mac_row #(
                 .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS),
-                .SIMD(SIMD), .WGT_LANES(WGT_LANES)
+                .SIMD(SIMD), .WGT_LANES(WGT_LANES), .PACKED(PACKED)
             ) u_row (
                 .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed), .simd(simd),
                 .act_valid(act_valid[r]), .act_start(act_start[r]), .act_last(act_last[r]),

@@ -13,6 +13,7 @@ module mac_row #(
     parameter PSUM_BITS = 16,
     parameter SIMD      = 0,
     parameter WGT_LANES = 1,   // columns whose weights arrive together (WS)
+    parameter PACKED    = 0,   // 1: twice as many in a4w4, see mac_tile
     parameter WGT_FIELD = WGT_BITS * (1 + SIMD)   // derived, do not set
 ) (
     input  wire                      clk,
@@ -44,6 +45,8 @@ module mac_row #(
     initial begin
         if (COLS < 1) $fatal(1, "%m: COLS must be at least 1, is %0d", COLS);
         if (COLS % WGT_LANES != 0) $fatal(1, "%m: WGT_LANES must divide COLS = %0d, is %0d", COLS, WGT_LANES);
+        if (PACKED != 0 && COLS % (2*WGT_LANES) != 0)
+            $fatal(1, "%m: PACKED needs COLS to be a multiple of 2*WGT_LANES = %0d, is %0d", 2*WGT_LANES, COLS);
     end
 `endif
 
@@ -75,7 +78,7 @@ module mac_row #(
             end
             mac_tile #(
                 .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS), .SIMD(SIMD),
-                .LANES(WGT_LANES), .LANE(c % WGT_LANES)
+                .LANES(WGT_LANES), .LANE(c % WGT_LANES), .PACKED(PACKED), .HIGH(PACKED != 0 ? c / WGT_LANES % 2 : 0)
             ) u_tile (
                 .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed), .simd(simd),
                 .act_valid_w(act_valid_w), .act_start_w(act_start_w), .act_last_w(act_last_w), .act_w(act_w),

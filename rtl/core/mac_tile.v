@@ -18,6 +18,8 @@
 // Weight loading: words of LANES weights move east one tile a cycle. A tile takes its lane of the first word that meets its
 // empty shadow register, and the last tile of a group of LANES takes the word off the line. So COLS/LANES words in column
 // order fill a row, and they may follow the swap of the last pass at once: both move one tile a cycle.
+// Packed, a word feeds two groups in a4w4: the first takes the lower weight of each field, the second (HIGH) the upper one
+// and the word. Half as many words fill a row then.
 
 `default_nettype none
 
@@ -28,6 +30,8 @@ module mac_tile #(
     parameter SIMD      = 0,   // 1: a2w4 is built in
     parameter LANES     = 1,   // weights in a word of the WS weight line
     parameter LANE      = 0,   // the one that this tile takes
+    parameter PACKED    = 0,   // 1: in a4w4 a field of the weight line holds the weights of two tiles; needs SIMD
+    parameter HIGH      = 0,   // 1: this tile takes the upper one
     // derived, do not set
     parameter WGT_FIELD = WGT_BITS * (1 + SIMD)   // a tile's weights: the lower for a4w4 or the low half of an activation
 ) (
@@ -72,6 +76,7 @@ module mac_tile #(
         if (PSUM_BITS <= ACT_BITS + WGT_BITS)
             $fatal(1, "%m: PSUM_BITS must be more than ACT_BITS + WGT_BITS, is %0d", PSUM_BITS);
         if (SIMD != 0 && ACT_BITS % 2 != 0) $fatal(1, "%m: SIMD needs an even ACT_BITS, is %0d", ACT_BITS);
+        if (PACKED != 0 && SIMD == 0) $fatal(1, "%m: PACKED needs SIMD");
         if (WGT_FIELD != WGT_BITS * (1 + SIMD)) $fatal(1, "%m: WGT_FIELD is derived and must not be set");
     end
 `endif
@@ -90,6 +95,8 @@ module mac_tile #(
 
     wire swap = ~dataflow_q & act_valid_w & act_start_w;
     wire take = wgt_valid_w & (~shadow_full_q | swap);
+    wire [WGT_FIELD-1:0] own  = wgt_w[LANE*WGT_FIELD +: WGT_FIELD];
+    wire removes = LANE == LANES - 1 & (PACKED == 0 | HIGH != 0 | simd_q);
 
     always @(posedge clk) begin
         if (reset) begin
@@ -97,9 +104,9 @@ module mac_tile #(
             wgt_valid_e   <= 1'b0;
         end else begin
             shadow_full_q <= take | (shadow_full_q & ~swap);
-            wgt_valid_e   <= wgt_valid_w & ~(take & LANE == LANES - 1);
+            wgt_valid_e   <= wgt_valid_w & ~(take & removes);
         end
-        if (take) wgt_shadow_q <= wgt_w[LANE*WGT_FIELD +: WGT_FIELD];
+        if (take) wgt_shadow_q <= HIGH != 0 & ~simd_q ? own >> WGT_BITS : own;
         if (dataflow_q | swap) wgt_active_q <= dataflow_q ? wgt_n : wgt_shadow_q;
         wgt_e <= wgt_w;
     end

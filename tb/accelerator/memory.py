@@ -149,11 +149,12 @@ def weight_memory(plan: Plan, weight: np.ndarray) -> np.ndarray:
     padded = np.zeros((plan.oc_tiles * c.cols, channels, shape.n_kij), np.int64)
     padded[: shape.oc, : shape.ic] = weight.reshape(shape.oc, shape.ic, -1)
     if plan.dataflow is Dataflow.weight_stationary:
-        # [oc_tile, word, lane, ic_tile, row, field, kij] -> [oc_tile, ic_tile, kij, word, row, lane, field]
+        # [oc_tile, word, columns of a field, lane, ic_tile, row, channel, kij]
         split = padded.reshape(
-            plan.oc_tiles, c.cols // c.wgt_lanes, c.wgt_lanes, plan.ic_tiles, c.rows, group, shape.n_kij
+            plan.oc_tiles, plan.load_words, -1, c.wgt_lanes, plan.ic_tiles, c.rows, group, shape.n_kij
         )
-        words = split.transpose(0, 3, 6, 1, 4, 2, 5).reshape(plan.oc_tiles, plan.pass_words, -1)
+        # -> [oc_tile, ic_tile, kij, word, row, lane, column of a field, channel]
+        words = split.transpose(0, 4, 7, 1, 5, 3, 2, 6).reshape(plan.oc_tiles, plan.pass_words, -1)
     else:
         # [oc_tile, col, word, field, kij] -> [oc_tile, word, kij, col, field]
         split = padded.reshape(plan.oc_tiles, c.cols, plan.ic_words, group, shape.n_kij)

@@ -149,9 +149,11 @@ def compile_layer(operands: Operands, configuration: Configuration, dataflow: Da
     streams = {name: Stream() for name in FIELDS}
     c = configuration
     act = _Memory(c.act_depth, streams["act_wr"], streams["act_op"], c.act_width(precision))
+    ws = dataflow is Dataflow.weight_stationary
     # A single weight is extended over its field; the hardware looks at the lower part only.
-    wgt = _Memory(c.wgt_depth, streams["wgt_wr"], streams["wgt_op"], c.wgt_field // precision.channels)
-    compiled = _compile_ws if dataflow is Dataflow.weight_stationary else _compile_os
+    in_field = precision.channels * (c.fields_used(precision) if ws else 1)
+    wgt = _Memory(c.wgt_depth, streams["wgt_wr"], streams["wgt_op"], c.wgt_field // in_field)
+    compiled = _compile_ws if ws else _compile_os
     psum_names, psum_labels, output_labels, passes = compiled(shape, operands, precision.channels, c, act, wgt, streams)
     return Program(shape, dataflow, precision, c, streams, psum_names, psum_labels, output_labels, passes)
 
@@ -218,12 +220,14 @@ class _Window:
         return read[np.argsort(first)]
 
 
-def _ws_weight_words(weight: np.ndarray, c: Configuration, channels: int) -> np.ndarray:
-    """[oc_tile, ic_tile, kij, load, lane]: WGT_LANES columns a word, those of a row together, with all channels."""
+def _ws_weight_words(weight: np.ndarray, c: Configuration, precision: Precision) -> np.ndarray:
+    """[oc_tile, ic_tile, kij, load, lane]: the weights of a row together, WGT_LANES fields of columns or channels."""
+    channels = precision.channels
     tiles = tiling.weight_tiles(weight, c.rows * channels, c.cols).transpose(1, 0, 2, 4, 3)
-    n_loads = c.cols // c.wgt_lanes
-    split = tiles.reshape(*tiles.shape[:3], n_loads, c.wgt_lanes, c.rows, channels).swapaxes(4, 5)
-    return split.reshape(*tiles.shape[:3], n_loads, -1)
+    n_loads = c.load_words(precision)
+    # [.., load, column of a field, field, row, channel] -> [.., load, row, field, column of a field, channel]
+    split = tiles.reshape(*tiles.shape[:3], n_loads, c.fields_used(precision), c.wgt_lanes, c.rows, channels)
+    return split.transpose(0, 1, 2, 3, 6, 5, 4, 7).reshape(*tiles.shape[:3], n_loads, -1)
 
 
 def _ws_pass(there: np.ndarray, word: np.ndarray, base: int, rows: int) -> list[tuple[int, ...]]:
@@ -238,7 +242,7 @@ def _compile_ws(shape, operands, channels, c, act, wgt, streams):
     unpadded = dataclasses.replace(shape, padding=0, kh=1, kw=1, stride=1)
     # [ic_tile, ij, (row, channel)]
     act_words = tiling.activation_tiles(operands.activation, unpadded, c.rows * channels).swapaxes(1, 2)
-    wgt_words = _ws_weight_words(operands.weight, c, channels)
+    wgt_words = _ws_weight_words(operands.weight, c, operands.precision)
     oc_tiles, ic_tiles, n_kij, n_loads = wgt_words.shape[:4]
     window, residual, relu = _Window.of(shape), operands.residual, int(operands.relu)
     psums = Ring(c.psum_depth)

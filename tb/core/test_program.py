@@ -22,7 +22,12 @@ from tb.core.program import OS_PSUM, ProgramError, Ring, compile_layer
 from tb.parts.lanes import pack_lanes, unpack_lanes
 
 WIDE = dataclasses.replace(configuration("odd_3x5"), psum_bits=32)  # shallow memories, no overflow
-CORES = {Precision.a4w4: WIDE, Precision.a2w4: dataclasses.replace(WIDE, act_bits=4, simd=1)}
+CORES = {
+    "a4w4": (WIDE, Precision.a4w4),
+    "a2w4_simd": (dataclasses.replace(WIDE, act_bits=4, simd=1), Precision.a2w4),
+    "a4w4_packed": (dataclasses.replace(WIDE, act_bits=4, simd=1, cols=6, wgt_lanes=3), Precision.a4w4),
+    "a2w4_packed": (dataclasses.replace(WIDE, act_bits=4, simd=1, cols=4, wgt_lanes=1), Precision.a2w4),
+}
 
 
 def run_memory(writes, operations, eager: bool) -> list[int]:
@@ -53,9 +58,11 @@ def interpret(program, c, eager: bool, signed: bool):
     acts = unpack_lanes(act, c.rows * halves, c.act_bits // halves, signed).reshape(-1, c.rows, halves)
     if program.psum_names == OS_PSUM:
         wgts = unpack_lanes(wgt, c.cols * halves, c.wgt_field // halves).reshape(-1, c.cols, halves)
-    else:  # [words, row, lane, half] -> [columns of all passes, row, half]
-        wgts = unpack_lanes(wgt, c.rows * c.wgt_lanes * halves, c.wgt_field // halves)
-        wgts = wgts.reshape(-1, c.rows, c.wgt_lanes, halves).swapaxes(1, 2).reshape(-1, c.rows, halves)
+    else:  # [words, row, field, column, half] -> [columns of all passes, row, half]
+        shared = c.fields_used(program.precision)
+        wgts = unpack_lanes(wgt, c.rows * c.wgt_lanes * shared * halves, c.wgt_field // (shared * halves))
+        wgts = wgts.reshape(-1, c.rows, c.wgt_lanes, shared, halves).transpose(0, 3, 2, 1, 4)
+        wgts = wgts.reshape(-1, c.rows, halves)
     psums = []
     starts = [i for i, op in enumerate(s["act_op"].items) if op[4]] + [len(act)]
     for index, (begin, end) in enumerate(itertools.pairwise(starts)):
@@ -80,14 +87,14 @@ def interpret(program, c, eager: bool, signed: bool):
 
 
 @st.composite
-def layers(draw, precision):
+def layers(draw, c, precision):
     kernel, padding, stride = draw(st.sampled_from([1, 2, 3])), draw(st.integers(0, 2)), draw(st.integers(1, 3))
     ic, oc = draw(st.integers(1, 11)), draw(st.integers(1, 11))
     least = max(1, kernel - 2 * padding)
     h, w = draw(st.integers(least, 15)), draw(st.integers(least, 13))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     signed = draw(st.booleans())
-    low, high = CORES[precision].act_range(signed, precision)
+    low, high = c.act_range(signed, precision)
     activation = rng.integers(low, high, endpoint=True, size=(ic, h, w))
     weight = rng.integers(-4, 3, endpoint=True, size=(oc, ic, kernel, kernel))
     oh, ow = (h + 2 * padding - kernel) // stride + 1, (w + 2 * padding - kernel) // stride + 1
@@ -97,11 +104,12 @@ def layers(draw, precision):
 
 @pytest.mark.parametrize("eager", [True, False], ids=["early_writes", "late_writes"])
 @pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)
-@pytest.mark.parametrize("precision", Precision, ids=["a4w4", "a2w4_simd"])
+@pytest.mark.parametrize("core", CORES)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_program_computes_the_layer(precision, dataflow, eager, data):
-    operands, c = data.draw(layers(precision)), CORES[precision]
+def test_program_computes_the_layer(core, dataflow, eager, data):
+    c, precision = CORES[core]
+    operands = data.draw(layers(c, precision))
     golden = golden_layer(operands, c, dataflow)
     program = compile_layer(operands, c, dataflow)
     psums, sums, outputs = interpret(program, c, eager, operands.a_signed)
@@ -115,7 +123,7 @@ def test_operands_that_fit_are_written_once():
     operands = Operands(np.ones((16, 16, 3, 3), int), np.ones((16, 8, 8), int), padding=1)
     program = compile_layer(operands, c, Dataflow.weight_stationary)
     assert len(program.streams["act_wr"]) == 2 * 64
-    assert len(program.streams["wgt_wr"]) == 2 * 2 * 9 * 8
+    assert len(program.streams["wgt_wr"]) == 2 * 2 * 9 * 4  # each word with the weights of two columns
     assert program.passes == 2 * 2 * 9 and program.operations == 2 * 2 * 9 * 64
 
 
@@ -130,6 +138,15 @@ def test_simd_words_by_hand():
     os_ = compile_layer(operands, c, Dataflow.output_stationary).streams
     assert [data for _, data in os_["act_wr"].items] == [0b0000_01_11, 0b0000_00_10]
     assert [data for _, data in os_["wgt_wr"].items] == [0xB4_E1, 0x06_03]
+
+
+def test_packed_words_by_hand():
+    """a4w4, one tap, 2 rows and 4 columns in words of 2 fields: columns 0 and 2 share a field, and 1 and 3."""
+    c = dataclasses.replace(configuration("course_8x8"), rows=2, cols=4, wgt_lanes=2)
+    weight = np.array([[1, -1], [2, -2], [3, -3], [4, -4]]).reshape(4, 2, 1, 1)
+    ws = compile_layer(Operands(weight, np.ones((2, 1, 1), int)), c, Dataflow.weight_stationary).streams
+    assert [data for _, data in ws["wgt_wr"].items] == [0xCE_DF_42_31]  # row 1 field 1, row 1 field 0, row 0 ...
+    assert len(ws["wgt_op"]) == 1
 
 
 @pytest.mark.parametrize("dataflow", Dataflow, ids=lambda flow: flow.name)

@@ -16,10 +16,11 @@ WS, OS = 0, 1
 class IssueModel:
     """The rules in words: credits for psums, shadow weights before a swap, ROWS cycles between OS passes."""
 
-    def __init__(self, p, dataflow: int):
+    def __init__(self, p, dataflow: int, simd: int):
         self.p, self.dataflow = p, dataflow
         self.credit, self.shadow, self.since_end, self.open = p.OFIFO_DEPTH, 0, p.ROWS, False
-        self.words = p.COLS // getattr(p, "WGT_LANES", 1)  # weight words that fill a row
+        shared = 2 if getattr(p, "PACKED", 0) and not simd else 1  # columns of a field
+        self.words = p.COLS // (getattr(p, "WGT_LANES", 1) * shared)  # weight words that fill a row
 
     @property
     def idle(self) -> bool:
@@ -50,11 +51,11 @@ class IssueModel:
         return tuple(map(bool, grants))
 
 
-async def follow(dut, dataflow: int, cycles: int, busy: float, drain: float, salt: str) -> None:
+async def follow(dut, dataflow: int, cycles: int, busy: float, drain: float, salt: str, simd: int = 0) -> None:
     """Random heads and pops; every grant of every cycle must be the model's."""
     p, rng = parameters(), generator(salt)
-    model, owed, expected, actual = IssueModel(p, dataflow), 0, [], []
-    dut.dataflow.value = dataflow
+    model, owed, expected, actual = IssueModel(p, dataflow, simd), 0, [], []
+    dut.dataflow.value, dut.simd.value = dataflow, simd
     for signal in ("act_valid", "act_start", "act_last", "wgt_valid", "ififo_valid", "psum_pop"):
         getattr(dut, signal).value = 0
     await reset(dut)
@@ -90,7 +91,8 @@ async def issue_weight_stationary(dut):
     """Heads always there, heads rare, psums slow to leave."""
     start_clock(dut)
     for index, (busy, drain) in enumerate(((1.0, 1.0), (0.6, 0.9), (0.95, 0.15))):
-        await follow(dut, WS, 700, busy, drain, f"ws{index}")
+        for simd in (0, 1):
+            await follow(dut, WS, 700, busy, drain, f"ws{index}", simd)
 
 
 @cocotb.test()

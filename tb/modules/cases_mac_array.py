@@ -28,7 +28,6 @@ class ArrayBench:
         self.rows, self.cols = getattr(self.p, "ROWS", 1), self.p.COLS
         self.single = not hasattr(self.p, "ROWS")
         self.simd, self.lanes = getattr(self.p, "SIMD", 0), getattr(self.p, "WGT_LANES", 1)
-        self.n_loads = self.cols // self.lanes  # words that fill a row
         self.field_bits = self.p.WGT_BITS * (1 + self.simd)
         self.events: dict[int, dict[tuple[str, int], int]] = {}  # cycle -> (signal, lane) -> value
 
@@ -44,6 +43,8 @@ class ArrayBench:
     async def start(self, dataflow: int, signed: bool = False, channels: int = 1) -> None:
         self.dut.dataflow.value, self.dut.act_signed.value = dataflow, int(signed)
         self.dut.simd.value = channels - 1
+        self.shared = 2 if getattr(self.p, "PACKED", 0) and channels == 1 else 1  # columns of a field
+        self.n_loads = self.cols // (self.lanes * self.shared)  # words that fill a row
         self._drive({})
         if self.single:
             self.dut.drain_n.value = 0
@@ -69,7 +70,10 @@ class ArrayBench:
             self.at(cycle + row, "act_last", row, last)
 
     def load(self, cycle: int, weights) -> None:
-        """WS weights [row, col, channel] of a pass: the words of WGT_LANES columns one after the other."""
+        """WS weights [row, col, channel] of a pass: words of WGT_LANES fields one after the other."""
+        if self.shared == 2:  # [row, word, column of a field, lane, 1] -> [row, field, column of a field]
+            split = weights.reshape(len(weights), self.n_loads, 2, self.lanes)
+            weights = split.swapaxes(2, 3).reshape(len(weights), -1, 2)
         for row, fields in enumerate(self.fields(weights).tolist()):
             for index in range(self.n_loads):
                 word = fields[index * self.lanes : (index + 1) * self.lanes]

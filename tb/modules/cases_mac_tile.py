@@ -231,6 +231,7 @@ async def weight_stationary_line(dut):
     tb, rng = TileBench(dut), generator("line", parameters())
     await tb.start(WS)
     bits, low = tb.field_bits, tb.act_range(False)[1]
+    packed, high = (getattr(tb.p, name, 0) for name in ("PACKED", "HIGH"))
     shadow, moved = None, None  # the model: the field in the shadow, and the word that leaves after the cycle
     psums = deque([None] * LATENCY)  # and the psums that leave in the coming cycles
     expected, actual = [], []
@@ -248,8 +249,8 @@ async def weight_stationary_line(dut):
         shadow = None if swap else shadow
         taken = word is not None and shadow is None
         if taken:
-            shadow = word[tb.lane]
-        kept = taken and tb.lane == tb.lanes - 1
+            shadow = word[tb.lane] >> (tb.p.WGT_BITS if high else 0)
+        kept = taken and tb.lane == tb.lanes - 1 and (high or not packed)
         moved = None if word is None or kept else sum(f << (i * bits) for i, f in enumerate(word))
     scoreboard = Scoreboard("mac_tile weight line")
     scoreboard.compare("word/psum", expected, actual, names=("word, psum in turn",))

@@ -40,6 +40,22 @@ def test_mac_array_lanes(simulate, rows, cols, lanes, case):
     simulate("mac_array", parameters, "tb.modules.cases_mac_array", case)
 
 
+PACKED = [(8, 8, 1), (8, 8, 2), (8, 8, 4), (3, 6, 1), (1, 2, 1), (2, 12, 3)]
+
+
+@pytest.mark.parametrize("case", [*CASES, "weight_stationary_simd", "output_stationary_simd"])
+@pytest.mark.parametrize("rows,cols,lanes", PACKED, ids=lambda n: str(n))
+def test_mac_array_packed(simulate, rows, cols, lanes, case):
+    parameters = {"ROWS": rows, "COLS": cols, **WIDTHS, "SIMD": 1, "WGT_LANES": lanes, "PACKED": 1}
+    simulate("mac_array", parameters, "tb.modules.cases_mac_array", case)
+
+
+def test_packed_is_refused_where_no_two_columns_pair(refuses):
+    parameters = {"ROWS": 1, "COLS": 6, **WIDTHS, "SIMD": 1, "WGT_LANES": 2, "PACKED": 1}
+    refuses("mac_array", parameters, "PACKED needs COLS to be a multiple of 2*WGT_LANES = 4, is 6")
+    refuses("mac_array", {"ROWS": 1, "COLS": 6, **WIDTHS, "PACKED": 1}, "PACKED needs SIMD")
+
+
 @pytest.mark.parametrize("lanes", [2, 6])
 @pytest.mark.parametrize("case", ["weight_stationary", "weight_stationary_simd", "reset_in_pass"])
 def test_mac_row_simd_lanes(simulate, lanes, case):

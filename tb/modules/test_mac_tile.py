@@ -51,6 +51,13 @@ def test_mac_tile_lanes(simulate, lanes, lane, simd):
     assert len(simulate("mac_tile", parameters, "tb.modules.cases_mac_tile", "|".join(cases))) == len(cases)
 
 
+@pytest.mark.parametrize("high", [0, 1], ids=["low", "high"])
+@pytest.mark.parametrize("lanes,lane", [(1, 0), (2, 0), (2, 1), (5, 4)])
+def test_mac_tile_packed(simulate, lanes, lane, high):
+    parameters = COURSE | {"SIMD": 1, "LANES": lanes, "LANE": lane, "PACKED": 1, "HIGH": high}
+    simulate("mac_tile", parameters, "tb.modules.cases_mac_tile", "weight_stationary_line")
+
+
 @pytest.mark.parametrize(
     "parameters,message",
     [
