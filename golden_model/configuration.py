@@ -66,16 +66,22 @@ class Configuration:
     ofifo_depth: int
     wgt_lanes: int
     simd: int
+    twin_depth: int = 0
     about: str = ""
 
     def __post_init__(self) -> None:
         """The rules that the modules of ``rtl/`` check too; here they are named before anything is built."""
-        least_of = {"rows": 1, "cols": 1, "act_bits": 1, "wgt_lanes": 1, "simd": 0}
+        least_of = {"rows": 1, "cols": 1, "act_bits": 1, "wgt_lanes": 1, "simd": 0, "twin_depth": 0}
         self._check({name.lower(): least_of.get(name.lower(), 2) for name in self.parameters})
         sum_bits = self.act_bits + self.wgt_bits + max(1, (self.rows - 1).bit_length())
         self._check({"psum_bits": sum_bits, "ofifo_depth": self.rows})
         if self.cols % self.wgt_lanes:
             raise ConfigurationError(f"[{self.name}] WGT_LANES must divide COLS = {self.cols}, is {self.wgt_lanes}")
+        if self.twin_depth and (self.cols % 2 or self.twin_depth < 2):
+            raise ConfigurationError(
+                f"[{self.name}] TWIN_DEPTH must be 0, or at least 2 with an even COLS; it is {self.twin_depth}, "
+                f"COLS {self.cols}"
+            )
         if self.simd not in (0, 1) or (self.simd and self.act_bits % 2):
             raise ConfigurationError(
                 f"[{self.name}] SIMD must be 0 or 1, and 0 with an odd ACT_BITS; it is {self.simd}, "
@@ -122,7 +128,12 @@ class Configuration:
 
         A shallow one costs cycles, never values.
         """
-        needed = {"L0_DEPTH": self.rows + 2, "IFIFO_DEPTH": self.cols + 2, "OFIFO_DEPTH": 2 * self.rows + self.cols + 4}
+        lag = self.cols // 2 if self.twin_depth else 0  # of the upper half's activations
+        needed = {
+            "L0_DEPTH": self.rows + lag + 2,
+            "IFIFO_DEPTH": self.cols + 2,
+            "OFIFO_DEPTH": 2 * self.rows + self.cols + 4,
+        }
         return {name: depth for name, depth in needed.items() if self.parameters[name] < depth}
 
     @property

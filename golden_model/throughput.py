@@ -25,7 +25,8 @@ def ideal_cycles(
 ) -> int:
     """Cycles of the throughput contract without fill and drain: WS max(T, words of weights), OS max(K, ROWS) a pass.
 
-    The weights of a pass are COLS / WGT_LANES words, or half of them in packed a4w4. In a2w4 a row takes two input channels at once: half as many ic_tiles (WS), or half the K (OS).
+    The weights of a pass are COLS / WGT_LANES words, or half of them in packed a4w4. In a2w4 a row takes two input
+    channels at once: half as many ic_tiles (WS), or half the K (OS). Twin (plan.py) is not in it.
     """
     oc_tiles = tile_count(shape.oc, configuration.cols)
     if dataflow is Dataflow.weight_stationary:

@@ -8,6 +8,7 @@ position   output positions are counted on a grid of ``pitch`` columns, v = oi*p
 segment    one phase of a block; stride 1, or a 1x1 kernel, has one.
 block      what the activation memory takes at once: WS one ic_tile of a band, OS all channels of a band.
 band       whole output rows, as many as the memories take.
+twin       OS, up to COLS/2 channels: the upper half of the columns works on the next tile of outputs, see core.v.
 group      OS: the ROWS consecutive values of one channel in a word.
 """
 
@@ -73,6 +74,7 @@ class Plan:
     resident: bool
     pass_words: int  # weight words of a chunk
     chunk_words: int  # with the filling of the last beat
+    twin: bool  # OS: two tiles of outputs at once
 
     @property
     def ic_group(self) -> int:
@@ -121,8 +123,14 @@ class Plan:
         return self.rows_of(band) * self.shape.ow
 
     def o_tiles(self, band: int) -> int:
-        """OS: groups of ROWS positions on the grid that a band's outputs touch."""
-        return tile_count((self.rows_of(band) - 1) * self.pitch + self.shape.ow, self.configuration.rows)
+        """OS: groups of ROWS positions on the grid that a band's outputs touch; twin: an even number of them."""
+        rows = self.configuration.rows * self.tiles_at_once
+        return tile_count((self.rows_of(band) - 1) * self.pitch + self.shape.ow, rows) * self.tiles_at_once
+
+    @property
+    def tiles_at_once(self) -> int:
+        """OS: o_tiles of a pass."""
+        return 2 if self.twin else 1
 
     def out_words(self, band: int) -> int:
         """Output words of an oc_tile in a band."""
@@ -146,13 +154,13 @@ class Plan:
         c = self.configuration
         if self.dataflow is Dataflow.weight_stationary:
             return max(self.positions(0), self.load_words)
-        return max(self.ic_words * self.shape.n_kij, c.rows)
+        return max(self.ic_words * self.shape.n_kij, c.rows * self.tiles_at_once)
 
     def passes(self, band: int) -> int:
         """Passes of a band."""
         if self.dataflow is Dataflow.weight_stationary:
             return self.oc_tiles * self.ic_tiles * self.shape.n_kij
-        return self.oc_tiles * self.o_tiles(band)
+        return self.oc_tiles * self.o_tiles(band) // self.tiles_at_once
 
     def active(self, band: int) -> int:
         """Cycles of a band in which operands enter the array."""
@@ -243,6 +251,9 @@ def _banded(
     last_block = -(-segment_words // per_group) * group
     plane_values = (bands - 1) * band_rows * pitch + last_block if bands > 1 else groups * group
     slots = _slots(c, len(phases) * segment_words, band_rows)
+    twin = not ws and _twin(shape, c, len(phases) * segment_words, (band_rows - 1) * pitch + shape.ow, ic_words)
+    if twin:
+        slots = c.twin_depth // (len(phases) * segment_words)
     positions = band_rows * shape.ow
     if ws and positions > c.psum_depth:
         raise PlanError(f"PSUM_DEPTH = {c.psum_depth} of {c.name} does not take the {positions} psums of a band")
@@ -253,7 +264,7 @@ def _banded(
         phases=phases, taps=taps, bands=bands, band_rows=band_rows, last_rows=last_rows, lead=lead,
         segment_values=segment_values, segment_words=segment_words, plane_values=plane_values,
         slots=min(slots, 0xFFFF), resident=slots >= (ic_words if ws else 1), pass_words=pass_words,
-        chunk_words=_chunk_words(c, dataflow, precision, pass_words),
+        chunk_words=_chunk_words(c, dataflow, precision, pass_words), twin=twin,
     )  # fmt: skip
 
 
@@ -288,6 +299,15 @@ def _slots(c: Configuration, block_words: int, band_rows: int) -> int:
             f"{band_rows} output rows"
         )
     return c.act_depth // block_words
+
+
+def _twin(shape: ConvShape, c: Configuration, block_words: int, values: int, ic_words: int) -> bool:
+    """Whether a band of so many ``values`` on the grid can run as twin, and takes fewer cycles so."""
+    if not c.twin_depth or shape.oc > c.cols // 2 or block_words > c.twin_depth:
+        return False
+    operands, tiles = ic_words * shape.n_kij, tile_count(values, c.rows)
+    # The second tile's psums leave after the first one's, those of the last pass too.
+    return -(-tiles // 2) * max(operands, 2 * c.rows) + c.rows < tiles * max(operands, c.rows)
 
 
 def _weight_slot_bits(c: Configuration, dataflow: Dataflow, precision: Precision) -> int:

@@ -73,9 +73,9 @@ def _before_and_after(p: Plan, latency: int) -> tuple[int, int]:
     ws = p.dataflow is Dataflow.weight_stationary
     # Weights are in; activations come beside them.
     ready = READ + latency + TO_ARRAY + p.load_words
-    array = c.rows + c.cols if ws else 2 * c.rows + c.cols
+    array = c.rows + c.cols if ws else (1 + p.tiles_at_once) * c.rows + c.cols
     return (
-        ready if ws else max(ready, c.rows + GATHER),
+        ready if ws else max(ready, c.rows * p.tiles_at_once + GATHER),
         array + REGISTERS + (REQUANT if p.requant else 0) + WRITE_BACK,
     )
 
@@ -90,7 +90,7 @@ def _steady(p: Plan, band: int) -> int:
     """Cycles of a pass for which nothing is late: its operands, or what else it waits for."""
     if p.dataflow is Dataflow.weight_stationary:
         return max(_length(p, band), p.load_words, _bus_cycles(p))
-    return max(_length(p, band), p.configuration.rows)
+    return max(_length(p, band), p.configuration.rows * p.tiles_at_once)
 
 
 def _residual_cycles(p: Plan, band: int) -> int:
@@ -116,7 +116,7 @@ class _Flow:
         p = self.plan
         ws = p.dataflow is Dataflow.weight_stationary
         length, steady = _length(p, band), _steady(p, band)
-        per_block = p.shape.n_kij if ws else p.o_tiles(band) * p.oc_tiles
+        per_block = p.shape.n_kij if ws else p.passes(band)
         there = ws and p.resident and sweep > 0  # from the sweep before
         last_use = not (ws and p.resident) or sweep == p.oc_tiles - 1
         for _ in range(p.ic_tiles if ws else 1):
@@ -183,7 +183,7 @@ def _words(p: Plan, band: int, kij: int) -> np.ndarray:
 def _os_words(p: Plan, band: int, number: int) -> np.ndarray:
     """OS: the last word that each operand of a pass reads."""
     c = p.configuration
-    o_tile = number % p.o_tiles(band)
+    o_tile = number * p.tiles_at_once % p.o_tiles(band) + p.tiles_at_once - 1  # the last of the pass
     k = np.arange(p.ic_words * p.shape.n_kij)
     ic, kij = np.divmod(k, p.shape.n_kij)
     at = np.array([p.lead + tap.distance for tap in p.taps])[kij]

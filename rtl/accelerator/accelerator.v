@@ -31,6 +31,7 @@ module accelerator #(
     parameter OFIFO_DEPTH = 32,
     parameter WGT_LANES   = 2,
     parameter SIMD        = 1,
+    parameter TWIN_DEPTH  = 0,      // activation words for the upper half of the columns, see core
     parameter POOL_DEPTH  = 64,     // half of the longest row that can be pooled
     parameter WATCHDOG    = 65536,  // cycles
     // derived, do not set
@@ -118,7 +119,7 @@ module accelerator #(
 `endif
 
     // Registers; `wire`s named like their fields
-    wire         id_simd, start, irq_clear, irq_enable, busy, done, overflow, saturated, report, dataflow, simd,
+    wire         id_simd, twin, start, irq_clear, irq_enable, busy, done, overflow, saturated, report, dataflow, simd,
                  act_signed, relu, requant, bias, residual, residual_half, resident, second, half, wide, negative,
                  pool, pairs, turned, split, flows, second_half, second_wide, second_negative, second_pool,
                  second_pairs, second_turned, second_split, second_flows;
@@ -154,7 +155,7 @@ module accelerator #(
         .mem_limit(mem_limit), .list_base(list_base), .list_count(list_count), .report(report),
         .report_base(report_base), .dataflow(dataflow), .simd(simd), .act_signed(act_signed), .relu(relu),
         .requant(requant), .bias(bias), .residual(residual), .residual_half(residual_half), .resident(resident),
-        .second(second), .residual_shift(residual_shift), .kernel(kernel), .stride(stride), .padding(padding),
+        .second(second), .residual_shift(residual_shift), .twin(twin), .kernel(kernel), .stride(stride), .padding(padding),
         .last_channels(last_channels), .ih(ih), .iw(iw), .ow(ow), .pitch(pitch), .bands(bands), .oc_tiles(oc_tiles),
         .band_rows(band_rows), .last_rows(last_rows), .positions(positions), .last_positions(last_positions),
         .o_tiles(o_tiles), .last_o_tiles(last_o_tiles), .ic_words(ic_words), .slots(slots), .block_words(block_words),
@@ -194,7 +195,9 @@ module accelerator #(
     wire [9*8-1:0]  tap_rots    = {tap_rot8, tap_rot7, tap_rot6, tap_rot5, tap_rot4, tap_rot3,
                                    tap_rot2, tap_rot1, tap_rot0};
 
+    wire twins = TWIN_DEPTH != 0 & twin;
     // What may be wrong with a descriptor, looked at while it is written
+    localparam [31:0] DEPTH_TWIN = TWIN_DEPTH, HALF_COLS = COLS / 2;
     localparam [31:0] DEPTH_ACT = ACT_DEPTH, DEPTH_WGT = WGT_DEPTH, DEPTH_PSUM = PSUM_DEPTH, DEPTH_POOL = 2*POOL_DEPTH + 1;
     localparam TURNS = ACT_WORD % 8 == 0 && (ACT_WORD & (ACT_WORD - 1)) == 0 && (COLS & (COLS - 1)) == 0;
     localparam [31:0] ALIGNED = BEAT_BYTES - 1;
@@ -214,7 +217,7 @@ module accelerator #(
     wire outside = act_base >= mem_limit | wgt_base >= mem_limit | out_base >= mem_limit
               | (records & record_base >= mem_limit) | (residual & residual_base >= mem_limit)
               | (second & second_base >= mem_limit);
-    wire too_large = ring_words > DEPTH_ACT | wgt_chunk_words < wgt_pass_words
+    wire too_large = ring_words > DEPTH_ACT | (twins & ring_words > DEPTH_TWIN) | wgt_chunk_words < wgt_pass_words
               | (dataflow ? wgt_chunk_words > DEPTH_WGT[15:0] : positions > DEPTH_PSUM[15:0] | last_positions > DEPTH_PSUM[15:0])
               | (resident & ~dataflow & slots < ic_words) | ((pool | (second & second_pool)) & ow > DEPTH_POOL[15:0])
               | out_unit > ALIGNED + 32'd1 | part_log2 > unit_log2 | last_channels > N_COLS[7:0]
@@ -224,7 +227,9 @@ module accelerator #(
               | (turned & split) | (pairs & ~half) | (TURNS == 0 & (turned | (second & second_turned)))
               | (second & ((second_wide & (second_pool | second_pairs | second_turned | second_split))
                            | (second_turned & second_split) | (second_pairs & ~second_half)));
-    wire not_built = (simd & SIMD == 0) | ((half | (second & second_half)) & ACT_BITS % 2 != 0) | strange;
+    wire not_twin = twin & (TWIN_DEPTH == 0 | ~dataflow | oc_tiles != 16'd1 | last_channels > HALF_COLS[7:0]
+                            | o_tiles[0] | last_o_tiles[0]);
+    wire not_built = (simd & SIMD == 0) | not_twin | ((half | (second & second_half)) & ACT_BITS % 2 != 0) | strange;
     reg [3:0] refusal_q;
     always @(posedge clk)
         refusal_q <= zero ? 4'd1 : kernel != 4'd1 & ~kernel3 ? 4'd2 : stride != 4'd1 & ~stride2 ? 4'd3 : padding > 4'd1 ? 4'd4
@@ -445,8 +450,9 @@ module accelerator #(
         end
     endgenerate
     wgt_ring #(.WGT_WORD(WGT_WORD), .WGT_DEPTH(WGT_DEPTH)) u_wgt_ring (
-        .clk(clk), .reset(clear), .go(go), .dataflow(dataflow), .bands(bands), .oc_tiles(oc_tiles), .o_tiles(o_tiles),
-        .last_o_tiles(last_o_tiles), .pass_words(wgt_pass_words), .chunk_words(wgt_chunk_words),
+        .clk(clk), .reset(clear), .go(go), .dataflow(dataflow), .bands(bands), .oc_tiles(oc_tiles),
+        .passes(twins ? {1'b0, o_tiles[15:1]} : o_tiles), .last_passes(twins ? {1'b0, last_o_tiles[15:1]} : last_o_tiles),
+        .pass_words(wgt_pass_words), .chunk_words(wgt_chunk_words),
         .word_valid(wgt_word_valid), .word_ready(wgt_word_ready), .word_data(wgt_spread),
         .wr_valid(wgt_wr_valid), .wr_ready(wgt_wr_ready), .wr_addr(wgt_wr_addr), .wr_data(wgt_wr_data),
         .op_valid(wgt_op_valid), .op_ready(wgt_op_ready), .op_addr(wgt_op_addr)
@@ -455,11 +461,11 @@ module accelerator #(
     // Activations
     wire                act_word_valid, act_word_ready, act_wr_valid, act_wr_ready, release_block;
     wire [ACT_WORD-1:0] act_word, act_wr_data;
-    wire [ACT_ADDR-1:0] act_wr_addr, act_op_addr, act_op_next;
+    wire [ACT_ADDR-1:0] act_wr_addr, act_op_addr, act_op_next, act_op_far;
     wire [15:0]         loaded_blocks, loaded_words;
     wire                act_op_valid, act_op_ready, act_op_start, act_op_last;
     wire [ROT_BITS-1:0] act_op_rot;
-    wire [ROWS-1:0]     act_op_pad;
+    wire [ROWS-1:0]     act_op_pad, act_op_twin_pad;
     unpack #(.BUS_BITS(BUS_BITS), .WORD(ACT_WORD), .LEAST(ACT_SLOT_LOG2), .MOST(ACT_SLOT_LOG2)) u_unpack_act (
         .clk(clk), .reset(clear), .slot_log2(ACT_SLOT_LOG2[3:0]),
         .beat_valid(beat_valid[1]), .beat_ready(beat_ready[1]), .beat_data(beat_data[BUS_BITS +: BUS_BITS]),
@@ -472,13 +478,14 @@ module accelerator #(
         .wr_valid(act_wr_valid), .wr_ready(act_wr_ready), .wr_addr(act_wr_addr), .wr_data(act_wr_data)
     );
     act_walk #(.ROWS(ROWS), .ACT_ADDR(ACT_ADDR)) u_act_walk (
-        .clk(clk), .reset(clear), .go(go), .dataflow(dataflow), .kernel3(kernel3), .stride2(stride2), .padding(padding[0]),
+        .clk(clk), .reset(clear), .go(go), .dataflow(dataflow), .twin(twins), .kernel3(kernel3), .stride2(stride2), .padding(padding[0]),
         .resident(resident), .ih(ih), .iw(iw), .ow(ow), .pitch(pitch), .bands(bands), .band_rows(band_rows),
         .last_rows(last_rows), .oc_tiles(oc_tiles), .ic_words(ic_words), .o_tiles(o_tiles), .last_o_tiles(last_o_tiles),
         .slots(slots), .block_words(block_words), .tap_offset(tap_offsets), .tap_rot(tap_rots),
         .loaded_blocks(loaded_blocks), .loaded_words(loaded_words), .release_block(release_block),
         .op_valid(act_op_valid), .op_ready(act_op_ready), .op_addr(act_op_addr), .op_next(act_op_next),
-        .op_rot(act_op_rot), .op_pad(act_op_pad), .op_start(act_op_start), .op_last(act_op_last)
+        .op_rot(act_op_rot), .op_pad(act_op_pad), .op_far(act_op_far), .op_twin_pad(act_op_twin_pad),
+        .op_start(act_op_start), .op_last(act_op_last)
     );
 
     // Records and residuals
@@ -523,14 +530,15 @@ module accelerator #(
     core #(
         .ROWS(ROWS), .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS), .ACT_DEPTH(ACT_DEPTH),
         .WGT_DEPTH(WGT_DEPTH), .PSUM_DEPTH(PSUM_DEPTH), .L0_DEPTH(L0_DEPTH), .IFIFO_DEPTH(IFIFO_DEPTH),
-        .OFIFO_DEPTH(OFIFO_DEPTH), .WGT_LANES(WGT_LANES), .SIMD(SIMD)
+        .OFIFO_DEPTH(OFIFO_DEPTH), .WGT_LANES(WGT_LANES), .SIMD(SIMD), .TWIN_DEPTH(TWIN_DEPTH)
     ) u_core (
-        .clk(clk), .reset(clear), .dataflow(dataflow), .act_signed(act_signed), .simd(simd),
+        .clk(clk), .reset(clear), .dataflow(dataflow), .act_signed(act_signed), .simd(simd), .twin(twins),
         .act_wr_valid(act_wr_valid), .act_wr_ready(act_wr_ready), .act_wr_addr(act_wr_addr), .act_wr_data(act_wr_data),
         .wgt_wr_valid(wgt_wr_valid), .wgt_wr_ready(wgt_wr_ready), .wgt_wr_addr(wgt_wr_addr), .wgt_wr_data(wgt_wr_data),
         .res_valid(res_valid & base), .res_ready(res_ready), .res_data(res_data),
         .act_op_valid(act_op_valid), .act_op_ready(act_op_ready), .act_op_addr(act_op_addr), .act_op_next(act_op_next),
-        .act_op_rot(act_op_rot), .act_op_pad(act_op_pad), .act_op_start(act_op_start), .act_op_last(act_op_last),
+        .act_op_rot(act_op_rot), .act_op_pad(act_op_pad), .act_op_far(act_op_far), .act_op_twin_pad(act_op_twin_pad),
+        .act_op_start(act_op_start), .act_op_last(act_op_last),
         .wgt_op_valid(wgt_op_valid), .wgt_op_ready(wgt_op_ready), .wgt_op_addr(wgt_op_addr),
         .sfp_op_valid(sfp_op_valid), .sfp_op_ready(sfp_op_ready), .sfp_op_acc(sfp_op_acc), .sfp_op_res(sfp_op_res),
         .sfp_op_store(sfp_op_store), .sfp_op_emit(sfp_op_emit), .sfp_op_relu(sfp_op_relu), .sfp_op_raddr(sfp_op_addr),

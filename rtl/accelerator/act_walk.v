@@ -3,10 +3,11 @@
 // Place     : layer descriptor -> act_walk -> act_op of core; act_load fills the banks ahead of it.
 // Loops     : WS  band, oc_tile, ic_tile, tap, position (row, column): only positions of the output, nothing in between.
 //             OS  band, oc_tile, o_tile, ic, tap: ROWS positions at once, from one word and the next (see act_fetch).
+//             twin (OS): two o_tiles at once; their number is even. op_far is the word after op_next.
 // Memory    : blocks in a ring of `slots` places of `block_words`. WS: a block is an ic_tile of a band; OS: a band.
 //             resident: a band's blocks stay for all oc_tiles, else every oc_tile finds them loaded again.
 // Waits     : for each word that is not loaded yet, never for padding.
-// Latency   : WS 2, OS ROWS + 2 cycles from go (os_rows looks at ROWS positions); a word a cycle.
+// Latency   : WS 2, OS ROWS + 2, twin 2*ROWS + 2 cycles from go (os_rows looks at ROWS positions); a word a cycle.
 
 `default_nettype none
 
@@ -19,6 +20,7 @@ module act_walk #(
     input  wire                reset,
     input  wire                go,             // one cycle; the fields hold until the layer is over
     input  wire                dataflow,
+    input  wire                twin,
     input  wire                kernel3,        // 3x3, else 1x1
     input  wire                stride2,
     input  wire                padding,
@@ -48,6 +50,8 @@ module act_walk #(
     output wire [ACT_ADDR-1:0] op_next,
     output wire [ROT_BITS-1:0] op_rot,
     output wire [ROWS-1:0]     op_pad,
+    output wire [ACT_ADDR-1:0] op_far,         // twin
+    output wire [ROWS-1:0]     op_twin_pad,
     output wire                op_start,
     output wire                op_last
 );
@@ -68,7 +72,8 @@ module act_walk #(
     wire        last_tap  = ~kernel3 | tap_q == 4'd8;
     wire        last_ic   = ic_q == ic_words - 16'd1;
     wire        last_oc   = oc_q == oc_tiles - 16'd1;
-    wire        last_tile = tile_q == tiles - 16'd1;
+    wire [15:0] tile_step = twin ? 16'd2 : 16'd1;
+    wire        last_tile = tile_q == tiles - tile_step;
     wire        line_end  = col_q == ow - 16'd1;
     wire        area_end  = line_end & row_q == rows - 16'd1;
 
@@ -83,26 +88,44 @@ module act_walk #(
     // OS: flags of the tile's rows
     wire              tile_valid;
     wire              tile_first = tap_q == 4'd0 & ic_q == 16'd0;
-    wire [3*ROWS-1:0] next_y, next_x;
-    reg  [3*ROWS-1:0] y_q, x_q;
+    wire [3*ROWS-1:0] rows_y, rows_x;
+    reg  [3*ROWS-1:0] y_q, x_q, twin_y_q, twin_x_q;
     wire              step;
+    // twin: the first tile's are held until the second's are there
+    reg               held_q;
+    reg  [3*ROWS-1:0] held_y_q, held_x_q;
+    wire              hold = twin & ~held_q & tile_valid;
+    wire              tiles_valid = tile_valid & (~twin | held_q);
+    wire [3*ROWS-1:0] next_y = twin ? held_y_q : rows_y, next_x = twin ? held_x_q : rows_x;
+    always @(posedge clk) begin
+        if (reset)                               held_q <= 1'b0;
+        else if (hold)                           held_q <= 1'b1;
+        else if (step & dataflow & tile_first)   held_q <= 1'b0;
+        if (hold) begin
+            held_y_q <= rows_y;
+            held_x_q <= rows_x;
+        end
+    end
     os_rows #(.ROWS(ROWS)) u_rows (
         .clk(clk), .reset(reset), .go(go & dataflow), .stride2(stride2), .padding(padding), .ih(ih), .iw(iw), .ow(ow),
         .pitch(pitch), .bands(bands), .band_rows(band_rows), .last_rows(last_rows), .oc_tiles(oc_tiles),
         .o_tiles(o_tiles), .last_o_tiles(last_o_tiles),
-        .tile_valid(tile_valid), .tile_ready(step & dataflow & tile_first), .inside_y(next_y), .inside_x(next_x)
+        .tile_valid(tile_valid), .tile_ready(hold | (step & dataflow & tile_first)), .inside_y(rows_y), .inside_x(rows_x)
     );
     wire [3*ROWS-1:0] inside_y = tile_first ? next_y : y_q, inside_x = tile_first ? next_x : x_q;
 
     wire signed [17:0] y = y0_q + {16'd0, ki_q}, x = x0_q + {16'd0, kj_q};
     wire signed [17:0] high_y = {2'b00, ih}, high_x = {2'b00, iw};
     wire there = y >= 18'sd0 & y < high_y & x >= 18'sd0 & x < high_x;
-    wire [ROWS-1:0] pad;
+    wire [3*ROWS-1:0] far_y = tile_first ? rows_y : twin_y_q, far_x = tile_first ? rows_x : twin_x_q;
+    wire [ROWS-1:0] pad, twin_pad;
     genvar r;
     generate
         for (r = 0; r < ROWS; r = r + 1) begin : g_row
             wire [2:0] row_y = inside_y[3*r +: 3], row_x = inside_x[3*r +: 3];
+            wire [2:0] twin_row_y = far_y[3*r +: 3], twin_row_x = far_x[3*r +: 3];
             assign pad[r] = dataflow ? ~(row_y[ki_q] & row_x[kj_q]) : ~there;
+            assign twin_pad[r] = ~(twin_row_y[ki_q] & twin_row_x[kj_q]);
         end
     endgenerate
 
@@ -110,22 +133,25 @@ module act_walk #(
     reg                s1_valid_q, s1_all_pad_q, s1_start_q, s1_last_q, s1_release_q;
     reg [15:0]         s1_offset_q, s1_base_q, s1_block_q;
     reg [ROT_BITS-1:0] s1_rot_q;
-    reg [ROWS-1:0]     s1_pad_q;
+    reg [ROWS-1:0]     s1_pad_q, s1_twin_pad_q;
     wire s1_free = ~s1_valid_q | (op_valid & op_ready);
-    assign step  = running_q & s1_free & (~dataflow | ~tile_first | tile_valid);
+    assign step  = running_q & s1_free & (~dataflow | ~tile_first | tiles_valid);
 
     wire [15:0] place  = dataflow ? tile_base_q + ic_q : position_q;
-    wire [15:0] s1_next = s1_offset_q + (dataflow ? ic_words : 16'd0);
-    wire signed [16:0] s1_need = {s1_rot_q == {ROT_BITS{1'b0}} ? s1_offset_q[15] : s1_next[15],
-                                  s1_rot_q == {ROT_BITS{1'b0}} ? s1_offset_q : s1_next};
+    wire [15:0] s1_next = s1_offset_q + (dataflow ? ic_words : 16'd0), s1_far = s1_next + ic_words;
+    wire        s1_whole = s1_rot_q == {ROT_BITS{1'b0}};
+    wire [15:0] s1_last_word = s1_whole ? (twin ? s1_next : s1_offset_q) : twin ? s1_far : s1_next;
+    wire signed [16:0] s1_need = {s1_last_word[15], s1_last_word};
     wire signed [15:0] ahead = loaded_blocks - s1_block_q;
     wire loaded = ahead > 16'sd0 | (ahead == 16'sd0 & s1_need < $signed({1'b0, loaded_words}));
 
-    wire [15:0] addr = s1_base_q + s1_offset_q, next = s1_base_q + s1_next;
+    wire [15:0] addr = s1_base_q + s1_offset_q, next = s1_base_q + s1_next, far = s1_base_q + s1_far;
     assign op_valid = s1_valid_q & (s1_all_pad_q | loaded);
     assign op_addr  = addr[ACT_ADDR-1:0];
     assign op_next  = next[ACT_ADDR-1:0];
+    assign op_far   = far[ACT_ADDR-1:0];
     assign op_rot   = s1_rot_q;
+    assign op_twin_pad = s1_twin_pad_q;
     assign op_pad   = s1_pad_q;
     assign op_start = s1_start_q;
     assign op_last  = s1_last_q;
@@ -149,13 +175,16 @@ module act_walk #(
             s1_block_q   <= block_q;
             s1_rot_q     <= dataflow ? rot[ROT_BITS-1:0] : {ROT_BITS{1'b0}};
             s1_pad_q     <= pad;
-            s1_all_pad_q <= &pad;
+            s1_twin_pad_q <= twin_pad;
+            s1_all_pad_q <= &pad & (~twin | &twin_pad);
             s1_start_q   <= dataflow ? tile_first : row_q == 16'd0 & col_q == 16'd0;
             s1_last_q    <= dataflow & last_tap & last_ic;
             s1_release_q <= block_end & (~resident | last_oc);
             if (tile_first) begin
                 y_q <= next_y;
                 x_q <= next_x;
+                twin_y_q <= rows_y;
+                twin_x_q <= rows_x;
             end
         end
 
@@ -203,8 +232,8 @@ module act_walk #(
             end
             // Tile (OS)
             if (dataflow & pass_end) begin
-                tile_q      <= last_tile ? 16'd0 : tile_q + 16'd1;
-                tile_base_q <= last_tile ? 16'd0 : tile_base_q + ic_words;
+                tile_q      <= last_tile ? 16'd0 : tile_q + tile_step;
+                tile_base_q <= last_tile ? 16'd0 : tile_base_q + (twin ? ic_words << 1 : ic_words);
             end
             // Block
             if (block_end) begin
@@ -231,7 +260,7 @@ module act_walk #(
         end
     end
 
-    wire unused = &{1'b0, addr, next, rot};
+    wire unused = &{1'b0, addr, next, far, rot};
 endmodule
 
 `default_nettype wire

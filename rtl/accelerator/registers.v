@@ -67,6 +67,7 @@ module registers #(
     output reg  [0:0]   resident,
     output reg  [0:0]   second,
     output reg  [3:0]   residual_shift,
+    output reg  [0:0]   twin,
     output reg  [3:0]   kernel,
     output reg  [3:0]   stride,
     output reg  [3:0]   padding,
@@ -186,7 +187,7 @@ module registers #(
             6'd7: rd_word = {list_base};
             6'd8: rd_word = {15'd0, report, list_count};
             6'd9: rd_word = {report_base};
-            6'd10: rd_word = {18'd0, residual_shift, second, resident, residual_half, residual, bias, requant, relu, act_signed, simd, dataflow};
+            6'd10: rd_word = {17'd0, twin, residual_shift, second, resident, residual_half, residual, bias, requant, relu, act_signed, simd, dataflow};
             6'd11: rd_word = {12'd0, last_channels, padding, stride, kernel};
             6'd12: rd_word = {iw, ih};
             6'd13: rd_word = {pitch, ow};
@@ -277,6 +278,7 @@ module registers #(
             resident <= 1'd0;
             second <= 1'd0;
             residual_shift <= 4'd0;
+            twin <= 1'd0;
             kernel <= 4'd0;
             stride <= 4'd0;
             padding <= 4'd0;
@@ -363,7 +365,7 @@ module registers #(
             tap_offset8 <= 16'd0;
             tap_rot8 <= 8'd0;
         end else if (load) begin
-            dataflow <= loaded[0 +: 1]; simd <= loaded[1 +: 1]; act_signed <= loaded[2 +: 1]; relu <= loaded[3 +: 1]; requant <= loaded[4 +: 1]; bias <= loaded[5 +: 1]; residual <= loaded[6 +: 1]; residual_half <= loaded[7 +: 1]; resident <= loaded[8 +: 1]; second <= loaded[9 +: 1]; residual_shift <= loaded[10 +: 4];
+            dataflow <= loaded[0 +: 1]; simd <= loaded[1 +: 1]; act_signed <= loaded[2 +: 1]; relu <= loaded[3 +: 1]; requant <= loaded[4 +: 1]; bias <= loaded[5 +: 1]; residual <= loaded[6 +: 1]; residual_half <= loaded[7 +: 1]; resident <= loaded[8 +: 1]; second <= loaded[9 +: 1]; residual_shift <= loaded[10 +: 4]; twin <= loaded[14 +: 1];
             kernel <= loaded[32 +: 4]; stride <= loaded[36 +: 4]; padding <= loaded[40 +: 4]; last_channels <= loaded[44 +: 8];
             ih <= loaded[64 +: 16]; iw <= loaded[80 +: 16];
             ow <= loaded[96 +: 16]; pitch <= loaded[112 +: 16];
@@ -413,7 +415,7 @@ module registers #(
                 6'd7: begin list_base <= wr_data[31:0]; end
                 6'd8: begin list_count <= wr_data[15:0]; report <= wr_data[16]; end
                 6'd9: begin report_base <= wr_data[31:0]; end
-                6'd10: begin dataflow <= wr_data[0]; simd <= wr_data[1]; act_signed <= wr_data[2]; relu <= wr_data[3]; requant <= wr_data[4]; bias <= wr_data[5]; residual <= wr_data[6]; residual_half <= wr_data[7]; resident <= wr_data[8]; second <= wr_data[9]; residual_shift <= wr_data[13:10]; end
+                6'd10: begin dataflow <= wr_data[0]; simd <= wr_data[1]; act_signed <= wr_data[2]; relu <= wr_data[3]; requant <= wr_data[4]; bias <= wr_data[5]; residual <= wr_data[6]; residual_half <= wr_data[7]; resident <= wr_data[8]; second <= wr_data[9]; residual_shift <= wr_data[13:10]; twin <= wr_data[14]; end
                 6'd11: begin kernel <= wr_data[3:0]; stride <= wr_data[7:4]; padding <= wr_data[11:8]; last_channels <= wr_data[19:12]; end
                 6'd12: begin ih <= wr_data[15:0]; iw <= wr_data[31:16]; end
                 6'd13: begin ow <= wr_data[15:0]; pitch <= wr_data[31:16]; end

@@ -2,9 +2,9 @@
 //
 // Place     : unpack -> wgt_ring -> wgt_wr and wgt_op of core.
 // Chunks    : the weights of one oc_tile, `chunk_words` with the filling of the last memory beat, of which `pass_words`
-//             are read. WS: all passes of the oc_tile, read once. OS: the operands of one pass, read again for each of the
-//             o_tiles, then released word by word while the next chunk follows.
-// Order     : band, oc_tile, o_tile (OS), word.
+//             are read. WS: all passes of the oc_tile, read once. OS: the operands of one pass, read again for each
+//             pass, then released word by word while the next chunk follows.
+// Order     : band, oc_tile, pass (OS), word.
 
 `default_nettype none
 
@@ -19,8 +19,8 @@ module wgt_ring #(
     input  wire                dataflow,
     input  wire [15:0]         bands,
     input  wire [15:0]         oc_tiles,
-    input  wire [15:0]         o_tiles,
-    input  wire [15:0]         last_o_tiles,
+    input  wire [15:0]         passes,         // OS: of an oc_tile in a band
+    input  wire [15:0]         last_passes,
     input  wire [15:0]         pass_words,
     input  wire [15:0]         chunk_words,
     input  wire                word_valid,
@@ -44,7 +44,7 @@ module wgt_ring #(
 
     wire last_band  = band_q == bands - 16'd1;
     wire last_word  = word_q == pass_words - 16'd1;
-    wire last_tile  = ~dataflow | tile_q == (last_band ? last_o_tiles : o_tiles) - 16'd1;
+    wire last_tile  = ~dataflow | tile_q == (last_band ? last_passes : passes) - 16'd1;
     wire last_oc    = oc_q == oc_tiles - 16'd1;
     wire chunk_end  = last_word & last_tile;
 

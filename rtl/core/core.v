@@ -3,6 +3,7 @@
 //   act_wr -> act banks -> act_fetch ---> l0 ----------> +-----------+
 //   wgt_wr -> wgt sram -> wgt_fetch ---> l0 (WS) ----> | mac_array | -> ofifo -> sfp -> out
 //                                       -> ififo (OS) -> +-----------+      res -> sfp <-> psum sram
+//   twin: a second set of banks, fetch and l0 for the upper half of the columns, and untwin between ofifo and sfp
 //
 // Streams   : every stream has the prefix_valid/prefix_ready handshake; a transfer happens in a cycle in which both are
 //             high. Order within a stream is kept; between streams the hardware waits by itself (see issue), with one
@@ -10,6 +11,10 @@
 //             reads it is accepted.
 // act_op    : reads the ROWS activations of one time step, see act_fetch. pad: zeros, row by row. start: first of a pass.
 //             last: last of an OS pass.
+// twin      : OS, up to COLS/2 channels: the lower half of the columns works on one tile of outputs, the upper half on the
+//             next, with the same weights in both halves of a word. An act_op reads act_op_addr and act_op_next for the
+//             one, act_op_next and act_op_far for the other, with a padding of its own; words beyond TWIN_DEPTH are not
+//             there for it. Psums come as if the tiles had run one after the other.
 // wgt_op    : reads one weight word. WS: COLS/WGT_LANES words a pass in column order, row r's weights of WGT_LANES
 //             columns in the fields r*WGT_LANES and up. OS: one word for each act_op, with a field for each column.
 //             A field is one weight, or with SIMD two: the lower for a4w4 or the low halves of activations in a2w4.
@@ -19,7 +24,7 @@
 // res       : residuals in psum scale, COLS a word, in the order of the sfp_op that take them.
 // psum      : the words that enter the sfp, shown for monitors: one psum for each column of one pass (WS: one kij of one
 //             ic_tile at one position; OS: the finished psums of one row).
-// Modes     : dataflow, act_signed and simd may change while busy is low.
+// Modes     : dataflow, act_signed, simd and twin may change while busy is low.
 // Does not  : generate addresses; the driver, or a sequencer in front, does.
 
 `default_nettype none
@@ -38,6 +43,7 @@ module core #(
     parameter OFIFO_DEPTH = 32,
     parameter WGT_LANES   = 1,      // columns whose weights arrive together (WS)
     parameter SIMD        = 0,      // 1: a2w4 is built in
+    parameter TWIN_DEPTH  = 0,      // activation words for the upper half of the columns; 0: twin is not built in
     // derived, do not set
     parameter ROT_BITS    = ROWS > 1 ? $clog2(ROWS) : 1,
     parameter ACT_WORD    = ROWS * ACT_BITS,
@@ -53,6 +59,7 @@ module core #(
     input  wire                 dataflow,     // 0 weight-stationary, 1 output-stationary
     input  wire                 act_signed,   // 1: activations are two's complement
     input  wire                 simd,         // 0 a4w4, 1 a2w4
+    input  wire                 twin,         // OS: two tiles at once; low where TWIN_DEPTH is 0
 
     input  wire                 act_wr_valid,
     output wire                 act_wr_ready,
@@ -74,6 +81,8 @@ module core #(
     input  wire [ACT_ADDR-1:0]  act_op_next,
     input  wire [ROT_BITS-1:0]  act_op_rot,
     input  wire [ROWS-1:0]      act_op_pad,
+    input  wire [ACT_ADDR-1:0]  act_op_far,      // twin
+    input  wire [ROWS-1:0]      act_op_twin_pad,
     input  wire                 act_op_start,
     input  wire                 act_op_last,
 
@@ -115,13 +124,16 @@ module core #(
     end
 `endif
 
+    localparam TWIN   = TWIN_DEPTH != 0 ? 1 : 0;
     localparam PACKED = SIMD != 0 && COLS % (2*WGT_LANES) == 0 ? 1 : 0;
 
     // Activations: banks -> act_fetch -> l0
     wire                act_mem_rd_en;
     wire [ROWS*ACT_ADDR-1:0] act_mem_rd_addr;
     wire [ACT_WORD-1:0] act_mem_rd_data, act_word;
-    wire                act_word_valid, act_word_ready, act_fetch_busy;
+    wire                act_word_valid, act_word_ready, act_fetch_busy, act_ready;
+    wire                twin_ready, twin_busy;   // of the second fetch
+    assign act_op_ready = act_ready & twin_ready;
     wire [1:0]          act_word_flags;
 
     assign act_wr_ready = 1'b1;
@@ -137,7 +149,7 @@ module core #(
     endgenerate
     act_fetch #(.ROWS(ROWS), .ACT_BITS(ACT_BITS), .ADDR_BITS(ACT_ADDR), .FLAGS(2)) u_act_fetch (
         .clk(clk), .reset(reset),
-        .op_valid(act_op_valid), .op_ready(act_op_ready), .op_addr(act_op_addr), .op_next(act_op_next),
+        .op_valid(act_op_valid & twin_ready), .op_ready(act_ready), .op_addr(act_op_addr), .op_next(act_op_next),
         .op_rot(act_op_rot), .op_pad(act_op_pad),
         .op_flags({act_op_last, act_op_start}),
         .mem_rd_en(act_mem_rd_en), .mem_rd_addr(act_mem_rd_addr), .mem_rd_data(act_mem_rd_data),
@@ -156,6 +168,56 @@ module core #(
         .rd_valid(act_head_valid), .rd_ready(act_fire), .head_flags(act_head_flags),
         .row_valid(act_row_valid), .row_data(act_row_data), .row_flags(act_row_flags)
     );
+
+    // The same again for the upper half of the columns. Both fetches take an operation in the same cycle, and the word here
+    // enters COLS/2 cycles after the other, when that one's flags have come so far: it is always there by then.
+    wire [ACT_WORD-1:0] twin_row_data;
+    generate
+        if (TWIN != 0) begin : g_twin
+            localparam TWIN_ADDR = $clog2(TWIN_DEPTH), LAG = COLS / 2;
+            localparam [31:0] DEPTH = TWIN_DEPTH;
+            wire                      mem_rd_en, word_valid, word_ready, fetch_ready, fetch_busy, waits;
+            wire [ROWS*TWIN_ADDR-1:0] mem_rd_addr;
+            wire [ACT_WORD-1:0]       mem_rd_data, word;
+            wire                      kept = twin & {{(32-ACT_ADDR){1'b0}}, act_wr_addr} < DEPTH;
+            for (r = 0; r < ROWS; r = r + 1) begin : g_bank
+                sram #(.WIDTH(ACT_BITS), .DEPTH(TWIN_DEPTH)) u_act_sram (
+                    .clk(clk), .wr_en(act_wr_valid & kept), .wr_addr(act_wr_addr[TWIN_ADDR-1:0]),
+                    .wr_data(act_wr_data[r*ACT_BITS +: ACT_BITS]),
+                    .rd_en(mem_rd_en), .rd_addr(mem_rd_addr[r*TWIN_ADDR +: TWIN_ADDR]),
+                    .rd_data(mem_rd_data[r*ACT_BITS +: ACT_BITS])
+                );
+            end
+            wire flag;
+            act_fetch #(.ROWS(ROWS), .ACT_BITS(ACT_BITS), .ADDR_BITS(TWIN_ADDR), .FLAGS(1)) u_fetch (
+                .clk(clk), .reset(reset), .op_valid(act_op_valid & act_ready & twin), .op_ready(fetch_ready),
+                .op_addr(act_op_next[TWIN_ADDR-1:0]), .op_next(act_op_far[TWIN_ADDR-1:0]), .op_rot(act_op_rot),
+                .op_pad(act_op_twin_pad), .op_flags(1'b0),
+                .mem_rd_en(mem_rd_en), .mem_rd_addr(mem_rd_addr), .mem_rd_data(mem_rd_data),
+                .word_valid(word_valid), .word_ready(word_ready), .word_data(word), .word_flags(flag), .busy(fetch_busy)
+            );
+            reg  [LAG-1:0]  fire_q;
+            wire [LAG:0]    fires = {fire_q, act_fire & twin};
+            wire [ROWS-1:0] row_valid;
+            always @(posedge clk) fire_q <= reset ? {LAG{1'b0}} : fires[LAG-1:0];
+            skew_fifo #(.LANES(ROWS), .WIDTH(ACT_BITS), .DEPTH(L0_DEPTH)) u_l0 (
+                .clk(clk), .reset(reset), .wr_valid(word_valid), .wr_ready(word_ready), .wr_data(word),
+                .rd_valid(waits), .rd_ready(fires[LAG]), .lane_valid(row_valid), .lane_data(twin_row_data)
+            );
+            assign twin_ready = ~twin | fetch_ready;
+            assign twin_busy  = fetch_busy | waits | |fire_q;
+            wire unused = &{1'b0, flag, row_valid, act_op_far, act_op_next};
+`ifndef SYNTHESIS
+            always @(posedge clk)
+                if (!reset && fires[LAG] && !waits) $fatal(1, "%m: the upper half's activations are late");
+`endif
+        end else begin : g_single
+            assign twin_ready    = 1'b1;
+            assign twin_busy     = 1'b0;
+            assign twin_row_data = {ACT_WORD{1'b0}};
+            wire unused = &{1'b0, twin, act_op_far, act_op_twin_pad};
+        end
+    endgenerate
 
     // Weights: sram -> wgt_fetch -> l0 (WS) or ififo (OS)
     wire                wgt_mem_rd_en;
@@ -197,10 +259,11 @@ module core #(
     );
 
     // Array
+    wire left_valid, left_ready;   // a word leaves ofifo
     reg psum_pop_q;   // a cycle late: sfp and issue lie far apart on the chip
     always @(posedge clk)
         if (reset) psum_pop_q <= 1'b0;
-        else       psum_pop_q <= psum_valid & psum_ready;
+        else       psum_pop_q <= left_valid & left_ready;
 
     wire array_idle, array_overflow;
     issue #(.ROWS(ROWS), .COLS(COLS), .WGT_LANES(WGT_LANES), .PACKED(PACKED), .OFIFO_DEPTH(OFIFO_DEPTH)) u_issue (
@@ -223,19 +286,35 @@ module core #(
     wire [PSUM_WORD-1:0] col_psum;
     mac_array #(
         .ROWS(ROWS), .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS),
-        .SIMD(SIMD), .WGT_LANES(WGT_LANES), .PACKED(PACKED)
+        .SIMD(SIMD), .WGT_LANES(WGT_LANES), .PACKED(PACKED), .TWIN(TWIN)
     ) u_array (
-        .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed), .simd(simd),
+        .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed), .simd(simd), .twin(twin),
         .act_valid(act_row_valid), .act_start(act_row_start), .act_last(act_row_last), .act(act_row_data),
+        .act_twin(twin_row_data),
         .wgt_valid(wgt_row_valid), .wgt_w(wgt_row_data), .wgt_n(wgt_col_data),
         .psum_valid(col_psum_valid), .psum(col_psum), .overflow(array_overflow)
     );
 
-    // Psums: ofifo -> sfp <-> sram
+    // Psums: ofifo -> (untwin) -> sfp <-> sram
+    wire [PSUM_WORD-1:0] left_data;
+    wire                 untwin_busy;
     ofifo #(.COLS(COLS), .WIDTH(PSUM_BITS), .DEPTH(OFIFO_DEPTH)) u_ofifo (
         .clk(clk), .reset(reset), .wr_valid(col_psum_valid), .wr_data(col_psum),
-        .rd_valid(psum_valid), .rd_ready(psum_ready), .rd_data(psum_data)
+        .rd_valid(left_valid), .rd_ready(left_ready), .rd_data(left_data)
     );
+    generate
+        if (TWIN != 0) begin : g_untwin
+            untwin #(.ROWS(ROWS), .COLS(COLS), .WIDTH(PSUM_BITS)) u_untwin (
+                .clk(clk), .reset(reset), .twin(twin), .in_valid(left_valid), .in_ready(left_ready), .in_data(left_data),
+                .out_valid(psum_valid), .out_ready(psum_ready), .out_data(psum_data), .busy(untwin_busy)
+            );
+        end else begin : g_straight
+            assign psum_valid  = left_valid;
+            assign left_ready  = psum_ready;
+            assign psum_data   = left_data;
+            assign untwin_busy = 1'b0;
+        end
+    endgenerate
 
     wire                 psum_mem_rd_en, sfp_wr_en, sfp_idle, sfp_overflow;
     wire [PSUM_ADDR-1:0] psum_mem_rd_addr, sfp_wr_addr;
@@ -258,7 +337,7 @@ module core #(
     );
 
     assign busy     = act_fetch_busy | wgt_word_valid | act_head_valid | wgt_head_valid | ififo_head_valid
-                    | ~array_idle | ~sfp_idle;
+                    | ~array_idle | ~sfp_idle | twin_busy | untwin_busy;
     assign overflow = array_overflow | sfp_overflow;
 
     wire unused = &{1'b0, wgt_word, wgt_head_flag, wgt_row_flags, wgt_col_valid};

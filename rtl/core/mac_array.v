@@ -18,6 +18,7 @@ module mac_array #(
     parameter SIMD      = 0,   // 1: a2w4 is built in
     parameter WGT_LANES = 1,   // columns whose weights arrive together (WS)
     parameter PACKED    = 0,   // 1: twice as many in a4w4, see mac_tile
+    parameter TWIN      = 0,   // 1: the upper half of the columns can take activations of its own
     parameter WGT_FIELD = WGT_BITS * (1 + SIMD)   // derived, do not set
 ) (
     input  wire                      clk,
@@ -25,11 +26,13 @@ module mac_array #(
     input  wire                      dataflow,     // 0 weight-stationary, 1 output-stationary
     input  wire                      act_signed,
     input  wire                      simd,         // 0 a4w4, 1 a2w4
+    input  wire                      twin,         // OS: the upper half of the columns takes act_twin
 
     input  wire [ROWS-1:0]           act_valid,    // from the west, a bit or field for each row
     input  wire [ROWS-1:0]           act_start,
     input  wire [ROWS-1:0]           act_last,
     input  wire [ROWS*ACT_BITS-1:0]  act,
+    input  wire [ROWS*ACT_BITS-1:0]  act_twin,     // COLS/2 cycles after the act that it goes with
     input  wire [ROWS-1:0]           wgt_valid,    // WS weights
     input  wire [ROWS*WGT_LANES*WGT_FIELD-1:0] wgt_w,
     input  wire [COLS*WGT_FIELD-1:0] wgt_n,        // OS weights, from the north
@@ -69,11 +72,11 @@ module mac_array #(
             end
             mac_row #(
                 .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS),
-                .SIMD(SIMD), .WGT_LANES(WGT_LANES), .PACKED(PACKED)
+                .SIMD(SIMD), .WGT_LANES(WGT_LANES), .PACKED(PACKED), .TWIN(TWIN)
             ) u_row (
-                .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed), .simd(simd),
+                .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed), .simd(simd), .twin(twin),
                 .act_valid(act_valid[r]), .act_start(act_start[r]), .act_last(act_last[r]),
-                .act(act[r*ACT_BITS +: ACT_BITS]),
+                .act(act[r*ACT_BITS +: ACT_BITS]), .act_twin(act_twin[r*ACT_BITS +: ACT_BITS]),
                 .wgt_valid(wgt_valid[r]), .wgt(wgt_w[r*WGT_LANES*WGT_FIELD +: WGT_LANES*WGT_FIELD]),
                 .wgt_n(row_wgt_n), .drain_n(drain_n), .psum_valid_n(psum_valid_n), .psum_n(psum_n),
                 .wgt_s(row_wgt_s), .drain_s(drain_s), .psum_valid_s(psum_valid_s), .psum_s(psum_s),

@@ -14,6 +14,7 @@ module mac_row #(
     parameter SIMD      = 0,
     parameter WGT_LANES = 1,   // columns whose weights arrive together (WS)
     parameter PACKED    = 0,   // 1: twice as many in a4w4, see mac_tile
+    parameter TWIN      = 0,   // 1: the upper half of the columns can take activations of its own; COLS even
     parameter WGT_FIELD = WGT_BITS * (1 + SIMD)   // derived, do not set
 ) (
     input  wire                      clk,
@@ -21,11 +22,13 @@ module mac_row #(
     input  wire                      dataflow,
     input  wire                      act_signed,
     input  wire                      simd,
+    input  wire                      twin,         // the upper half takes act_twin, with the flags of act
 
     input  wire                      act_valid,
     input  wire                      act_start,
     input  wire                      act_last,
     input  wire [ACT_BITS-1:0]       act,
+    input  wire [ACT_BITS-1:0]       act_twin,     // COLS/2 cycles after the act that it goes with
     input  wire                      wgt_valid,
     input  wire [WGT_LANES*WGT_FIELD-1:0] wgt,
 
@@ -47,12 +50,16 @@ module mac_row #(
         if (COLS % WGT_LANES != 0) $fatal(1, "%m: WGT_LANES must divide COLS = %0d, is %0d", COLS, WGT_LANES);
         if (PACKED != 0 && COLS % (2*WGT_LANES) != 0)
             $fatal(1, "%m: PACKED needs COLS to be a multiple of 2*WGT_LANES = %0d, is %0d", 2*WGT_LANES, COLS);
+        if (TWIN != 0 && COLS % 2 != 0) $fatal(1, "%m: TWIN needs an even COLS, is %0d", COLS);
     end
 `endif
 
     // Nets of one tile are declared beside it, not as slices of row-wide buses: event-driven simulators pass a change of
     // one slice on to every reader of the whole bus.
     wire [COLS-1:0] tile_overflow, tile_done;
+
+    reg twin_q;   // beside the row, as the tiles' modes are
+    always @(posedge clk) twin_q <= twin;
 
     genvar c;
     generate
@@ -72,7 +79,7 @@ module mac_row #(
                 assign act_valid_w = g_col[c-1].act_valid_e;
                 assign act_start_w = g_col[c-1].act_start_e;
                 assign act_last_w  = g_col[c-1].act_last_e;
-                assign act_w       = g_col[c-1].act_e;
+                assign act_w       = TWIN != 0 && c == COLS / 2 && twin_q ? act_twin : g_col[c-1].act_e;
                 assign wgt_valid_w = g_col[c-1].wgt_valid_e;
                 assign wgt_w       = g_col[c-1].wgt_e;
             end
@@ -97,7 +104,7 @@ module mac_row #(
     assign pass_done = tile_done;
     assign overflow  = |tile_overflow;
 
-    wire unused = &{1'b0, g_col[COLS-1].act_valid_e, g_col[COLS-1].act_start_e,
+    wire unused = &{1'b0, act_twin, g_col[COLS-1].act_valid_e, g_col[COLS-1].act_start_e,
                     g_col[COLS-1].act_last_e, g_col[COLS-1].act_e,
                     g_col[COLS-1].wgt_valid_e, g_col[COLS-1].wgt_e};
 endmodule

@@ -19,6 +19,7 @@ from tb.accelerator.checks import CONTROL, MEMORY_BEATS, LayerFailed
 from tb.accelerator.command import compile_command
 from tb.accelerator.prepared import planned, prepare
 from tb.accelerator.system_bench import NOWHERE, AcceleratorBench
+from tb.layers.random_layers import twin_tasks
 from tb.layers.small_layers import OS, WS, bus_layers, small_layer
 from tb.layers.task import LayerTask
 from tb.parts.stimulus import generator, seed
@@ -178,12 +179,32 @@ async def refused_at_start(dut):
         cases += [(7, {"pool": 1, "requant": 0})]
         if not c.simd:
             cases += [(7, {"simd": 1})]
+        if not c.twin_depth:
+            cases += [(7, {"twin": 1})]
         if c.act_bits % 2:
             cases += [(7, {"half": 1})]
         for error, changed in cases:
             await tb.expect(error, command, golden, changed, f"{task.title}, {changed}")
             assert tb.traffic == 0, f"{task.title}, {changed}: {tb.traffic} bursts before it was refused"
         await tb.run_layer(command, golden, title=f"{task.title} after all that was refused")
+
+
+@cocotb.test()
+async def refused_twins(dut):
+    """Two tiles at once need what the second set of banks and half of the columns take."""
+    tb = await bench(dut)
+    c = tb.configuration
+    task = twin_tasks(1, c, 2)[1]
+    command, golden = prepare(c, task)
+    assert command.plan.twin
+    for error, changed in (
+        (7, {"dataflow": 0}), (7, {"oc_tiles": 2}), (7, {"last_channels": c.cols // 2 + 1}),
+        (7, {"o_tiles": command.fields["o_tiles"] + 1}), (7, {"last_o_tiles": command.fields["last_o_tiles"] + 1}),
+        (6, {"slots": c.twin_depth // command.fields["block_words"] + 1}),
+    ):  # fmt: skip
+        await tb.expect(error, command, golden, changed, f"{task.title}, {changed}")
+        assert tb.traffic == 0, f"{task.title}, {changed}: {tb.traffic} bursts before it was refused"
+    await tb.run_layer(command, golden, title=f"{task.title} after all that was refused")
 
 
 @cocotb.test()

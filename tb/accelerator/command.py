@@ -83,9 +83,10 @@ def layer_fields(plan: Plan, *, signed: bool, bias: bool, residual: bool) -> dic
     """What does not depend on where things lie: what kind of layer it is, and its loops."""
     shape = plan.shape
     return _loops(plan) | {
-        "dataflow": int(plan.dataflow), "simd": plan.simd, "act_signed": signed, "requant": plan.requant, "bias": bias,
-        "residual": residual, "resident": plan.resident, "kernel": shape.kh, "stride": shape.stride,
-        "padding": shape.padding, "ih": shape.ih, "iw": shape.iw, "ow": shape.ow, "pool": plan.pool,
+        "dataflow": int(plan.dataflow), "simd": plan.simd, "twin": plan.twin, "act_signed": signed,
+        "requant": plan.requant, "bias": bias, "residual": residual, "resident": plan.resident, "kernel": shape.kh,
+        "stride": shape.stride, "padding": shape.padding, "ih": shape.ih, "iw": shape.iw, "ow": shape.ow,
+        "pool": plan.pool,
         "last_channels": shape.oc - (plan.oc_tiles - 1) * plan.configuration.cols,
     }  # fmt: skip
 

@@ -148,6 +148,8 @@ def weight_memory(plan: Plan, weight: np.ndarray) -> np.ndarray:
     channels = plan.ic_words * group * (c.rows if plan.dataflow is Dataflow.weight_stationary else 1)
     padded = np.zeros((plan.oc_tiles * c.cols, channels, shape.n_kij), np.int64)
     padded[: shape.oc, : shape.ic] = weight.reshape(shape.oc, shape.ic, -1)
+    if plan.twin:  # both halves of the columns
+        padded[c.cols // 2 : c.cols // 2 + shape.oc] = padded[: shape.oc]
     if plan.dataflow is Dataflow.weight_stationary:
         # [oc_tile, word, columns of a field, lane, ic_tile, row, channel, kij]
         split = padded.reshape(

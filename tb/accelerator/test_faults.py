@@ -19,6 +19,11 @@ def test_faults(simulate, sim, name, case):
     simulate.bus_top("system", configuration(name), "tb.accelerator.cases_faults", case)
 
 
+@pytest.mark.parametrize("case", ["refused_twins", "reset_during_layer", "broken_off"])
+def test_twin_faults(simulate, case):
+    simulate.bus_top("system", configuration("twin_4x6"), "tb.accelerator.cases_faults", case)
+
+
 @pytest.mark.parametrize("case", ["small_networks", "illegal_layer", "bad_lists", "one_after_the_other"])
 def test_lists(simulate, sim, case):
     if sim == "icarus" and case != "illegal_layer":

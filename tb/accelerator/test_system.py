@@ -21,7 +21,7 @@ from tb.accelerator.prepared import chosen, planned, predicted
 from tb.layers.captured import real_layers
 from tb.layers.job import LayerJob
 from tb.layers.networks import FULL_SIZE, network_layers
-from tb.layers.random_layers import random_operands, random_task
+from tb.layers.random_layers import random_operands, random_task, twin_tasks
 from tb.layers.requantised import requantised
 from tb.layers.small_layers import bus_layers
 
@@ -160,7 +160,33 @@ def test_a_failing_layer_is_replayed_alone(run_accelerator, sim, tmp_path):
     assert small and int(small[1]) * int(small[2]) <= banded.shape.ih * banded.shape.iw, str(failed.value)
 
 
-@pytest.mark.parametrize("config", ["odd_3x5", "course_8x8", "net_16x16"])
+def test_twin(run_accelerator, seed, sim):
+    """Two tiles at once give what one after the other does, in fewer cycles than these would take."""
+    c = configuration("twin_4x6")
+    tasks = twin_tasks(seed, c, 60 if sim == "verilator" else 16)
+    plans = [planned(c, task) for task in tasks]
+    alone = dataclasses.replace(c, twin_depth=0)
+    for what in ("bands", "stride 2", "simd", "residual", "pool", "requant", "odd"):
+        has = {
+            "bands": lambda plan, _: plan.bands > 1,
+            "stride 2": lambda plan, _: plan.shape.stride == 2,
+            "simd": lambda plan, _: plan.simd,
+            "residual": lambda _, task: task.operands.residual is not None,
+            "pool": lambda plan, _: plan.pool,
+            "requant": lambda plan, _: plan.requant,
+            "odd": lambda _, task: planned(alone, task).o_tiles(0) % 2,
+        }[what]
+        assert any(has(plan, task) for plan, task in zip(plans, tasks, strict=True)), f"none with {what}"
+    results = run_accelerator(c, [dataclasses.replace(task, psums=True) for task in tasks])
+    quick = [r["cycles"] <= predicted(alone, task) for r, task in zip(results, tasks, strict=True)]
+    assert sum(quick) >= 0.8 * len(tasks)
+    near = [
+        abs(predicted(c, t) - r["cycles"]) <= max(4, 0.01 * r["cycles"]) for r, t in zip(results, tasks, strict=True)
+    ]
+    assert sum(near) >= 0.7 * len(tasks)
+
+
+@pytest.mark.parametrize("config", ["odd_3x5", "twin_4x6", "course_8x8", "net_16x16"])
 def test_random_layers_other_configurations(run_accelerator, seed, sim, config):
     c = configuration(config)
     limits = {"largest": 12, "channels": 24, "macs": 60_000} if sim == "icarus" else {}
@@ -175,4 +201,11 @@ def test_stalls(run_accelerator, seed, sim, stalled):
     limits = {"largest": 8, "channels": 12, "macs": 20_000} if sim == "icarus" else {"macs": 400_000}
     count = 4 if sim == "icarus" else 20
     tasks = [random_task(1000 * seed + 700 + number, c, **limits) for number in range(count)]
+    run_accelerator(c, tasks, stalls=0.6, stalled=None if stalled == "all" else (stalled,))
+
+
+@pytest.mark.parametrize("stalled", ["r", "all"])
+def test_twin_stalls(run_accelerator, seed, sim, stalled):
+    c = configuration("twin_4x6")
+    tasks = twin_tasks(seed + 100, c, 20 if sim == "verilator" else 5)
     run_accelerator(c, tasks, stalls=0.6, stalled=None if stalled == "all" else (stalled,))

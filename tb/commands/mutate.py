@@ -34,7 +34,7 @@ from tb.foreign.adapter import Adapter, read_adapter
 from tb.foreign.target import foreign_target
 from tb.layers.captured import real_layers
 from tb.layers.job import LayerJob
-from tb.layers.random_layers import random_task
+from tb.layers.random_layers import random_task, twin_tasks
 from tb.layers.small_layers import bus_layers
 from tb.layers.task import LayerTask
 from tb.options import LARGEST_SEED, SETTINGS, environment, from_environment
@@ -44,8 +44,8 @@ from tb.target import find_target, prepared, run_layers
 class Mutant(NamedTuple):
     """One bug: in ``module``, ``old`` (which stands there once) becomes ``new``.
 
-    ``bench`` is the target core, or accelerator for what it adds to the core, or the module whose own bench has to tell
-    because no layer on the core can.
+    ``bench`` is the target core, or accelerator for what it adds to the core, twin for what only a configuration with a
+    second set of banks has, or the module whose own bench has to tell because no layer on the core can.
     """
 
     module: str
@@ -160,10 +160,22 @@ def accelerator_job(seed: int) -> LayerJob:
     return LayerJob(ODD, tasks, seed, prepared=prepared(find_target("accelerator"), ODD, tasks))
 
 
+@functools.cache
+def twin_job(seed: int) -> LayerJob:
+    """Layers that run on two tiles of outputs at once, between some that do not."""
+    c = configuration("twin_4x6")
+    alone = [random_task(seed + number, c, largest=9, channels=12, macs=15_000) for number in range(2)]
+    tasks = [alone[0], *twin_tasks(seed, c, 7), alone[1]]
+    tasks = [dataclasses.replace(task, psums=True) for task in tasks]
+    return LayerJob(c, tasks, seed, prepared=prepared(find_target("accelerator"), c, tasks))
+
+
 def run_mutant(mutant: Mutant, jobs: list[LayerJob], sim: str = "icarus") -> str | None:
     """What the bench reports of a bug, None when it stays green."""
     if mutant.bench == "accelerator":
         return _run(mutant, accelerator_job(jobs[0].seed), jobs[0].seed, sim)
+    if mutant.bench == "twin":
+        return _run(mutant, twin_job(jobs[0].seed), jobs[0].seed, sim)
     if mutant.bench != "core":
         return _run(mutant, BENCHES[mutant.bench], jobs[0].seed, sim)
     return next(filter(None, (_run(mutant, job, job.seed, sim) for job in jobs)), None)
@@ -182,7 +194,7 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | No
             )
         target.write_text(text.replace(mutant.old, mutant.new))
         if isinstance(run, LayerJob):
-            target = find_target(mutant.bench)
+            target = find_target("core" if mutant.bench == "core" else "accelerator")
             parameters = {**run.configuration.parameters, **target.parameters}
             beside = tuple(set(target.sources()) - set(simulators.rtl_sources()))
             bench = Bench(target.toplevel, parameters, target.cases, "layers", sources=beside)

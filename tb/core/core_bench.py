@@ -50,6 +50,8 @@ class CoreBench:
         self.dut.dataflow.value = 0
         self.dut.act_signed.value = 0
         self.dut.simd.value = 0
+        self.dut.twin.value = 0  # the accelerator's alone
+        self.dut.act_op_far.value = self.dut.act_op_twin_pad.value = 0
         for prefix, fields in micro.FIELDS.items():
             self.sources[prefix] = StreamSource(self.dut, prefix, fields)
         self.dut.out_ready.value = 0

@@ -21,6 +21,7 @@ module system #(
     parameter OFIFO_DEPTH = 32,
     parameter WGT_LANES   = 2,
     parameter SIMD        = 1,
+    parameter TWIN_DEPTH  = 0,
     parameter WATCHDOG    = 65536,
     parameter BEATS       = 131072,
     parameter LATENCY     = 4,
@@ -86,7 +87,8 @@ module system #(
     accelerator #(
         .ROWS(ROWS), .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS), .ACT_DEPTH(ACT_DEPTH),
         .WGT_DEPTH(WGT_DEPTH), .PSUM_DEPTH(PSUM_DEPTH), .L0_DEPTH(L0_DEPTH), .IFIFO_DEPTH(IFIFO_DEPTH),
-        .OFIFO_DEPTH(OFIFO_DEPTH), .WGT_LANES(WGT_LANES), .SIMD(SIMD), .WATCHDOG(WATCHDOG)
+        .OFIFO_DEPTH(OFIFO_DEPTH), .WGT_LANES(WGT_LANES), .SIMD(SIMD), .TWIN_DEPTH(TWIN_DEPTH),
+        .WATCHDOG(WATCHDOG)
     ) u_accelerator (
         .clk(clk), .reset(reset_q), .irq(irq),
         .s_axil_awvalid(s_axil_awvalid), .s_axil_awready(s_axil_awready), .s_axil_awaddr(s_axil_awaddr),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -137,6 +138,26 @@ def _draw(rng: np.random.Generator, c: Configuration, largest: int, channels: in
     )
     words = chosen.passes(0) * (chosen.positions(0) if dataflow is Dataflow.weight_stationary else c.rows)
     return dataclasses.replace(task, title=describe, psums=bool(words * chosen.bands < 20_000))
+
+
+def twin_tasks(seed: int, c: Configuration, count: int) -> list[LayerTask]:
+    """Random layers that run as twin, every third in bands."""
+    tasks: list[LayerTask] = []
+    for number in itertools.count():
+        task = random_task(9000 * seed + number, c, largest=20, channels=3 if number % 2 else 7, macs=30_000)
+        task = dataclasses.replace(task, dataflow=Dataflow.output_stationary, band_rows=None)
+        o = task.operands
+        try:
+            every = plans(o.shape, c, task.dataflow, simd=o.simd, pool=o.pool, requant=o.requant is not None)
+        except PlanError:
+            continue
+        wanted = [plan for plan in every if plan.twin and (plan.bands > 1) == (len(tasks) % 3 == 0)]
+        if wanted:
+            title = f"{task.title}, as twin in {wanted[0].bands} bands"
+            tasks.append(dataclasses.replace(task, title=title, band_rows=wanted[0].band_rows))
+        if len(tasks) == count:
+            return tasks
+    raise AssertionError("count() has no end")
 
 
 def random_operands(

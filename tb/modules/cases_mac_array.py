@@ -27,6 +27,7 @@ class ArrayBench:
         self.dut, self.p, self.running = dut, parameters(), False
         self.rows, self.cols = getattr(self.p, "ROWS", 1), self.p.COLS
         self.single = not hasattr(self.p, "ROWS")
+        self.twin = getattr(self.p, "TWIN", 0)
         self.simd, self.lanes = getattr(self.p, "SIMD", 0), getattr(self.p, "WGT_LANES", 1)
         self.field_bits = self.p.WGT_BITS * (1 + self.simd)
         self.events: dict[int, dict[tuple[str, int], int]] = {}  # cycle -> (signal, lane) -> value
@@ -43,6 +44,8 @@ class ArrayBench:
     async def start(self, dataflow: int, signed: bool = False, channels: int = 1) -> None:
         self.dut.dataflow.value, self.dut.act_signed.value = dataflow, int(signed)
         self.dut.simd.value = channels - 1
+        if self.twin:
+            self.dut.twin.value = 0
         self.shared = 2 if getattr(self.p, "PACKED", 0) and channels == 1 else 1  # columns of a field
         self.n_loads = self.cols // (self.lanes * self.shared)  # words that fill a row
         self._drive({})
@@ -60,10 +63,19 @@ class ArrayBench:
         assert (signal, lane) not in slot, f"two operands for {signal}[{lane}] in cycle {cycle}"
         slot[signal, lane] = int(value)
 
+    def joined(self, values: np.ndarray) -> np.ndarray:
+        """Activations [row, channel] -> bits of each row's operand."""
+        bits = self.p.ACT_BITS // values.shape[1]
+        return ((values & ((1 << bits) - 1)) << bits * np.arange(values.shape[1])).sum(axis=1)
+
+    def twin_activation(self, cycle: int, values: np.ndarray) -> None:
+        """Activations [row, channel] of the upper half, which go with those of ``cycle``."""
+        for row, value in enumerate(self.joined(values)):
+            self.at(cycle + row + self.cols // 2, "act_twin", row, value)
+
     def activation(self, cycle: int, values, start: bool = False, last: bool = False) -> None:
         """Activations [row, channel]."""
-        bits = self.p.ACT_BITS // values.shape[1]
-        for row, value in enumerate(((values & ((1 << bits) - 1)) << bits * np.arange(values.shape[1])).sum(axis=1)):
+        for row, value in enumerate(self.joined(values)):
             self.at(cycle + row, "act_valid", row, 1)
             self.at(cycle + row, "act", row, value)
             self.at(cycle + row, "act_start", row, start)
@@ -88,6 +100,8 @@ class ArrayBench:
     def _drive(self, slot: dict[tuple[str, int], int]) -> None:
         buses = {"act_valid": 1, "act_start": 1, "act_last": 1, "act": self.p.ACT_BITS, "wgt_valid": 1,
                  "wgt_w": self.lanes * self.field_bits, "wgt_n": self.field_bits}  # fmt: skip
+        if self.twin:
+            buses["act_twin"] = self.p.ACT_BITS
         for signal, bits in buses.items():
             word = 0
             for (name, lane), value in slot.items():
@@ -170,20 +184,31 @@ async def weight_stationary_passes(dut, channels: int) -> None:
 @cocotb.test()
 async def output_stationary(dut):
     """Passes of max(K, ROWS) cycles back to back, K from 1; row 0 leaves first, in the cycles the header promises."""
-    await output_stationary_passes(dut, signed=False, channels=1)
+    await output_stationary_passes(ArrayBench(dut), signed=False, channels=1)
 
 
 @cocotb.test()
 async def output_stationary_simd(dut):
     """The same in a2w4, unsigned and signed."""
-    await output_stationary_passes(dut, signed=False, channels=2)
-    await output_stationary_passes(dut, signed=True, channels=2)
+    tb = ArrayBench(dut)
+    for signed in (False, True):
+        await output_stationary_passes(tb, signed, channels=2)
 
 
-async def output_stationary_passes(dut, signed: bool, channels: int) -> None:
-    tb, rng = ArrayBench(dut), generator("array os")
-    rows, cols = tb.rows, tb.cols
+@cocotb.test()
+async def output_stationary_twin(dut):
+    """The upper half of the columns with activations of its own, between passes without."""
+    tb = ArrayBench(dut)
+    for twin in (True, False, True):
+        await output_stationary_passes(tb, signed=False, channels=1, twin=twin)
+    await output_stationary_passes(tb, signed=True, channels=2, twin=True)
+
+
+async def output_stationary_passes(tb: ArrayBench, signed: bool, channels: int, twin: bool = False) -> None:
+    rng, rows, cols = generator("array os"), tb.rows, tb.cols
     await tb.start(OS, signed, channels)
+    if twin:
+        tb.dut.twin.value = 1
     low, high = tb.act_range(signed, channels)
     expected, cycle, last = [], 0, -rows
     for index in range(8):
@@ -192,9 +217,16 @@ async def output_stationary_passes(dut, signed: bool, channels: int) -> None:
         weights = rng.integers(*limits(tb.p.WGT_BITS), endpoint=True, size=(n_k, cols, channels))
         flat = (operands.swapaxes(1, 2).reshape(n_k * channels, -1) for operands in (acts, weights))
         golden = os_psums(*(operands[None].astype(np.int32) for operands in flat))[0, 0]
+        upper = rng.integers(low, high, endpoint=True, size=(n_k, rows, channels))
+        if twin:
+            flat = (operands.swapaxes(1, 2).reshape(n_k * channels, -1) for operands in (upper, weights))
+            second = os_psums(*(operands[None].astype(np.int32) for operands in flat))[0, 0]
+            golden[:, cols // 2 :] = second[:, cols // 2 :]
         cycle = max(cycle, last + rows - (n_k - 1))
         for k in range(n_k):
             tb.activation(cycle, acts[k], start=k == 0, last=k == n_k - 1)
+            if tb.twin:
+                tb.twin_activation(cycle, upper[k])
             tb.north_weight(cycle, weights[k])
             last = cycle
             cycle += 1 + int(index % 2 and rng.random() < 0.3)

@@ -50,6 +50,16 @@ def test_mac_array_packed(simulate, rows, cols, lanes, case):
     simulate("mac_array", parameters, "tb.modules.cases_mac_array", case)
 
 
+@pytest.mark.parametrize("rows,cols", [(4, 6), (3, 2), (8, 8)], ids=lambda n: str(n))
+def test_mac_array_twin(simulate, rows, cols):
+    parameters = {"ROWS": rows, "COLS": cols, **WIDTHS, "SIMD": 1, "TWIN": 1}
+    simulate("mac_array", parameters, "tb.modules.cases_mac_array", "output_stationary_twin")
+
+
+def test_twin_is_refused_where_the_columns_have_no_halves(refuses):
+    refuses("mac_array", {"ROWS": 1, "COLS": 5, **WIDTHS, "TWIN": 1}, "TWIN needs an even COLS, is 5")
+
+
 def test_packed_is_refused_where_no_two_columns_pair(refuses):
     parameters = {"ROWS": 1, "COLS": 6, **WIDTHS, "SIMD": 1, "WGT_LANES": 2, "PACKED": 1}
     refuses("mac_array", parameters, "PACKED needs COLS to be a multiple of 2*WGT_LANES = 4, is 6")
