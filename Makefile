@@ -75,7 +75,7 @@ golden-check: $(SETUP) ## do golden files agree with each other and their checkp
 	@$(RUN) -m tb.commands.golden_check $(call options,OUT CHECKPOINT) $(GOLDEN_ARGS)
 
 train: $(SETUP) ## train a network | RECIPE MODEL DATA EPOCHS SEED OUT TRAIN_ARGS
-	@OMP_PROC_BIND=close OMP_PLACES=cores $(RUN) -m quant.train --out $(call quoted,$(or $(OUT),runs/$(or $(RECIPE),$(MODEL),vgg16))) \
+	@OMP_PROC_BIND=$${OMP_PROC_BIND:-close} OMP_PLACES=$${OMP_PLACES:-cores} $(RUN) -m quant.train --out $(call quoted,$(or $(OUT),runs/$(or $(RECIPE),$(MODEL),vgg16))) \
 	    $(call options,RECIPE MODEL DATA EPOCHS SEED) $(TRAIN_ARGS)
 
 eval: $(SETUP) ## accuracy of a checkpoint; recovery error, psums, histograms | CHECKPOINT DATA PLOTS EVAL_ARGS

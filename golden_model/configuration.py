@@ -77,10 +77,10 @@ class Configuration:
         self._check({"psum_bits": sum_bits, "ofifo_depth": self.rows})
         if self.cols % self.wgt_lanes:
             raise ConfigurationError(f"[{self.name}] WGT_LANES must divide COLS = {self.cols}, is {self.wgt_lanes}")
-        if self.twin_depth and (self.cols % 2 or self.twin_depth < 2):
+        if self.twin_depth and (self.cols % 2 or not 2 <= self.twin_depth <= self.act_depth):
             raise ConfigurationError(
-                f"[{self.name}] TWIN_DEPTH must be 0, or at least 2 with an even COLS; it is {self.twin_depth}, "
-                f"COLS {self.cols}"
+                f"[{self.name}] TWIN_DEPTH must be 0, or with an even COLS 2 to ACT_DEPTH = {self.act_depth}; it is "
+                f"{self.twin_depth}, COLS {self.cols}"
             )
         if self.simd not in (0, 1) or (self.simd and self.act_bits % 2):
             raise ConfigurationError(

@@ -232,8 +232,8 @@ def _banded(
     bands = tile_count(shape.oh, band_rows)
     last_rows = shape.oh - (bands - 1) * band_rows
     group = 1 if ws else c.rows
-    ic_group = 2 if simd else 1
-    ic_words = tile_count(shape.ic, c.rows * ic_group if ws else ic_group)
+    precision = Precision(int(simd))
+    ic_words = tile_count(shape.ic, c.rows * precision.channels if ws else precision.channels)
     words_per_beat = bus_bits(c) // slot_bits(c.rows, c.act_bits)
     per_group = 1 if ws else ic_words
     if bands > 1:
@@ -250,14 +250,14 @@ def _banded(
     # What the last band's block reads of memory, as long as every other's
     last_block = -(-segment_words // per_group) * group
     plane_values = (bands - 1) * band_rows * pitch + last_block if bands > 1 else groups * group
-    slots = _slots(c, len(phases) * segment_words, band_rows)
-    twin = not ws and _twin(shape, c, len(phases) * segment_words, (band_rows - 1) * pitch + shape.ow, ic_words)
+    block_words = len(phases) * segment_words
+    slots = _slots(c, block_words, band_rows)
+    twin = not ws and _twin(shape, c, block_words, (band_rows - 1) * pitch + shape.ow, ic_words)
     if twin:
-        slots = c.twin_depth // (len(phases) * segment_words)
+        slots = c.twin_depth // block_words
     positions = band_rows * shape.ow
     if ws and positions > c.psum_depth:
         raise PlanError(f"PSUM_DEPTH = {c.psum_depth} of {c.name} does not take the {positions} psums of a band")
-    precision = Precision(int(simd))
     pass_words = ic_words * shape.n_kij * (c.load_words(precision) if ws else 1)  # of one oc_tile
     return Plan(
         shape=shape, configuration=c, dataflow=dataflow, simd=simd, pool=pool, requant=requant, pitch=pitch,
@@ -306,8 +306,8 @@ def _twin(shape: ConvShape, c: Configuration, block_words: int, values: int, ic_
     if not c.twin_depth or shape.oc > c.cols // 2 or block_words > c.twin_depth:
         return False
     operands, tiles = ic_words * shape.n_kij, tile_count(values, c.rows)
-    # The second tile's psums leave after the first one's, those of the last pass too.
-    return -(-tiles // 2) * max(operands, 2 * c.rows) + c.rows < tiles * max(operands, c.rows)
+    # The flags of two tiles are gathered before the first pass, and psums of two leave after the last.
+    return -(-tiles // 2) * max(operands, 2 * c.rows) + 2 * c.rows < tiles * max(operands, c.rows)
 
 
 def _weight_slot_bits(c: Configuration, dataflow: Dataflow, precision: Precision) -> int:

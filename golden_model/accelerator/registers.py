@@ -30,7 +30,8 @@ ERRORS = {
     4: "the padding is neither 0 nor 1",
     5: "an address is misaligned or outside the memory, from the start or where a walk leads",
     6: "a block, pass or row does not fit its memory",
-    7: "a mode that was not built in, or one that needs another (pool needs requant)",
+    7: "a mode that was not built in, or one that needs another (pool: requant; twin: dataflow 1, one oc_tile of at "
+    "most COLS/2 channels, even o_tiles)",
     8: "the bus answered with an error",
     9: "nothing moved for WATCHDOG cycles: the descriptor contradicts itself, or the memory does not answer; "
     "busy beside it: not even the abort ends, reset both",

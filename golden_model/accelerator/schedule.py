@@ -222,6 +222,9 @@ def choose(
             candidates = [whole]
         else:
             candidates = [candidate for candidate in plans(shape, c, flow, **options) if fits(candidate)][:8]
+        if c.twin_depth and flow is Dataflow.output_stationary and not any(p.twin for p in candidates):
+            # The second set of banks may take bands of fewer rows than the first.
+            candidates += [p for p in plans(shape, c, flow, **options) if p.twin and fits(p)][:2]
         if not candidates:
             reasons.append(PlanError(f"no {flow.name} plan suits what comes before or follows"))
         for candidate in candidates:

@@ -114,12 +114,13 @@ module accelerator #(
         if (WGT_WORD > BUS_BITS || ACT_WORD > BUS_BITS)
             $fatal(1, "%m: a word of %0d weight bits or %0d activation bits exceeds the bus of %0d",
                    WGT_WORD, ACT_WORD, BUS_BITS);
+        if (TWIN_DEPTH > 16384) $fatal(1, "%m: TWIN_DEPTH must be at most 16384, is %0d", TWIN_DEPTH);
         if (ACT_DEPTH > 32768 || WGT_DEPTH > 32768 || PSUM_DEPTH > 32768) $fatal(1, "%m: a memory exceeds 32768 words");
     end
 `endif
 
     // Registers; `wire`s named like their fields
-    wire         id_simd, twin, start, irq_clear, irq_enable, busy, done, overflow, saturated, report, dataflow, simd,
+    wire         id_simd, id_twin, twin, start, irq_clear, irq_enable, busy, done, overflow, saturated, report, dataflow, simd,
                  act_signed, relu, requant, bias, residual, residual_half, resident, second, half, wide, negative,
                  pool, pairs, turned, split, flows, second_half, second_wide, second_negative, second_pool,
                  second_pairs, second_turned, second_split, second_flows;
@@ -150,7 +151,7 @@ module accelerator #(
         .s_axil_araddr(s_axil_araddr), .s_axil_rvalid(s_axil_rvalid), .s_axil_rready(s_axil_rready),
         .s_axil_rdata(s_axil_rdata), .s_axil_rresp(s_axil_rresp),
         .id_rows(id_rows), .id_cols(id_cols), .id_wgt_lanes(id_wgt_lanes), .id_act_bits(id_act_bits),
-        .id_simd(id_simd), .start(start), .irq_clear(irq_clear), .irq_enable(irq_enable), .busy(busy), .done(done),
+        .id_simd(id_simd), .id_twin(id_twin), .start(start), .irq_clear(irq_clear), .irq_enable(irq_enable), .busy(busy), .done(done),
         .overflow(overflow), .saturated(saturated), .error(error), .layer(layer), .list_cycles(list_cycles),
         .mem_limit(mem_limit), .list_base(list_base), .list_count(list_count), .report(report),
         .report_base(report_base), .dataflow(dataflow), .simd(simd), .act_signed(act_signed), .relu(relu),
@@ -187,6 +188,7 @@ module accelerator #(
     assign id_wgt_lanes = N_LANES[7:0];
     assign id_act_bits  = N_BITS[3:0];
     assign id_simd      = N_SIMD[0];
+    assign id_twin      = TWIN_DEPTH != 0;
 
     wire records = bias | requant, base = bias | residual;
     wire kernel3 = kernel == 4'd3, stride2 = stride == 4'd2;
@@ -195,7 +197,7 @@ module accelerator #(
     wire [9*8-1:0]  tap_rots    = {tap_rot8, tap_rot7, tap_rot6, tap_rot5, tap_rot4, tap_rot3,
                                    tap_rot2, tap_rot1, tap_rot0};
 
-    wire twins = TWIN_DEPTH != 0 & twin;
+    wire twins = TWIN_DEPTH != 0 & twin;   // where it is built in
     // What may be wrong with a descriptor, looked at while it is written
     localparam [31:0] DEPTH_TWIN = TWIN_DEPTH, HALF_COLS = COLS / 2;
     localparam [31:0] DEPTH_ACT = ACT_DEPTH, DEPTH_WGT = WGT_DEPTH, DEPTH_PSUM = PSUM_DEPTH, DEPTH_POOL = 2*POOL_DEPTH + 1;
@@ -438,7 +440,7 @@ module accelerator #(
         .beat_valid(beat_valid[0]), .beat_ready(beat_ready[0]), .beat_data(beat_data[0 +: BUS_BITS]),
         .word_valid(wgt_word_valid), .word_ready(wgt_word_ready), .word_data(wgt_word)
     );
-    // Else memory holds one weight a field.
+    // Where wgt_pairs is low, memory holds one weight a field.
     generate
         if (SIMD != 0) begin : g_spread
             for (i = 0; i < WGT_FIELDS; i = i + 1) begin : g_field

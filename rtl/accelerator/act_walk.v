@@ -96,7 +96,7 @@ module act_walk #(
     reg  [3*ROWS-1:0] held_y_q, held_x_q;
     wire              hold = twin & ~held_q & tile_valid;
     wire              tiles_valid = tile_valid & (~twin | held_q);
-    wire [3*ROWS-1:0] next_y = twin ? held_y_q : rows_y, next_x = twin ? held_x_q : rows_x;
+    wire [3*ROWS-1:0] first_y = twin ? held_y_q : rows_y, first_x = twin ? held_x_q : rows_x;
     always @(posedge clk) begin
         if (reset)                               held_q <= 1'b0;
         else if (hold)                           held_q <= 1'b1;
@@ -112,18 +112,18 @@ module act_walk #(
         .o_tiles(o_tiles), .last_o_tiles(last_o_tiles),
         .tile_valid(tile_valid), .tile_ready(hold | (step & dataflow & tile_first)), .inside_y(rows_y), .inside_x(rows_x)
     );
-    wire [3*ROWS-1:0] inside_y = tile_first ? next_y : y_q, inside_x = tile_first ? next_x : x_q;
+    wire [3*ROWS-1:0] inside_y = tile_first ? first_y : y_q, inside_x = tile_first ? first_x : x_q;
 
     wire signed [17:0] y = y0_q + {16'd0, ki_q}, x = x0_q + {16'd0, kj_q};
     wire signed [17:0] high_y = {2'b00, ih}, high_x = {2'b00, iw};
     wire there = y >= 18'sd0 & y < high_y & x >= 18'sd0 & x < high_x;
-    wire [3*ROWS-1:0] far_y = tile_first ? rows_y : twin_y_q, far_x = tile_first ? rows_x : twin_x_q;
+    wire [3*ROWS-1:0] second_y = tile_first ? rows_y : twin_y_q, second_x = tile_first ? rows_x : twin_x_q;
     wire [ROWS-1:0] pad, twin_pad;
     genvar r;
     generate
         for (r = 0; r < ROWS; r = r + 1) begin : g_row
             wire [2:0] row_y = inside_y[3*r +: 3], row_x = inside_x[3*r +: 3];
-            wire [2:0] twin_row_y = far_y[3*r +: 3], twin_row_x = far_x[3*r +: 3];
+            wire [2:0] twin_row_y = second_y[3*r +: 3], twin_row_x = second_x[3*r +: 3];
             assign pad[r] = dataflow ? ~(row_y[ki_q] & row_x[kj_q]) : ~there;
             assign twin_pad[r] = ~(twin_row_y[ki_q] & twin_row_x[kj_q]);
         end
@@ -181,8 +181,8 @@ module act_walk #(
             s1_last_q    <= dataflow & last_tap & last_ic;
             s1_release_q <= block_end & (~resident | last_oc);
             if (tile_first) begin
-                y_q <= next_y;
-                x_q <= next_x;
+                y_q <= first_y;
+                x_q <= first_x;
                 twin_y_q <= rows_y;
                 twin_x_q <= rows_x;
             end

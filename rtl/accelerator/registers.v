@@ -41,6 +41,7 @@ module registers #(
     input  wire [7:0]   id_wgt_lanes,
     input  wire [3:0]   id_act_bits,
     input  wire [0:0]   id_simd,
+    input  wire [0:0]   id_twin,
     output reg  [0:0]   start,
     output reg  [0:0]   irq_clear,
     output reg  [0:0]   irq_enable,
@@ -178,7 +179,7 @@ module registers #(
     reg [31:0] rd_word;
     always @(*)
         case (rd_addr)
-            6'd0: rd_word = {3'd0, id_simd, id_act_bits, id_wgt_lanes, id_cols, id_rows};
+            6'd0: rd_word = {2'd0, id_twin, id_simd, id_act_bits, id_wgt_lanes, id_cols, id_rows};
             6'd2: rd_word = {31'd0, irq_enable};
             6'd3: rd_word = {24'd0, error, saturated, overflow, done, busy};
             6'd4: rd_word = {16'd0, layer};

@@ -2,8 +2,8 @@
 //
 // Place     : unpack -> wgt_ring -> wgt_wr and wgt_op of core.
 // Chunks    : the weights of one oc_tile, `chunk_words` with the filling of the last memory beat, of which `pass_words`
-//             are read. WS: all passes of the oc_tile, read once. OS: the operands of one pass, read again for each
-//             pass, then released word by word while the next chunk follows.
+//             are read. WS: all passes of the oc_tile, read once. OS: the operands of a pass, the same for each of the
+//             `passes`, then released word by word while the next chunk follows.
 // Order     : band, oc_tile, pass (OS), word.
 
 `default_nettype none

@@ -121,6 +121,8 @@ module core #(
             || WGT_WORD != (ROWS*WGT_LANES > COLS ? ROWS*WGT_LANES : COLS)*WGT_FIELD || PSUM_WORD != COLS*PSUM_BITS
             || ACT_ADDR != $clog2(ACT_DEPTH) || WGT_ADDR != $clog2(WGT_DEPTH) || PSUM_ADDR != $clog2(PSUM_DEPTH))
             $fatal(1, "%m: ACT_WORD, WGT_*, PSUM_WORD, ROT_BITS and *_ADDR are derived and must not be set");
+        if (TWIN_DEPTH != 0 && (COLS % 2 != 0 || TWIN_DEPTH < 2 || TWIN_DEPTH > ACT_DEPTH))
+            $fatal(1, "%m: TWIN_DEPTH must be 0, or with an even COLS 2 to ACT_DEPTH = %0d, is %0d", ACT_DEPTH, TWIN_DEPTH);
     end
 `endif
 
@@ -179,7 +181,7 @@ module core #(
             wire                      mem_rd_en, word_valid, word_ready, fetch_ready, fetch_busy, waits;
             wire [ROWS*TWIN_ADDR-1:0] mem_rd_addr;
             wire [ACT_WORD-1:0]       mem_rd_data, word;
-            wire                      kept = twin & {{(32-ACT_ADDR){1'b0}}, act_wr_addr} < DEPTH;
+            wire                      kept = {{(32-ACT_ADDR){1'b0}}, act_wr_addr} < DEPTH;
             for (r = 0; r < ROWS; r = r + 1) begin : g_bank
                 sram #(.WIDTH(ACT_BITS), .DEPTH(TWIN_DEPTH)) u_act_sram (
                     .clk(clk), .wr_en(act_wr_valid & kept), .wr_addr(act_wr_addr[TWIN_ADDR-1:0]),

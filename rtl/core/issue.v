@@ -6,7 +6,7 @@
 //                 half of them where they are packed; the next pass's may enter from the same cycle on, so a pass takes
 //                 max(T, words) cycles.
 //             OS  activation and weight enter together; the last operands of two passes are at least ROWS cycles apart
-//                 (the drain), so a pass takes max(K, ROWS) cycles.
+//                 (the drain), so a pass takes max(K, ROWS) cycles. Twin: credits come back so late that it is 2*ROWS.
 //             both  nothing enters that would not find a place in ofifo: a credit is a free ofifo word.
 // Requires  : OFIFO_DEPTH >= ROWS. Full rate needs ROWS + COLS + 4 (WS) or 2*ROWS + COLS + 4 (OS) words, no fewer and no
 //             more: the last column of what is granted in cycle t comes out in t + ROWS + COLS + 2 (OS: the first row of a

@@ -9,7 +9,8 @@
 // Latency   : 1 cycle to the east neighbour and of a weight to the south; the drain token takes 2. An operand of cycle t is
 //             registered in t + 1, its product in t + 2; there it meets psum_n, and psum_s shows the sum in t + 3.
 //             done shows in t + 3 that the pass whose last operand came in t waits in the hold register. overflow: t + 3.
-//             The modes are registered in each tile: dataflow counts a cycle later, the others with the operand of their cycle.
+//             The modes are registered in each tile: dataflow, and simd for packed weights, count a cycle later, the others
+//             with the operand of their cycle.
 // Precision : a4w4: one activation times one weight. a2w4 (simd high): the activation's halves are two activations, each
 //             with a weight of its own; psum += low*wgt[0] + high*wgt[1], so the tile works on two input channels.
 // Does not  : saturate. A psum that leaves PSUM_BITS wraps and raises the sticky overflow flag (OS; in WS the column sum

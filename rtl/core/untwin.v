@@ -54,7 +54,12 @@ module untwin #(
             if (count_q == LAST[COUNT_BITS-1:0]) second_q <= ~second_q;
         end
 
+`ifndef SYNTHESIS
+    always @(posedge clk)
+        if (!reset && twin && in_valid && in_ready && !room) $fatal(1, "%m: a word arrived while the second tile's are full");
+`else
     wire unused = &{1'b0, room};
+`endif
 endmodule
 
 `default_nettype wire

@@ -110,6 +110,7 @@ async def registers_read_back(dut):
     found = registers.decode({registers.address_of("id"): word})
     assert response == 0 and found == {
         "id_rows": c.rows, "id_cols": c.cols, "id_wgt_lanes": c.wgt_lanes, "id_act_bits": c.act_bits, "id_simd": c.simd,
+        "id_twin": int(c.twin_depth > 0),
     }, found  # fmt: skip
     assert await tb.read(CONTROL) == (0, 0)
 

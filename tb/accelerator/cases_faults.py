@@ -79,12 +79,24 @@ def rich_layer(tb, flow, salt):
     return task, *prepare(tb.configuration, task)
 
 
+def rich_twin(tb, salt):
+    """The same on two tiles at once, with the channels that half of the columns take."""
+    c = tb.configuration
+    task = small_layer(generator(salt), c, OS, "two tiles at once", residual=True, bias=True, oc=c.cols // 2)
+    command, golden = prepare(c, task)
+    assert command.plan.twin
+    return task, command, golden
+
+
 @cocotb.test()
 async def reset_during_layer(dut):
     """After a reset at any cycle of a layer, every layer is right and takes the cycles that it takes after power-up."""
     tb = await bench(dut)
     rng = generator("reset_during_layer")
     layers = [(task.title, *prepare(tb.configuration, task)) for task in bus_layers(tb.configuration, seed())]
+    if tb.configuration.twin_depth:
+        tasks = twin_tasks(seed(), tb.configuration, 3)
+        layers = [*layers[::3], *((task.title, *prepare(tb.configuration, task)) for task in tasks)]
     fresh = []
     for title, command, golden in layers:
         await tb.reset()
@@ -282,13 +294,33 @@ async def break_off(dut, stalls: float) -> None:
         if command.mem_bytes // beat % 16:
             more = fields["last_out_words"] + 16 * (beat >> fields["unit_log2"])
             cases += [(9, {"last_out_words": more, "mem_limit": command.mem_bytes + 16 * beat}, {})]
-        for error, changed, ports in cases:
-            for name, value in ports.items():
-                getattr(dut, name).value = value
-            what = f"{task.title}, {changed or ports}"
-            await tb.expect(error, command, golden, changed, what)
-            dut.fail_read.value = dut.fail_write.value = NOWHERE
-            await tb.run_layer(command, golden, title=f"the layer after: {what}")
+        await break_each(tb, task, command, golden, cases)
+
+
+async def break_each(tb, task, command, golden, cases) -> None:
+    """Each of the cases (error, fields changed, ports) ends the layer with its error; the layer after it is right."""
+    for error, changed, ports in cases:
+        for name, value in ports.items():
+            getattr(tb.dut, name).value = value
+        what = f"{task.title}, {changed or ports}"
+        await tb.expect(error, command, golden, changed, what)
+        tb.dut.fail_read.value = tb.dut.fail_write.value = NOWHERE
+        await tb.run_layer(command, golden, title=f"the layer after: {what}")
+
+
+@cocotb.test()
+async def broken_off_twins(dut):
+    """The same with two tiles at once: what waits for the second is gone."""
+    tb = await bench(dut, 0.2)
+    task, command, golden = rich_twin(tb, "broken_off_twins")
+    fields, beat = command.fields, tb.beat
+    last = fields["out_tile_stride"] // beat - 1
+    cases = [(8, {}, {"fail_read": fields[f"{name}_base"] // beat}) for name in ("act", "wgt", "record", "residual")]
+    residuals = command.plan.positions(0)
+    cases += [(8, {}, {"fail_read": fields["residual_base"] // beat + at}) for at in range(0, residuals, 5)]
+    cases += [(8, {}, {"fail_write": fields["out_base"] // beat + at}) for at in (0, last // 2, last)]
+    cases += [(5, {"mem_limit": fields["out_base"] + beat}, {})]
+    await break_each(tb, task, command, golden, cases)
 
 
 @cocotb.test()

@@ -19,7 +19,7 @@ def test_faults(simulate, sim, name, case):
     simulate.bus_top("system", configuration(name), "tb.accelerator.cases_faults", case)
 
 
-@pytest.mark.parametrize("case", ["refused_twins", "reset_during_layer", "broken_off"])
+@pytest.mark.parametrize("case", ["refused_twins", "reset_during_layer", "broken_off_twins"])
 def test_twin_faults(simulate, case):
     simulate.bus_top("system", configuration("twin_4x6"), "tb.accelerator.cases_faults", case)
 

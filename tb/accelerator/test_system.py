@@ -9,8 +9,10 @@ import re
 import pytest
 import torch
 
-from golden_model.accelerator.plan import PlanError
+from golden_model.accelerator import schedule
+from golden_model.accelerator.plan import PlanError, plan
 from golden_model.configuration import Dataflow, Precision, configuration
+from golden_model.tiling import ConvShape
 from quant.checkpoints import SHIPPED
 from quant.data import load_data
 from quant.models import ModelSpec
@@ -110,15 +112,15 @@ def test_network_shapes(run_accelerator, sim, config, precision):
         better += [task.dataflow is best for task in tasks[len(better) :]]
     wrong = []
     for task, best, result in zip(tasks, better, run_accelerator(c, tasks), strict=True):
-        plan = planned(c, task)
+        made = planned(c, task)
         error = predicted(c, task) - result["cycles"]
         if abs(error) > max(4, 0.01 * result["cycles"]):
             wrong.append(f"{task.title} {task.dataflow.name}: {error:+d} of {result['cycles']} were predicted")
         lost = result["cycles"] - result["active"]
         # Of the first block, with half as many cycles to hide it behind
-        loading = plan.block_words // 2 if task.operands.simd else 0
+        loading = made.block_words // 2 if task.operands.simd else 0
         if best and lost > 4 * (c.rows + c.cols) + 40 + loading + 0.02 * result["cycles"]:
-            wrong.append(f"{task.title} {task.dataflow.name}: {lost} cycles lost, {result}, {plan.bands} bands")
+            wrong.append(f"{task.title} {task.dataflow.name}: {lost} cycles lost, {result}, {made.bands} bands")
     assert not wrong, "\n".join(wrong)
 
 
@@ -180,10 +182,31 @@ def test_twin(run_accelerator, seed, sim):
     results = run_accelerator(c, [dataclasses.replace(task, psums=True) for task in tasks])
     quick = [r["cycles"] <= predicted(alone, task) for r, task in zip(results, tasks, strict=True)]
     assert sum(quick) >= 0.8 * len(tasks)
-    near = [
-        abs(predicted(c, t) - r["cycles"]) <= max(4, 0.01 * r["cycles"]) for r, t in zip(results, tasks, strict=True)
+    errors = [
+        (abs(predicted(c, task) - result["cycles"]), result["cycles"])
+        for result, task in zip(results, tasks, strict=True)
     ]
-    assert sum(near) >= 0.7 * len(tasks)
+    assert sum(error <= max(4, 0.01 * total) for error, total in errors) >= 0.7 * len(tasks)
+    assert sum(error <= max(32, 0.1 * total) for error, total in errors) >= 0.9 * len(tasks)
+
+
+def test_twin_with_shallow_fifos(run_accelerator, seed, sim):
+    """FIFOs in front and behind that hold the array up, and a second set of banks as deep as the first."""
+    c = configuration("twin_4x6")
+    small = {"l0_depth": 3, "ififo_depth": 2, "ofifo_depth": c.rows, "act_depth": 300}
+    for name, changed in (("shallow_4x6", small), ("narrow_1x2", small | {"rows": 1, "cols": 2, "ofifo_depth": 2})):
+        other = dataclasses.replace(c, name=name, **changed)
+        run_accelerator(other, [dataclasses.replace(t, psums=True) for t in twin_tasks(seed + 50, other, 6)])
+
+
+def test_twin_in_bands_is_chosen():
+    """Where a whole map fits the first set of banks and not the second, bands that fit both are fewer cycles."""
+    c = configuration("net_32x32")
+    shape = ConvShape(16, 64, 64, 16, 3, 3, 1, 1)
+    assert not plan(shape, c, Dataflow.output_stationary).twin
+    best = schedule.choose(shape, c)
+    assert best.twin and best.bands > 1
+    assert schedule.cycles(best).total < 0.6 * schedule.cycles(plan(shape, c, Dataflow.output_stationary)).total
 
 
 @pytest.mark.parametrize("config", ["odd_3x5", "twin_4x6", "course_8x8", "net_16x16"])

@@ -35,11 +35,14 @@ def bus_layers(c: Configuration, seed: int) -> list[LayerTask]:
 def small_layer(
     rng: np.random.Generator, c: Configuration, flow: Dataflow, what: str, *, kernel: int = 3, stride: int = 1,
     padding: int = 1, simd: bool = False, residual: bool = False, bias: bool = False, requant: bool = False,
-    pool: bool = False, bands: int = 1,
+    pool: bool = False, bands: int = 1, oc: int | None = None,
 ) -> LayerTask:  # fmt: skip
-    """More channels than a tile has, both ways, on a map of a few pixels; of as many bands as asked for, or more."""
+    """More channels than a tile has, both ways, on a map of a few pixels; of as many bands as asked for, or more.
+
+    oc: output channels, in place of more than a tile's.
+    """
     bits = c.act_bits // 2 if simd else c.act_bits
-    oc = c.cols + 1
+    oc = c.cols + 1 if oc is None else oc
     options = {"simd": simd, "pool": pool, "requant": requant}
     sizes = sorted(((ih, iw) for ih in range(5, 13) for iw in range(3, 9)), key=math.prod)
     # The smallest map that can be cut so; with two channels where a block of more has no room for bands.

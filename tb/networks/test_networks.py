@@ -29,7 +29,8 @@ KINDS = (
     "turned", "split", "pairs", "wide", "pool", "second", "second_turned", "second_split", "second_wide",
     "second_pairs", "residual", "residual_shift", "simd", "act_signed", "dataflow",
 )  # fmt: skip
-OTHERS = [TALL, SHALLOW, configuration("net_16x16"), configuration("course_8x8")]
+TWIN = dataclasses.replace(configuration("net_8x8"), name="twin_8x8", twin_depth=300, l0_depth=14)
+OTHERS = [TALL, SHALLOW, TWIN, configuration("net_16x16"), configuration("course_8x8")]
 
 
 @functools.cache
@@ -77,19 +78,24 @@ def test_random_networks_other_configurations(sim, seed, c):
     """Words of ROWS channels that take several oc_tiles, maps in bands, wider arrays, weights column by column."""
     if sim == "icarus":
         pytest.skip("Icarus runs them on one configuration")
-    ran = bands = 0
+    ran = bands = twins = 0
     for number in range(12):
         drawn = random_network(1000 * seed + 100 + number, c, most=30 if c is SHALLOW else 12)
         try:
-            program = compile_network(drawn.network, c, drawn.image.shape[2:])
+            flow = Dataflow.output_stationary if c is TWIN else None
+            program = compile_network(drawn.network, c, drawn.image.shape[2:], flow)
         except PlanError:
             continue
+        twin = [bool(layer.fields["twin"]) for layer in program.layers]
+        both = any(layer.fields.get("second") for layer, is_twin in zip(program.layers, twin, strict=True) if is_twin)
+        twins += both and not all(twin)
         bands += max(layer.plan.bands for layer in program.layers) > 1
         if c.psum_bits < 24 and any(layer.fields.get("residual_shift") for layer in program.layers):
             continue  # digits need them
         right(sim, program, drawn.image, seed)
         ran += 1
     assert ran >= (5 if c is SHALLOW else 8) and (bands >= 2 or c is not SHALLOW)
+    assert twins >= 2 or c is not TWIN, "of layers on two tiles at once, with two outputs, among others"
 
 
 def test_all_kinds_are_drawn(seed):
