@@ -162,8 +162,8 @@ def accelerator_job(seed: int) -> LayerJob:
 
 @functools.cache
 def twin_job(seed: int) -> LayerJob:
-    """Layers that run on two tiles of outputs at once, between some that do not."""
-    c = configuration("twin_4x6")
+    """Layers that run on two tiles of outputs at once, between some that do not; L0 is often full."""
+    c = dataclasses.replace(configuration("twin_4x6"), name="shallow_4x6", l0_depth=3)
     alone = [random_task(seed + number, c, largest=9, channels=12, macs=15_000) for number in range(2)]
     tasks = [alone[0], *twin_tasks(seed, c, 7), alone[1]]
     tasks = [dataclasses.replace(task, psums=True) for task in tasks]
