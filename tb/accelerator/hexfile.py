@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+
+from tb.accelerator.command import Region
 
 _DIGITS = np.frombuffer(b"".join(b"%02x" % i for i in range(256)), np.uint8).reshape(256, 2)
 
@@ -15,6 +18,16 @@ def to_hex(beats: np.ndarray) -> bytes:
     lines[:, :-1] = _DIGITS[beats[:, ::-1]].reshape(len(beats), -1)
     lines[:, -1] = ord("\n")
     return lines.tobytes()
+
+
+def write_memory(path: Path, regions: Iterable[Region], beat: int) -> None:
+    """A file for $readmemh: each region from its address on, in whole beats of ``beat`` bytes."""
+    with path.open("wb") as file:
+        for region in regions:
+            beats = np.zeros(-(-len(region.data) // beat) * beat, np.uint8)
+            beats[: len(region.data)] = region.data
+            file.write(f"@{region.address // beat:x}\n".encode())
+            file.write(to_hex(beats.reshape(-1, beat)))
 
 
 _VALUE = np.full(256, 255, np.uint8)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, ValueChange
 
 from golden_model.accelerator import registers
 from golden_model.accelerator.golden import AcceleratorGolden
@@ -19,12 +19,12 @@ from golden_model.accelerator.plan import bus_bits
 from golden_model.configuration import Dataflow
 from tb.accelerator.axi_rules import broken_rules
 from tb.accelerator.checks import BREAK_OFF, CONTROL, COUNTERS, LayerFailed, miscounted, refusal
-from tb.accelerator.command import Command, outputs_of
-from tb.accelerator.hexfile import from_hex, to_hex
-from tb.parts.clocking import PERIOD_NS, rise_or_limit
+from tb.accelerator.command import Command, Region, outputs_of
+from tb.accelerator.hexfile import from_hex, write_memory
+from tb.parts.clocking import PERIOD_NS
 from tb.parts.scoreboard import Scoreboard
 
-INPUTS = ("load", "dump", "dump_first", "dump_last", "record", "seed")
+INPUTS = ("run", "run_cycles", "load", "dump", "dump_first", "dump_last", "record", "seed")
 STALLS = ("ar", "r", "aw", "w", "b")
 ANSWER = 1000  # cycles after which a register that does not answer is taken to be dead
 NOWHERE = 0xFFFFFFFF  # a beat that no memory has
@@ -68,7 +68,8 @@ class AcceleratorBench:
         dut.s_axil_wstrb.value = 15
         dut.s_axil_bready.value = 1
         dut.s_axil_rready.value = 1
-        Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
+        self.clock = Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi")
+        self.clock.start(start_high=False)
         await self.reset()
 
     async def reset(self) -> None:
@@ -119,8 +120,15 @@ class AcceleratorBench:
         await self.begin()
 
     async def interrupt(self, limit: int) -> None:
-        """Wait for the interrupt, at most ``limit`` cycles."""
-        await rise_or_limit(self.dut.irq, self.dut.clk, limit)
+        """Wait for the interrupt, at most ``limit`` cycles, which ``system`` makes itself; then it is a clock edge."""
+        dut = self.dut
+        await FallingEdge(dut.clk)
+        self.clock.stop()
+        dut.run_cycles.value, dut.run.value = limit, 1
+        await ValueChange(dut.ran)
+        dut.run.value = 0
+        self.clock.start(start_high=False)
+        await RisingEdge(dut.clk)
 
     async def idle(self) -> None:
         """Wait until a layer that is being broken off has ended."""
@@ -140,13 +148,8 @@ class AcceleratorBench:
 
     def fill(self, command: Command) -> None:
         """memory.hex: the command's regions, beat by beat, and a pattern where the accelerator is to write."""
-        blank = np.full(command.out_bytes, 0xA5, np.uint8)
-        with Path("memory.hex").open("wb") as file:
-            for address, data in [(r.address, r.data) for r in command.regions] + [(command.out_base, blank)]:
-                beats = np.zeros(-(-len(data) // self.beat) * self.beat, np.uint8)
-                beats[: len(data)] = data
-                file.write(f"@{address // self.beat:x}\n".encode())
-                file.write(to_hex(beats.reshape(-1, self.beat)))
+        blank = Region(command.out_base, np.full(command.out_bytes, 0xA5, np.uint8))
+        write_memory(Path("memory.hex"), [*command.regions, blank], self.beat)
 
     async def memory(self, first: int, last: int) -> np.ndarray:
         """Beats first..last of the memory, uint8 [bytes]; what is unknown reads as 0."""

@@ -49,6 +49,7 @@ from tb.layers.networks import FULL_SIZE, MAIN_JOB, NetworkLayer, network_layers
 from tb.layers.random_layers import random_operands
 from tb.layers.requantised import requantised
 from tb.layers.task import LayerTask
+from tb.networks.bare import bare_loop
 from tb.networks.job import NetworkJob
 from tb.networks.program import compile_network
 from tb.networks.run import build
@@ -375,11 +376,11 @@ IMAGES = {"resnet20_w4a4": 3, "vgg16_w4a4": 2}  # of which the last is measured
 
 
 def image_table() -> Table:
-    """An image through a whole network, every output compared, warm; and layer by layer, with a simulation's start."""
+    """An image through a whole network, every output compared, warm; in the bare C++ loop; and layer by layer."""
     c = configuration("net_8x8")
     table = _columns(
-        f"An image on {c.name}, every output compared: one list of layers, or layer by layer",
-        ("network",), ("layers", "cycles", "util", "list, s", "layers, s", "ratio"),
+        f"An image on {c.name}, every output compared: one list; bare C++ loop; layers apart, and a start",
+        ("network",), ("layers", "cycles", "util", "list s", "loop s", "/loop", "apart s", "/list"),
     )  # fmt: skip
     for name, count in IMAGES.items():
         network = load_network(name)
@@ -395,10 +396,15 @@ def image_table() -> Table:
         if ran.failure or failure:
             raise AssertionError(f"{name} on {c.name}: {ran.failure or failure}")
         last = ran.results[-1]
+        values = program.expected(images[-1:])[0]
+        cycles, loop = bare_loop(program, {name: values[name][0] for name in program.image}, 2 * last["cycles"])
+        if abs(cycles - last["cycles"]) > 10:
+            raise AssertionError(f"{name}: {cycles} cycles in the bare loop, {last['cycles']} beside Python")
         needed = sum(layer.plan.shape.macs / layer.plan.ic_group for layer in program.layers)
         table.add_row(
             name, str(len(program.layers)), f"{last['cycles']:,}", f"{needed / last['cycles'] / c.rows / c.cols:.1%}",
-            f"{last['seconds']:.2f}", f"{apart:.2f}", f"{apart / last['seconds']:.2f}",
+            f"{last['seconds']:.2f}", f"{loop:.2f}", f"{last['seconds'] / loop:.2f}", f"{apart:.2f}",
+            f"{apart / last['seconds']:.2f}",
         )  # fmt: skip
     return table
 

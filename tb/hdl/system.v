@@ -30,6 +30,9 @@ module system #(
     input  wire        clk,
     input  wire        reset,
     output wire        irq,
+    input  wire        run,          // rising: cycles pass without the host, until the interrupt
+    input  wire [31:0] run_cycles,   // or so many
+    output reg         ran,          // changes when they have passed
     input  wire        load,
     input  wire        dump,
     input  wire [31:0] dump_first,
@@ -64,12 +67,31 @@ module system #(
     output wire [31:0] s_axil_rdata,
     output wire [1:0]  s_axil_rresp
 );
+    // The clock of a stretch in which the host only waits is made here: one that comes from outside costs the simulator a visit
+    // to the host at each edge. clk is low meanwhile.
+    reg        own;
+    reg [31:0] left;
+    wire       clock = clk | own;
+    initial begin
+        own = 1'b0;
+        ran = 1'b0;
+    end
+    always @(posedge run) begin
+        left = run_cycles;
+        while (left != 32'd0 & ~irq) begin
+            #5 own = 1'b1;
+            #5 own = 1'b0;
+            left = left - 32'd1;
+        end
+        ran = ~ran;
+    end
+
     // Taken at the clock: a simulator computes again, at every change of any input and so at both edges of clk, all that
     // depends on an input without a register between.
     reg         reset_q;
     reg  [39:0] stall_q;
     reg  [63:0] fail_q;
-    always @(posedge clk) begin
+    always @(posedge clock) begin
         reset_q <= reset;
         stall_q <= {stall_ar, stall_r, stall_aw, stall_w, stall_b};
         fail_q  <= {fail_read, fail_write};
@@ -90,7 +112,7 @@ module system #(
         .OFIFO_DEPTH(OFIFO_DEPTH), .WGT_LANES(WGT_LANES), .SIMD(SIMD), .TWIN_DEPTH(TWIN_DEPTH),
         .WATCHDOG(WATCHDOG)
     ) u_accelerator (
-        .clk(clk), .reset(reset_q), .irq(irq),
+        .clk(clock), .reset(reset_q), .irq(irq),
         .s_axil_awvalid(s_axil_awvalid), .s_axil_awready(s_axil_awready), .s_axil_awaddr(s_axil_awaddr),
         .s_axil_awprot(3'b000), .s_axil_wvalid(s_axil_wvalid), .s_axil_wready(s_axil_wready), .s_axil_wdata(s_axil_wdata),
         .s_axil_wstrb(s_axil_wstrb), .s_axil_bvalid(s_axil_bvalid), .s_axil_bready(s_axil_bready),
@@ -106,7 +128,7 @@ module system #(
         .m_axi_bvalid(bvalid), .m_axi_bready(bready), .m_axi_bid(awid), .m_axi_bresp(bresp)
     );
     dram #(.BUS_BITS(BUS_BITS), .BEATS(BEATS), .LATENCY(LATENCY)) u_dram (
-        .clk(clk), .reset(reset_q), .load(load), .dump(dump), .dump_first(dump_first), .dump_last(dump_last), .seed(seed),
+        .clk(clock), .reset(reset_q), .load(load), .dump(dump), .dump_first(dump_first), .dump_last(dump_last), .seed(seed),
         .stall_ar(stall_q[39:32]), .stall_r(stall_q[31:24]), .stall_aw(stall_q[23:16]), .stall_w(stall_q[15:8]),
         .stall_b(stall_q[7:0]), .fail_read(fail_q[63:32]), .fail_write(fail_q[31:0]),
         .arvalid(arvalid), .arready(arready), .arid(arid), .araddr(araddr), .arlen(arlen),
@@ -116,7 +138,7 @@ module system #(
     );
 
     axi_check #(.BUS_BITS(BUS_BITS)) u_check (
-        .clk(clk), .reset(reset_q), .limit(u_accelerator.mem_limit), .busy(u_accelerator.busy), .broken(broken), .bursts(bursts),
+        .clk(clock), .reset(reset_q), .limit(u_accelerator.mem_limit), .busy(u_accelerator.busy), .broken(broken), .bursts(bursts),
         .arvalid(arvalid), .arready(arready), .arid(arid), .araddr(araddr), .arlen(arlen), .arsize(arsize),
         .arburst(arburst), .rvalid(rvalid), .rready(rready), .awvalid(awvalid), .awready(awready),
         .awid(awid), .awaddr(awaddr), .awlen(awlen), .awsize(awsize), .awburst(awburst), .wvalid(wvalid),
@@ -130,7 +152,7 @@ module system #(
     integer   sums, psums, activities;
     reg [2:0] record_q;
     initial record_q = 3'b000;
-    always @(posedge clk) begin
+    always @(posedge clock) begin
         record_q <= {record[2] === 1'b1, record[1] === 1'b1, record[0] === 1'b1};
         if (record[0] & ~record_q[0]) sums = $fopen("sums.hex", "w");
         if (record[1] & ~record_q[1]) psums = $fopen("psums.hex", "w");
@@ -152,7 +174,7 @@ module system #(
         u_accelerator.out_valid & u_accelerator.out_ready, u_accelerator.psum_valid & u_accelerator.psum_ready,
         wvalid & wready, read & rid == 3'd4, read & rid == 3'd3, read & rid == 3'd2, read & rid == 3'd1, read & rid == 3'd0,
         u_accelerator.stall, u_accelerator.act_fire, u_accelerator.counted, u_accelerator.busy};
-    always @(posedge clk)
+    always @(posedge clock)
         if (record_q[2]) begin
             cycle_q <= cycle_q + 32'd1;
             begin_q <= begin_q ^ begins;

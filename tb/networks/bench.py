@@ -21,7 +21,7 @@ from golden_model.operands import Operands
 from tb.accelerator.axi_rules import broken_rules
 from tb.accelerator.checks import COUNTERS, LayerFailed, miscounted
 from tb.accelerator.command import Region
-from tb.accelerator.hexfile import from_hex, to_hex
+from tb.accelerator.hexfile import from_hex, write_memory
 from tb.accelerator.system_bench import AcceleratorBench
 from tb.networks.program import REPORT_WORDS, NetworkProgram, ProgramLayer
 from tb.networks.tensors import Tensor
@@ -56,6 +56,22 @@ class ImageRun:
     compared: int
 
 
+def host_registers(program: NetworkProgram, changes: Mapping[str, int]) -> list[tuple[int, int]]:
+    """Address and word of each register that the host writes; changes: fields in place of the program's."""
+    words = registers.encode({**program.host_fields, **changes})
+    return [(r.address, words[r.address]) for r in registers.register_map() if r.access == "rw"]
+
+
+def changing_memory(program: NetworkProgram, values: Mapping[str, np.ndarray]) -> Region:
+    """What a run reads and writes: the tensors of ``values``, BLANK elsewhere."""
+    data = np.full(program.mem_bytes - program.changing, BLANK, np.uint8)
+    for name, integers in values.items():
+        tensor = program.tensors[name]
+        at = tensor.address - program.changing
+        data[at : at + tensor.size] = tensor.pack(integers)
+    return Region(program.changing, data)
+
+
 class NetworkBench(AcceleratorBench):
     """Owns one ``system`` whose memory holds a network's program."""
 
@@ -70,18 +86,11 @@ class NetworkBench(AcceleratorBench):
         await self._host({})
 
     async def _host(self, changes: Mapping[str, int]) -> None:
-        words = registers.encode({**self.program.host_fields, **changes})
-        for register in registers.register_map():
-            if register.access == "rw":
-                await self.write(register.address, words[register.address])
+        for address, word in host_registers(self.program, changes):
+            await self.write(address, word)
 
     async def _write_memory(self, regions: Sequence[Region]) -> None:
-        with Path("memory.hex").open("wb") as file:
-            for region in regions:
-                beats = np.zeros(-(-len(region.data) // self.beat) * self.beat, np.uint8)
-                beats[: len(region.data)] = region.data
-                file.write(f"@{region.address // self.beat:x}\n".encode())
-                file.write(to_hex(beats.reshape(-1, self.beat)))
+        write_memory(Path("memory.hex"), regions, self.beat)
         await self._pulse(self.dut.load)
 
     async def run_image(
@@ -98,10 +107,7 @@ class NetworkBench(AcceleratorBench):
         LayerFailed and Mismatch name the first layer that is wrong.
         """
         program = self.program
-        data = np.full(program.mem_bytes - program.changing, BLANK, np.uint8)
-        for name in program.image:
-            self._put(data, program.tensors[name], values[name])
-        await self._write_memory([Region(program.changing, data)])
+        await self._write_memory([changing_memory(program, {name: values[name] for name in program.image})])
         self.dut.record.value = 0 if activity is None else 4
         status = await self._run(f"image {number}", program.layers)
         self.dut.record.value = 0
@@ -130,11 +136,8 @@ class NetworkBench(AcceleratorBench):
         for index, layer in enumerate(program.layers):
             if only is not None and layer.name != only:
                 continue
-            data = np.full(program.mem_bytes - program.changing, BLANK, np.uint8)
-            for name, tensor in program.tensors.items():
-                if name not in layer.outputs:
-                    self._put(data, tensor, values[name])
-            await self._write_memory([Region(program.changing, data)])
+            others = {name: values[name] for name in program.tensors if name not in layer.outputs}
+            await self._write_memory([changing_memory(program, others)])
             await self._host({"list_base": program.list_base + index * program.list_bytes, "list_count": 1})
             what = f"image {number}, {layer.name} alone"
             try:
@@ -186,10 +189,6 @@ class NetworkBench(AcceleratorBench):
         data = nibbles.astype(np.uint8).reshape(-1, 2)
         marks = np.where(unknown, 15, 0).astype(np.uint8).reshape(-1, 2)
         return data[:, 0] | data[:, 1] << 4, marks[:, 0] | marks[:, 1] << 4
-
-    def _put(self, memory: np.ndarray, tensor: Tensor, values: np.ndarray) -> None:
-        at = tensor.address - self.program.changing
-        memory[at : at + tensor.size] = tensor.pack(values)
 
     def _get(self, memory: np.ndarray, tensor: Tensor) -> np.ndarray:
         at = tensor.address - self.program.changing

@@ -133,7 +133,7 @@ def tool_version(simulator: str) -> str:
 _RANDOM = ["--x-assign", "unique", "--x-initial", "unique"]
 OWN_ARGUMENTS = {
     "icarus": ["-g2005", "-Wall"],
-    "verilator": ["-Wno-fatal", "-Wno-DECLFILENAME", *_RANDOM],
+    "verilator": ["-Wno-fatal", "-Wno-DECLFILENAME", "--timing", *_RANDOM],  # system makes a clock
 }
 
 
