@@ -77,14 +77,14 @@ async def bench(dut, stalls: float = 0.0) -> Bench:
 async def small_networks(dut):
     """Networks of few cycles that together have every kind of output, one after the other without a reset."""
     c = configuration(os.environ["COSIM_CONFIGURATION"])
-    started = False
+    clock = None
     for number in range(14):
         drawn = random_network(number, c, most=5, channels=9)
         program = compile_network(drawn.network, c, drawn.image.shape[2:], (None, *Dataflow)[number % 3])
         tb = Bench(dut, program, drawn.image)
-        if not started:
+        if clock is None:
             await tb.start(seed())
-            started = True
+        clock = tb.clock = clock or tb.clock
         await tb.load()
         await tb.right(f"network {number}")
 
