@@ -231,12 +231,12 @@ def test_best_is_the_averaged_network(tmp_path, small_data):
 
 
 def test_training_with_every_means_learns(small_data):
-    recipe = replace(RECIPE, spec=ModelSpec("resnet20", width=0.25), epochs=8, augment="light", lr=0.1)
+    recipe = replace(RECIPE, spec=ModelSpec("resnet20", width=0.25), epochs=16, augment="light", lr=0.1)
     trainer = Trainer(recipe, small_data, torch.device("cpu"))
     losses = [trainer.train_epoch() for _ in range(recipe.epochs)]
     assert losses[-1] < losses[0] - 0.4
-    # By chance 10 %. How much more differs between processors, which round bfloat16's sums in different orders.
-    assert trainer.last_train[1] > 25 and not math.isnan(trainer.test()) and trainer.test_loss > 0
+    # Twice the epochs that some processors need: they round bfloat16's sums in different orders.
+    assert trainer.last_train[1] > 40 and not math.isnan(trainer.test()) and trainer.test_loss > 0
 
 
 def test_compiled_training_computes_small_maps_as_products(small_data, monkeypatch):

@@ -34,6 +34,9 @@ def test_refusals():
         schedule.main(["--set", "FOO=1"])
     with pytest.raises(ConfigurationError, match="WGT_LANES must divide COLS = 25"):
         schedule.hypothetical(configuration("net_8x8"), ["COLS=25"])
+    for changed, told in (("ACT_DEPTH=512", "2 to ACT_DEPTH = 512; it is 1024"), ("TWIN_DEPTH=1", "it is 1, COLS 32")):
+        with pytest.raises(ConfigurationError, match=rf"TWIN_DEPTH must be 0, or with an even COLS .*{told}"):
+            schedule.hypothetical(configuration("net_32x32"), [changed])
     with pytest.raises(schedule.UserError, match=r"features.0 cannot run on .*ACT_DEPTH = 4 "):
         schedule.main(["--set", "ACT_DEPTH=4"])
 
