@@ -109,3 +109,29 @@ def test_one_build_does_not_change_the_next(sim, tmp_path):
     words = [simulators.tools.command(sim, "sram", {}, [], one.directory, False).compile_args for one in made]
     assert not [word for word in words[1] if made[0].directory.name in str(word)]
     assert list(simulators.tools.OWN_ARGUMENTS[sim]) == [w for w in simulators.tools.OWN_ARGUMENTS[sim] if "/" not in w]
+
+
+PLAIN = """
+module tiny #(parameter N = 1) (input wire clk, output reg [7:0] q);
+    always @(posedge clk) q <= q + N;
+endmodule
+"""
+DELAYED = PLAIN.replace("always", "reg own = 0; always #1 own = ~own; always @(posedge own) q[0] <= own; always")
+
+
+def test_what_verilator_builds_share_is_kept_for_each_kind(sim, tmp_path, monkeypatch):
+    """A model with delays needs another part of Verilator's runtime, and its header read with coroutines."""
+    if sim != "verilator":
+        pytest.skip("Verilator's runtime")
+    monkeypatch.setattr(importlib.import_module("tb.simulators.build"), "BUILD", tmp_path)
+    logs = []
+    for name, text, n in (("plain", PLAIN, 1), ("delayed", DELAYED, 1), ("delayed", DELAYED, 2)):
+        source = tmp_path / name / "tiny.v"
+        source.parent.mkdir(exist_ok=True)
+        source.write_text(text)
+        built = simulators.build(sim, "tiny", {"N": n}, sources=[source])
+        logs.append((built.directory / "build.log").read_text())
+    compiled = [
+        [part in log for part in ("verilated.cpp", "verilated_vpi.cpp", "verilated_timing.cpp")] for log in logs
+    ]
+    assert compiled == [[True, True, False], [True, True, True], [False, False, False]]

@@ -32,19 +32,18 @@ module turner #(
     output wire                     busy
 );
     localparam BYTES = BUS_BITS / 8, BEAT_LOG2 = $clog2(BYTES);
-    localparam WORD_BITS = ROWS * ACT_BITS, WORD_LOG2 = $clog2(WORD_BITS / 8), WORDS = BUS_BITS / WORD_BITS;
+    localparam WORD_BITS = ROWS * ACT_BITS, WORD_LOG2 = $clog2(WORD_BITS / 8);
     localparam INDEX_BITS = ROWS > 1 ? $clog2(ROWS) : 1;
     localparam [31:0] LAST = ROWS - 1, PER_BEAT = BYTES;
 
     localparam GIVEN = COLS * ACT_BITS;
 
-    reg [2*ROWS*GIVEN-1:0]  group_q;
+    reg [ROWS*GIVEN-1:0]    group_q;                // that is gathered: the words of its positions
+    reg [ROWS*GIVEN-1:0]    given_q;                // and the one that is given, turned; the next beat lies lowest
     reg [INDEX_BITS-1:0]    index_q;
-    reg                     side_q;                 // that is gathered
     reg                     giving_q;
     reg [31:0]              addr_q;
     reg [15:0]              bytes_q;                // of the group that are still to be given
-    reg [4:0]               beat_q;
 
     wire last_beat = {16'd0, bytes_q} <= PER_BEAT;
     assign gives     = giving_q & beat_free & aw_free;
@@ -56,40 +55,41 @@ module turner #(
     wire [7:0]  words = pairs ? {1'b0, channels[7:1]} + {7'd0, channels[0]} : channels;
     wire [BEAT_LOG2-1:0] off = addr_q[BEAT_LOG2-1:0];
 
-    integer first, w, r;
+    wire [BUS_BITS-1:0] low;
+    generate
+        if (ROWS * GIVEN >= BUS_BITS) begin : g_cut
+            assign low = given_q[BUS_BITS-1:0];
+        end else begin : g_extend
+            assign low = {{(BUS_BITS-ROWS*GIVEN){1'b0}}, given_q};
+        end
+    endgenerate
     always @(*) begin
-        first    = {27'd0, beat_q} * WORDS;    // word of the beat
         out_data = {BUS_BITS{1'b0}};
         out_strb = {BYTES{1'b0}};
         if (giving_q) begin
-            for (w = 0; w < WORDS; w = w + 1)
-                for (r = 0; r < ROWS; r = r + 1)
-                    if (first + w < COLS)
-                        out_data[(w*ROWS + r)*ACT_BITS +: ACT_BITS]
-                            = group_q[((side_q ? 0 : ROWS) + r)*GIVEN + (first + w)*ACT_BITS +: ACT_BITS];
-            out_data = out_data << {off, 3'b000};
+            out_data = low << {off, 3'b000};
             out_strb = (last_beat ? ~({BYTES{1'b1}} << bytes_q) : {BYTES{1'b1}}) << off;
         end
     end
 
+    integer c, r;
     always @(posedge clk) begin
         if (reset) begin
             index_q  <= {INDEX_BITS{1'b0}};
-            side_q   <= 1'b0;
             giving_q <= 1'b0;
-            beat_q   <= 5'd0;
         end else begin
             if (take) index_q <= group_end ? {INDEX_BITS{1'b0}} : index_q + 1'b1;
-            if (take & group_end) begin
-                side_q   <= ~side_q;
-                giving_q <= 1'b1;
-                    beat_q   <= 5'd0;
-            end else if (gives) begin
-                giving_q <= ~last_beat;
-                beat_q   <= beat_q + 5'd1;
-            end
+            if (take & group_end) giving_q <= 1'b1;
+            else if (gives)       giving_q <= ~last_beat;
         end
-        if (take) group_q[((side_q ? ROWS : 0) + {{(32-INDEX_BITS){1'b0}}, index_q})*GIVEN +: GIVEN] <= data;
+        if (take) group_q[index_q*GIVEN +: GIVEN] <= data;
+        if (take & group_end) begin
+            // The last word is not in the group yet.
+            for (c = 0; c < COLS; c = c + 1)
+                for (r = 0; r < ROWS; r = r + 1)
+                    given_q[(c*ROWS + r)*ACT_BITS +: ACT_BITS]
+                        <= r[INDEX_BITS-1:0] == index_q ? data[c*ACT_BITS +: ACT_BITS] : group_q[r*GIVEN + c*ACT_BITS +: ACT_BITS];
+        end else if (gives) given_q <= given_q >> BUS_BITS;
         if (take & group_end) begin
             addr_q  <= addr;
             bytes_q <= {8'd0, words} << WORD_LOG2;

@@ -16,7 +16,7 @@ module skew_fifo #(
     input  wire                   clk,
     input  wire                   reset,
     input  wire                   wr_valid,
-    output wire                   wr_ready,
+    output reg                    wr_ready,
     input  wire [LANES*WIDTH-1:0] wr_data,
     output reg                    rd_valid,     // a word waits
     input  wire                   rd_ready,     // start it
@@ -24,57 +24,74 @@ module skew_fifo #(
     output wire [LANES*WIDTH-1:0] lane_data
 );
 `ifndef SYNTHESIS
-    initial if (LANES < 1) $fatal(1, "%m: LANES must be at least 1, is %0d", LANES);
+    initial begin
+        if (LANES < 1) $fatal(1, "%m: LANES must be at least 1, is %0d", LANES);
+        if (DEPTH < 2) $fatal(1, "%m: DEPTH must be at least 2, is %0d", DEPTH);
+    end
 `endif
 
     localparam LEVEL_BITS = $clog2(DEPTH + 1);
-    localparam [31:0] ONE = 1;
-
-    wire [LANES-1:0] lane_ready, lane_filled;
-
-    // The last lane is read last, so it is the fullest.
-    assign wr_ready = lane_ready[LANES-1];
+    localparam INDEX_BITS = DEPTH < 2 ? 1 : $clog2(DEPTH);
+    localparam [31:0] ONE = 1, LAST = DEPTH - 1;
 
     reg [LEVEL_BITS-1:0] waiting_q;   // words not started
-    wire write = wr_valid & wr_ready;
-    wire start = rd_valid & rd_ready;
+    reg [LEVEL_BITS-1:0] level_q;     // words that have not left the last lane, which is read last
+    reg [INDEX_BITS-1:0] wr_index_q;
+    wire write  = wr_valid & wr_ready;
+    wire start  = rd_valid & rd_ready;
+    wire leaves = lane_valid[LANES-1];
     always @(posedge clk)
         if (reset) begin
-            waiting_q <= {LEVEL_BITS{1'b0}};
-            rd_valid  <= 1'b0;
-        end else if (write & ~start) begin
-            waiting_q <= waiting_q + 1'b1;
-            rd_valid  <= 1'b1;
-        end else if (start & ~write) begin
-            waiting_q <= waiting_q - 1'b1;
-            rd_valid  <= waiting_q != ONE[LEVEL_BITS-1:0];
+            waiting_q  <= {LEVEL_BITS{1'b0}};
+            level_q    <= {LEVEL_BITS{1'b0}};
+            wr_index_q <= {INDEX_BITS{1'b0}};
+            rd_valid   <= 1'b0;
+            wr_ready   <= 1'b1;
+        end else begin
+            if (write) wr_index_q <= wr_index_q == LAST[INDEX_BITS-1:0] ? {INDEX_BITS{1'b0}} : wr_index_q + 1'b1;
+            if (write & ~start) begin
+                waiting_q <= waiting_q + 1'b1;
+                rd_valid  <= 1'b1;
+            end else if (start & ~write) begin
+                waiting_q <= waiting_q - 1'b1;
+                rd_valid  <= waiting_q != ONE[LEVEL_BITS-1:0];
+            end
+            if (write & ~leaves) begin
+                level_q  <= level_q + 1'b1;
+                wr_ready <= level_q != LAST[LEVEL_BITS-1:0];
+            end else if (leaves & ~write) begin
+                level_q  <= level_q - 1'b1;
+                wr_ready <= 1'b1;
+            end
         end
 
+    // The lanes are written together. Each is read where the one before was, a cycle later.
     genvar i;
     generate
-        for (i = 0; i < LANES; i = i + 1) begin : g_skew
-            reg rd_q;
-            if (i == 0) begin : g_first
-                always @(posedge clk)
-                    if (reset) rd_q <= 1'b0;
-                    else       rd_q <= start;
-            end else begin : g_following
-                always @(posedge clk)
-                    if (reset) rd_q <= 1'b0;
-                    else       rd_q <= lane_valid[i-1];
-            end
-            assign lane_valid[i] = rd_q;
-        end
         for (i = 0; i < LANES; i = i + 1) begin : g_lane
-            fifo #(.WIDTH(WIDTH), .DEPTH(DEPTH)) u_fifo (
-                .clk(clk), .reset(reset),
-                .wr_valid(wr_valid & wr_ready), .wr_ready(lane_ready[i]), .wr_data(wr_data[i*WIDTH +: WIDTH]),
-                .rd_valid(lane_filled[i]), .rd_ready(lane_valid[i]), .rd_data(lane_data[i*WIDTH +: WIDTH])
-            );
+            reg  [WIDTH-1:0]      memory [0:DEPTH-1];
+            reg  [WIDTH-1:0]      data_q;
+            reg                   valid_q;
+            reg  [INDEX_BITS-1:0] index_q;
+            wire                  read;
+            if (i == 0) begin : g_first
+                assign read = start;
+                always @(posedge clk)
+                    if (reset)     index_q <= {INDEX_BITS{1'b0}};
+                    else if (read) index_q <= index_q == LAST[INDEX_BITS-1:0] ? {INDEX_BITS{1'b0}} : index_q + 1'b1;
+            end else begin : g_following
+                assign read = lane_valid[i-1];
+                always @(posedge clk) index_q <= g_lane[i-1].index_q;
+            end
+            always @(posedge clk) begin
+                valid_q <= read & ~reset;
+                if (write) memory[wr_index_q] <= wr_data[i*WIDTH +: WIDTH];
+                if (read)  data_q <= memory[index_q];
+            end
+            assign lane_valid[i]               = valid_q;
+            assign lane_data[i*WIDTH +: WIDTH] = data_q;
         end
     endgenerate
-
-    wire unused = &{1'b0, lane_ready, lane_filled};
 endmodule
 
 `default_nettype wire

@@ -226,13 +226,20 @@ class _VerilatorRuntime:
     kept as the compiler has read it (GCC's precompiled form) and linked from there.
     """
 
-    OBJECTS = ("verilated.o", "verilated_dpi.o", "verilated_vpi.o", "verilated_threads.o", "verilated_vcd_c.o")
+    OBJECTS = tuple(f"verilated{part}.o" for part in ("", "_dpi", "_vpi", "_threads", "_timing", "_vcd_c"))
     HEADER = "runtime.h"
 
     def __init__(self, directory: Path, waves: bool):
-        self.directory = directory
-        kind = hashlib.sha256(f"{tool_version('verilator')} {VERILATOR_MAKEFLAGS} {waves}".encode()).hexdigest()[:16]
-        self.kept = BUILD / "verilator" / f"runtime-{kind}"
+        self.directory, self.waves = directory, waves
+
+    @functools.cached_property
+    def kept(self) -> Path:
+        """Known once the model's C++ is written: a model with delays is compiled with coroutines, and a header that was
+        read without them serves it no more than no header."""
+        settings = (self.directory / "Vtop_classes.mk").read_text()
+        timed = re.search(r"^VM_TIMING *= *1", settings, re.MULTILINE) is not None
+        kind = f"{tool_version('verilator')} {VERILATOR_MAKEFLAGS} {self.waves} {timed}"
+        return BUILD / "verilator" / f"runtime-{hashlib.sha256(kind.encode()).hexdigest()[:16]}"
 
     def brought(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Bring what is kept into the build's directory; the environment in which make uses it."""
