@@ -1,6 +1,6 @@
 // fifo: synchronous first-word-fall-through FIFO; rd_data shows the oldest entry while rd_valid is high.
 //
-// Place     : inside skew_fifo, l0, ofifo, coefficients, dma_read and dma_write.
+// Place     : inside l0, ofifo, untwin, coefficients, place, dma_read and dma_write.
 // Latency   : an entry is readable in the cycle after it was written. All outputs are registers.
 // Requires  : DEPTH >= 2 (any number, not only powers of two).
 // Does not  : accept a write while full, even when a read frees a place in the same cycle.

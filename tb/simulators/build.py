@@ -234,8 +234,8 @@ class _VerilatorRuntime:
 
     @functools.cached_property
     def kept(self) -> Path:
-        """Known once the model's C++ is written: a model with delays is compiled with coroutines, and a header that was
-        read without them serves it no more than no header."""
+        """Known once the model's C++ is written: a model with delays is compiled with coroutines, and then the compiler
+        passes over a header that was read without them, and says nothing."""
         settings = (self.directory / "Vtop_classes.mk").read_text()
         timed = re.search(r"^VM_TIMING *= *1", settings, re.MULTILINE) is not None
         kind = f"{tool_version('verilator')} {VERILATOR_MAKEFLAGS} {self.waves} {timed}"
