@@ -64,13 +64,17 @@ module act_fetch #(
     wire [2*ROWS*ACT_BITS-1:0] turned = {mem_rd_data, mem_rd_data} >> (read_rot_q[0] ? ACT_BITS : 0);
     wire [2*ROWS*ACT_BITS-1:0] word   = {turned_q, turned_q} >> (rot_q * ACT_BITS);
 
+    wire [ROWS*ADDR_BITS-1:0] addresses;
+    wire [ROWS*ACT_BITS-1:0]  padded;
+    assign mem_rd_addr = addresses;
+    assign word_data   = padded;
     genvar r;
     generate
         for (r = 0; r < ROWS; r = r + 1) begin : g_row
             localparam [31:0] BANK = r;
             wire below = {1'b0, BANK[ROT_BITS-1:0]} < {1'b0, op_rot};
-            assign mem_rd_addr[r*ADDR_BITS +: ADDR_BITS] = below ? op_next : op_addr;
-            assign word_data[r*ACT_BITS +: ACT_BITS] = word[r*ACT_BITS +: ACT_BITS] & {ACT_BITS{~pad_q[r]}};
+            assign addresses[r*ADDR_BITS +: ADDR_BITS] = below ? op_next : op_addr;
+            assign padded[r*ACT_BITS +: ACT_BITS] = word[r*ACT_BITS +: ACT_BITS] & {ACT_BITS{~pad_q[r]}};
         end
     endgenerate
 

@@ -276,14 +276,6 @@ module core #(
     );
     assign wgt_fire = wgt_l0_fire | ififo_fire;
 
-    wire [ROWS-1:0] act_row_start, act_row_last;
-    generate
-        for (r = 0; r < ROWS; r = r + 1) begin : g_flags
-            assign act_row_start[r] = act_row_flags[2*r];
-            assign act_row_last[r]  = act_row_flags[2*r+1];
-        end
-    endgenerate
-
     wire [COLS-1:0]      col_psum_valid;
     wire [PSUM_WORD-1:0] col_psum;
     mac_array #(
@@ -291,8 +283,8 @@ module core #(
         .SIMD(SIMD), .WGT_LANES(WGT_LANES), .PACKED(PACKED), .TWIN(TWIN)
     ) u_array (
         .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed), .simd(simd), .twin(twin),
-        .act_valid(act_row_valid), .act_start(act_row_start), .act_last(act_row_last), .act(act_row_data),
-        .act_twin(twin_row_data),
+        .act_valid(act_row_valid), .act_start(act_row_flags[0 +: ROWS]), .act_last(act_row_flags[ROWS +: ROWS]),
+        .act(act_row_data), .act_twin(twin_row_data),
         .wgt_valid(wgt_row_valid), .wgt_w(wgt_row_data), .wgt_n(wgt_col_data),
         .psum_valid(col_psum_valid), .psum(col_psum), .overflow(array_overflow)
     );

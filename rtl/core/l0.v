@@ -22,7 +22,7 @@ module l0 #(
     output wire [FLAGS-1:0]      head_flags,
     output wire [ROWS-1:0]       row_valid,
     output wire [ROWS*WIDTH-1:0] row_data,
-    output wire [ROWS*FLAGS-1:0] row_flags
+    output wire [FLAGS*ROWS-1:0] row_flags   // flag f of row r in bit f*ROWS + r
 );
     skew_fifo #(.LANES(ROWS), .WIDTH(WIDTH), .DEPTH(DEPTH)) u_data (
         .clk(clk), .reset(reset),
@@ -38,16 +38,16 @@ module l0 #(
         .rd_valid(flags_valid), .rd_ready(rd_valid & rd_ready), .rd_data(head_flags)
     );
 
-    genvar r;
+    wire [FLAGS*ROWS-1:0] joined;
+    assign row_flags = joined;
+    genvar f;
     generate
-        for (r = 0; r < ROWS; r = r + 1) begin : g_row
-            reg [FLAGS-1:0] flags_q;
-            if (r == 0) begin : g_first
-                always @(posedge clk) flags_q <= head_flags;
-            end else begin : g_following
-                always @(posedge clk) flags_q <= row_flags[(r-1)*FLAGS +: FLAGS];
-            end
-            assign row_flags[r*FLAGS +: FLAGS] = flags_q;
+        for (f = 0; f < FLAGS; f = f + 1) begin : g_flag
+            reg  [ROWS-1:0] flag_q;
+            wire [ROWS:0]   line = {flag_q, head_flags[f]};
+            always @(posedge clk) flag_q <= line[ROWS-1:0];
+            assign joined[f*ROWS +: ROWS] = flag_q;
+            wire unused = line[ROWS];
         end
     endgenerate
 

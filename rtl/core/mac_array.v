@@ -1,6 +1,7 @@
 // mac_array: ROWS x COLS tiles. Inputs arrive skewed (row r r cycles, column c c cycles late), psums leave at the south.
 //
-// Place     : mac_row -> mac_array -> core; l0 and ififo in front, ofifo behind.
+// Place     : mac_tile, row_feed -> mac_array -> core; l0 and ififo in front, ofifo behind. A row_feed for each row moves
+//             its operands along and tells its tiles what to do; psums go from tile to tile.
 // Latency   : WS  an operand that enters row 0 in cycle t leaves column c in cycle t + ROWS + 2 + c.
 //             OS  the pass whose last operand enters row 0 in cycle t leaves column c, row 0 first, in the cycles
 //                 t + ROWS + 3 + c .. t + 2*ROWS + 2 + c; the next pass may end ROWS cycles later at the earliest.
@@ -17,7 +18,7 @@ module mac_array #(
     parameter PSUM_BITS = 16,
     parameter SIMD      = 0,   // 1: a2w4 is built in
     parameter WGT_LANES = 1,   // columns whose weights arrive together (WS)
-    parameter PACKED    = 0,   // 1: twice as many in a4w4, see mac_tile
+    parameter PACKED    = 0,   // 1: twice as many in a4w4, see row_feed
     parameter TWIN      = 0,   // 1: the upper half of the columns can take activations of its own
     parameter WGT_FIELD = WGT_BITS * (1 + SIMD)   // derived, do not set
 ) (
@@ -50,49 +51,83 @@ module mac_array #(
     end
 `endif
 
-    wire [ROWS-1:0] row_overflow;
+    localparam WORD = WGT_LANES * WGT_FIELD;
+    wire [ROWS-1:0]           row_overflow;
+    wire [COLS*PSUM_BITS-1:0] joined;   // rtl/README.md says why it has a name of its own
 
-    genvar r;
+    // What one tile drives is a net of its own, not a slice of a row-wide bus: an event-driven simulator passes a change of
+    // one slice on to every reader of the whole bus.
+    genvar r, c;
     generate
         for (r = 0; r < ROWS; r = r + 1) begin : g_row
-            wire [COLS*WGT_FIELD-1:0] row_wgt_n, row_wgt_s;
+            wire [COLS*WGT_FIELD-1:0] north_wgt, south_wgt;
             wire [COLS-1:0]           drain_n, drain_s, psum_valid_n, psum_valid_s, pass_done;
-            wire [COLS*PSUM_BITS-1:0] psum_n, psum_s;
             if (r == 0) begin : g_north
-                assign row_wgt_n    = wgt_n;
+                assign north_wgt    = wgt_n;
                 assign drain_n      = pass_done;   // the token starts when row 0's psum is complete
                 assign psum_valid_n = {COLS{1'b0}};
-                assign psum_n       = {COLS*PSUM_BITS{1'b0}};
             end else begin : g_neighbour
-                assign row_wgt_n    = g_row[r-1].row_wgt_s;
+                assign north_wgt    = g_row[r-1].south_wgt;
                 assign drain_n      = g_row[r-1].drain_s;
                 assign psum_valid_n = g_row[r-1].psum_valid_s;
-                assign psum_n       = g_row[r-1].psum_s;
                 wire unused = &{1'b0, pass_done};
             end
-            mac_row #(
-                .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS),
-                .SIMD(SIMD), .WGT_LANES(WGT_LANES), .PACKED(PACKED), .TWIN(TWIN)
-            ) u_row (
+
+            wire                      tile_dataflow, tile_act_signed, tile_simd;
+            wire [COLS*ACT_BITS-1:0]  tile_act;
+            wire [COLS*WORD-1:0]      tile_wgt_w;
+            wire [COLS-1:0]           tile_take, tile_load, tile_start, tile_adds, tile_ends, tile_overflow;
+            row_feed #(
+                .COLS(COLS), .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .SIMD(SIMD), .WGT_LANES(WGT_LANES),
+                .PACKED(PACKED), .TWIN(TWIN)
+            ) u_feed (
                 .clk(clk), .reset(reset), .dataflow(dataflow), .act_signed(act_signed), .simd(simd), .twin(twin),
                 .act_valid(act_valid[r]), .act_start(act_start[r]), .act_last(act_last[r]),
                 .act(act[r*ACT_BITS +: ACT_BITS]), .act_twin(act_twin[r*ACT_BITS +: ACT_BITS]),
-                .wgt_valid(wgt_valid[r]), .wgt(wgt_w[r*WGT_LANES*WGT_FIELD +: WGT_LANES*WGT_FIELD]),
-                .wgt_n(row_wgt_n), .drain_n(drain_n), .psum_valid_n(psum_valid_n), .psum_n(psum_n),
-                .wgt_s(row_wgt_s), .drain_s(drain_s), .psum_valid_s(psum_valid_s), .psum_s(psum_s),
-                .pass_done(pass_done), .overflow(row_overflow[r])
+                .wgt_valid(wgt_valid[r]), .wgt(wgt_w[r*WORD +: WORD]),
+                .wgt_n(north_wgt), .drain_n(drain_n), .psum_valid_n(psum_valid_n),
+                .wgt_s(south_wgt), .drain_s(drain_s), .psum_valid_s(psum_valid_s), .pass_done(pass_done),
+                .tile_dataflow(tile_dataflow), .tile_act_signed(tile_act_signed), .tile_simd(tile_simd),
+                .tile_act(tile_act), .tile_wgt_w(tile_wgt_w), .tile_take(tile_take), .tile_load(tile_load),
+                .tile_start(tile_start), .tile_adds(tile_adds), .tile_ends(tile_ends)
             );
+
+            for (c = 0; c < COLS; c = c + 1) begin : g_col
+                localparam LANE = c % WGT_LANES;
+                wire signed [PSUM_BITS-1:0] psum_n, psum_s;
+                if (r == 0) begin : g_top
+                    assign psum_n = {PSUM_BITS{1'b0}};
+                end else begin : g_below
+                    assign psum_n = g_row[r-1].g_col[c].psum_s;
+                end
+                mac_tile #(
+                    .ACT_BITS(ACT_BITS), .WGT_BITS(WGT_BITS), .PSUM_BITS(PSUM_BITS), .SIMD(SIMD),
+                    .HIGH(PACKED != 0 ? c / WGT_LANES % 2 : 0)
+                ) u_tile (
+                    .clk(clk), .dataflow(tile_dataflow), .act_signed(tile_act_signed), .simd(tile_simd),
+                    .act(tile_act[c*ACT_BITS +: ACT_BITS]),
+                    .wgt_w(tile_wgt_w[c*WORD + LANE*WGT_FIELD +: WGT_FIELD]), .take(tile_take[c]),
+                    .wgt_n(north_wgt[c*WGT_FIELD +: WGT_FIELD]), .load(tile_load[c]),
+                    .start(tile_start[c]), .adds(tile_adds[c]), .ends(tile_ends[c]), .drain_n(drain_n[c]),
+                    .psum_n(psum_n), .psum_s(psum_s), .overflow(tile_overflow[c])
+                );
+            end
+            assign row_overflow[r] = |tile_overflow;
+            wire unused_lanes = &{1'b0, tile_wgt_w};   // a tile takes one of its word's
+        end
+
+        for (c = 0; c < COLS; c = c + 1) begin : g_south
+            assign joined[c*PSUM_BITS +: PSUM_BITS] = g_row[ROWS-1].g_col[c].psum_s;
         end
     endgenerate
+    assign psum = joined;
+    assign psum_valid = g_row[ROWS-1].psum_valid_s;
 
     always @(posedge clk)
         if (reset) overflow <= 1'b0;
         else       overflow <= overflow | (|row_overflow);
 
-    assign psum_valid = g_row[ROWS-1].psum_valid_s;
-    assign psum       = g_row[ROWS-1].psum_s;
-
-    wire unused = &{1'b0, g_row[ROWS-1].row_wgt_s, g_row[ROWS-1].drain_s};
+    wire unused = &{1'b0, g_row[ROWS-1].south_wgt, g_row[ROWS-1].drain_s};
 endmodule
 
 `default_nettype wire

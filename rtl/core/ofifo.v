@@ -22,6 +22,8 @@ module ofifo #(
     output wire [COLS*WIDTH-1:0] rd_data
 );
     wire [COLS-1:0] col_ready, col_waits, col_there;
+    wire [COLS*WIDTH-1:0] joined;
+    assign rd_data = joined;
     assign rd_valid = col_there[COLS-1];
 
     genvar c;
@@ -33,11 +35,11 @@ module ofifo #(
             if (c == COLS - 1) begin : g_last
                 assign col_there[c]              = col_waits[c] | wr_valid[c];
                 assign through                   = ~col_waits[c] & rd_ready;
-                assign rd_data[c*WIDTH +: WIDTH] = col_waits[c] ? oldest : own;
+                assign joined[c*WIDTH +: WIDTH] = col_waits[c] ? oldest : own;
             end else begin : g_other
                 assign col_there[c]              = col_waits[c];
                 assign through                   = 1'b0;
-                assign rd_data[c*WIDTH +: WIDTH] = oldest;
+                assign joined[c*WIDTH +: WIDTH] = oldest;
             end
             fifo #(.WIDTH(WIDTH), .DEPTH(DEPTH)) u_fifo (
                 .clk(clk), .reset(reset),

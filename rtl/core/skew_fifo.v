@@ -66,32 +66,35 @@ module skew_fifo #(
         end
 
     // The lanes are written together. Each is read where the one before was, a cycle later.
+    reg  [INDEX_BITS-1:0]           rd_index_q;                         // lane 0's
+    reg  [LANES-1:0]                valid_q;
+    reg  [LANES*INDEX_BITS-1:0]     index_q;
+    wire [LANES:0]                  read_line  = {valid_q, start};      // bit i: lane i is read
+    wire [(LANES+1)*INDEX_BITS-1:0] index_line = {index_q, rd_index_q};
+    wire [LANES*WIDTH-1:0]          joined;                             // rtl/README.md says why it has a name of its own
+    assign lane_valid = valid_q;
+    assign lane_data  = joined;
+    always @(posedge clk) begin
+        valid_q <= read_line[LANES-1:0] & {LANES{~reset}};
+        index_q <= index_line[LANES*INDEX_BITS-1:0];
+        if (reset)      rd_index_q <= {INDEX_BITS{1'b0}};
+        else if (start) rd_index_q <= rd_index_q == LAST[INDEX_BITS-1:0] ? {INDEX_BITS{1'b0}} : rd_index_q + 1'b1;
+    end
+
     genvar i;
     generate
         for (i = 0; i < LANES; i = i + 1) begin : g_lane
-            reg  [WIDTH-1:0]      memory [0:DEPTH-1];
-            reg  [WIDTH-1:0]      data_q;
-            reg                   valid_q;
-            reg  [INDEX_BITS-1:0] index_q;
-            wire                  read;
-            if (i == 0) begin : g_first
-                assign read = start;
-                always @(posedge clk)
-                    if (reset)     index_q <= {INDEX_BITS{1'b0}};
-                    else if (read) index_q <= index_q == LAST[INDEX_BITS-1:0] ? {INDEX_BITS{1'b0}} : index_q + 1'b1;
-            end else begin : g_following
-                assign read = lane_valid[i-1];
-                always @(posedge clk) index_q <= g_lane[i-1].index_q;
-            end
+            reg [WIDTH-1:0] memory [0:DEPTH-1];
+            reg [WIDTH-1:0] data_q;
             always @(posedge clk) begin
-                valid_q <= read & ~reset;
-                if (write) memory[wr_index_q] <= wr_data[i*WIDTH +: WIDTH];
-                if (read)  data_q <= memory[index_q];
+                if (write)        memory[wr_index_q] <= wr_data[i*WIDTH +: WIDTH];
+                if (read_line[i]) data_q <= memory[index_line[i*INDEX_BITS +: INDEX_BITS]];
             end
-            assign lane_valid[i]               = valid_q;
-            assign lane_data[i*WIDTH +: WIDTH] = data_q;
+            assign joined[i*WIDTH +: WIDTH] = data_q;
         end
     endgenerate
+
+    wire unused = &{1'b0, read_line[LANES], index_line[(LANES+1)*INDEX_BITS-1 -: INDEX_BITS]};
 endmodule
 
 `default_nettype wire

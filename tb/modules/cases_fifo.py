@@ -153,12 +153,12 @@ class SkewBench:
             word, flags = str(self.data.value), str(self.flags.value) if self.flags is not None else None
             for lane in range(self.lanes):
                 if mask >> lane & 1:
-                    end, flag_end = len(word) - lane * self.p.WIDTH, 0
+                    end = len(word) - lane * self.p.WIDTH
                     value = int(word[end - self.p.WIDTH : end], 2)
                     flag = -1
                     if flags is not None:
-                        flag_end = len(flags) - lane * self.flag_bits
-                        flag = int(flags[flag_end - self.flag_bits : flag_end], 2)
+                        bits = (flags[len(flags) - 1 - index * self.lanes - lane] for index in range(self.flag_bits))
+                        flag = sum(int(bit) << index for index, bit in enumerate(bits))
                     lanes[lane].append((cycle, value, flag))
             if len(starts) == count and len(lanes[-1]) == count:
                 break

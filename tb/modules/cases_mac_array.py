@@ -1,7 +1,6 @@
-"""cocotb tests of ``mac_row`` and ``mac_array``: skewed operands in, every psum at its cycle out.
+"""cocotb tests of ``mac_array``: skewed operands in, every psum at its cycle out.
 
-``mac_row`` is an array of one row: the same bench drives both. Operands are arrays with an axis of input channels, of
-length 1 in a4w4 and 2 in a2w4: the low and the high half.
+Operands are arrays with an axis of input channels, of length 1 in a4w4 and 2 in a2w4: the low and the high half.
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ class ArrayBench:
 
     def __init__(self, dut):
         self.dut, self.p, self.running = dut, parameters(), False
-        self.rows, self.cols = getattr(self.p, "ROWS", 1), self.p.COLS
-        self.single = not hasattr(self.p, "ROWS")
+        self.rows, self.cols = self.p.ROWS, self.p.COLS
         self.twin = getattr(self.p, "TWIN", 0)
         self.simd, self.lanes = getattr(self.p, "SIMD", 0), getattr(self.p, "WGT_LANES", 1)
         self.field_bits = self.p.WGT_BITS * (1 + self.simd)
@@ -49,10 +47,6 @@ class ArrayBench:
         self.shared = 2 if getattr(self.p, "PACKED", 0) and channels == 1 else 1  # columns of a field
         self.n_loads = self.cols // (self.lanes * self.shared)  # words that fill a row
         self._drive({})
-        if self.single:
-            self.dut.drain_n.value = 0
-            self.dut.psum_valid_n.value = 0
-            self.dut.psum_n.value = 0
         if not self.running:
             start_clock(self.dut)
             self.running = True
@@ -107,13 +101,11 @@ class ArrayBench:
             for (name, lane), value in slot.items():
                 if name == signal:
                     word |= encode(value, bits) << (lane * bits)
-            name = "wgt" if self.single and signal == "wgt_w" else signal
-            getattr(self.dut, name).value = word
+            getattr(self.dut, signal).value = word
 
     async def play(self, cycles: int) -> dict[int, list[tuple[int, int]]]:
         """Play all events; for each column the (cycle, psum) that left it."""
-        suffix = "_s" if self.single else ""
-        valid, psum = getattr(self.dut, f"psum_valid{suffix}"), getattr(self.dut, f"psum{suffix}")
+        valid, psum = self.dut.psum_valid, self.dut.psum
         seen: dict[int, list[tuple[int, int]]] = {col: [] for col in range(self.cols)}
         for cycle in range(cycles):
             self._drive(self.events.get(cycle, {}))
@@ -254,6 +246,9 @@ async def output_stationary_overflow(dut):
                 await tb.play(length + tb.rows + tb.cols + 6)
                 seen = bool(read_word(dut.overflow))
                 assert seen == (length > fits), f"overflow is {seen} after {length} operands in tile {row}, {col}"
+    assert read_word(dut.overflow)  # the bit stays
+    await reset(dut)
+    assert not read_word(dut.overflow)
 
 
 @cocotb.test()

@@ -1,4 +1,4 @@
-"""cocotb tests of ``mac_tile``: every product, both dataflows with gaps, weight loading, drain, overflow, reset.
+"""cocotb tests of ``mac_tile``: every product, both dataflows with gaps, weight loading, drain, overflow.
 
 With SIMD an operand is an int in a4w4, and in a2w4 a pair of ints: the low and the high half.
 """
@@ -11,7 +11,7 @@ from collections import deque
 import cocotb
 from cocotb.triggers import RisingEdge
 
-from tb.parts.clocking import reset, start_clock
+from tb.parts.clocking import start_clock
 from tb.parts.scoreboard import Scoreboard
 from tb.parts.stimulus import decode, encode, generator, limits, parameters
 from tb.parts.streams import read_bit, read_word
@@ -27,16 +27,14 @@ def product(act, wgt) -> int:
 
 
 class TileBench:
-    """Drives one tile's west and north side, a value for each cycle, and reads what leaves it."""
+    """Gives a tile what ``row_feed`` would, each part of an operand in its cycle, and reads what leaves it."""
 
     def __init__(self, dut):
         self.dut, self.p, self.running = dut, parameters(), False
-        self.simd = getattr(self.p, "SIMD", 0)
-        self.lanes, self.lane = getattr(self.p, "LANES", 1), getattr(self.p, "LANE", 0)
+        self.simd, self.high = getattr(self.p, "SIMD", 0), getattr(self.p, "HIGH", 0)
         self.field_bits = self.p.WGT_BITS * (1 + self.simd)
         self.wgt_range = limits(self.p.WGT_BITS)
         self.psum_range = limits(self.p.PSUM_BITS)
-        self.norths = deque()
 
     def act_range(self, signed: bool) -> tuple[int, int]:
         return limits(self.p.ACT_BITS, signed)
@@ -51,40 +49,43 @@ class TileBench:
             return encode(act[0], half) | encode(act[1], half) << half
         return encode(act, self.p.ACT_BITS)
 
-    def field(self, wgt) -> int:
-        """Bits of a tile's weights. In a4w4 the upper one is the lower turned over: it must not count."""
-        low, high = wgt if isinstance(wgt, tuple) else (wgt, ~wgt)
+    def field(self, wgt, upper: int = 0) -> int:
+        """Bits of a tile's weights. In a4w4 the other one of the two is this one turned over: it must not count."""
+        low, high = wgt if isinstance(wgt, tuple) else (~wgt, wgt) if upper else (wgt, ~wgt)
         return encode(encode(low, self.p.WGT_BITS) | encode(high, self.p.WGT_BITS) << self.p.WGT_BITS, self.field_bits)
 
-    def word(self, wgt) -> int:
-        """Bits of a word of the weight line with these weights in the tile's lane, turned over in the others."""
-        own = self.field(wgt)
-        fields = [own if lane == self.lane else ~own for lane in range(self.lanes)]
-        return sum(encode(field, self.field_bits) << (lane * self.field_bits) for lane, field in enumerate(fields))
-
     async def start(self, dataflow: int, signed: bool = False, simd: bool = False) -> None:
-        self.norths.clear()
+        self.dataflow, self.now = dataflow, 0
+        self.before = [(None, 0, 0, None)] * 2  # operand, start, last and psum from the north of the last two cycles
+        self.shows: set[int] = set()  # cycles in which a psum leaves
         self.dut.dataflow.value, self.dut.act_signed.value, self.dut.simd.value = dataflow, int(signed), int(simd)
-        self.drive()
         if not self.running:
             start_clock(self.dut)
             self.running = True
-        await reset(self.dut)
+        for _ in range(LATENCY + 1):
+            await self.cycle()
 
     def drive(self, act=None, start=0, last=0, wgt_w=None, wgt_n=0, north=None, psum_n=None, drain=0) -> None:
         """Inputs of the coming cycle; None stands for not valid.
 
         ``north`` is the psum for this cycle's operand, which it meets later; ``psum_n`` one that comes in this cycle.
         """
-        p, dut = self.p, self.dut
-        self.norths.append(north)
-        due = self.norths.popleft() if len(self.norths) == LATENCY else None
-        psum_n = due if psum_n is None else psum_n
-        dut.act_valid_w.value, dut.act_w.value = int(act is not None), self.act_bits(act or 0)
-        dut.act_start_w.value, dut.act_last_w.value = start, last
-        dut.wgt_valid_w.value, dut.wgt_w.value = int(wgt_w is not None), self.word(wgt_w or 0)
+        dut, output_stationary = self.dut, self.dataflow == OS
+        (first, starts, lasts, due), second = self.before
+        self.before = [second, (act, start, last, north)]
+        self.now += 1
+        if output_stationary and (drain or psum_n is not None):
+            self.shows.add(self.now + 1)
+        if not output_stationary and act is not None:
+            self.shows.add(self.now + LATENCY)
+        dut.take.value, dut.wgt_w.value = int(wgt_w is not None), self.field(wgt_w or 0, self.high)
+        dut.load.value = int(output_stationary or (act is not None and start))
         dut.wgt_n.value, dut.drain_n.value = self.field(wgt_n), drain
-        dut.psum_valid_n.value, dut.psum_n.value = int(psum_n is not None), encode(psum_n or 0, p.PSUM_BITS)
+        dut.act.value = self.act_bits(second[0] or 0)
+        adds = output_stationary and first is not None
+        dut.adds.value, dut.start.value, dut.ends.value = int(adds), starts, int(adds and lasts)
+        psum_n = due if psum_n is None else psum_n
+        dut.psum_n.value = encode(psum_n or 0, self.p.PSUM_BITS)
 
     async def cycle(self, **inputs) -> None:
         self.drive(**inputs)
@@ -96,16 +97,8 @@ class TileBench:
             await self.cycle()
         return self.psum_s()
 
-    def line(self) -> int | None:
-        """The tile's weight in the word that moves on to the east, None where there is none."""
-        if not read_bit(self.dut.wgt_valid_e):
-            return None
-        return decode(
-            encode(read_word(self.dut.wgt_e) >> (self.lane * self.field_bits), self.p.WGT_BITS), self.p.WGT_BITS
-        )
-
     def psum_s(self) -> int | None:
-        if not read_bit(self.dut.psum_valid_s):
+        if self.now not in self.shows:
             return None
         return decode(read_word(self.dut.psum_s), self.p.PSUM_BITS)
 
@@ -226,38 +219,6 @@ async def weight_stationary_simd_products(dut):
 
 
 @cocotb.test()
-async def weight_stationary_line(dut):
-    """Random words and swaps, also in one cycle: which word stays, which moves on, and what the tile works with."""
-    tb, rng = TileBench(dut), generator("line", parameters())
-    await tb.start(WS)
-    bits, low = tb.field_bits, tb.act_range(False)[1]
-    packed, high = (getattr(tb.p, name, 0) for name in ("PACKED", "HIGH"))
-    shadow, moved = None, None  # the model: the field in the shadow, and the word that leaves after the cycle
-    psums = deque([None] * LATENCY)  # and the psums that leave in the coming cycles
-    expected, actual = [], []
-    for _ in range(600):
-        word = [int(rng.integers(0, 1 << bits)) for _ in range(tb.lanes)] if rng.random() < 0.7 else None
-        swap = shadow is not None and rng.random() < 0.35
-        tb.drive(act=low if swap else None, start=int(swap), north=0)
-        dut.wgt_valid_w.value = int(word is not None)
-        dut.wgt_w.value = sum(f << (i * bits) for i, f in enumerate(word)) if word else int(rng.integers(0, 1 << bits))
-        await RisingEdge(dut.clk)
-        line = read_word(dut.wgt_e) if read_bit(dut.wgt_valid_e) else None
-        expected += [NONE if v is None else v for v in (moved, psums.popleft())]
-        actual += [NONE if v is None else v for v in (line, tb.psum_s())]
-        psums.append(low * decode(encode(shadow, tb.p.WGT_BITS), tb.p.WGT_BITS) if swap else None)
-        shadow = None if swap else shadow
-        taken = word is not None and shadow is None
-        if taken:
-            shadow = word[tb.lane] >> (tb.p.WGT_BITS if high else 0)
-        kept = taken and tb.lane == tb.lanes - 1 and (high or not packed)
-        moved = None if word is None or kept else sum(f << (i * bits) for i, f in enumerate(word))
-    scoreboard = Scoreboard("mac_tile weight line")
-    scoreboard.compare("word/psum", expected, actual, names=("word, psum in turn",))
-    scoreboard.check()
-
-
-@cocotb.test()
 async def weight_stationary_passes(dut):
     """Passes back to back with gaps: the shadow weight loads while the active one works, and swaps on start."""
     await passes_of(dut, simd=False)
@@ -311,33 +272,6 @@ async def passes_of(dut, simd: bool) -> None:
 
 
 @cocotb.test()
-async def weight_passes_on_when_full(dut):
-    """The first weight stays, later ones leave to the east; after a swap the next one stays again.
-
-    In a group of LANES tiles only the last one takes the word off the line.
-    """
-    tb = TileBench(dut)
-    await tb.start(WS)
-    seen, last = [], tb.lane == tb.lanes - 1
-    for inputs in (
-        {"wgt_w": 1},
-        {"wgt_w": -1},
-        {"wgt_w": -2},
-        {"act": 1, "start": 1},
-        {"wgt_w": -1},
-        {"wgt_w": 1},
-        {},
-        {},
-    ):
-        await tb.cycle(**inputs)
-        seen.append(tb.line())
-    # one cycle after each input
-    assert seen == [None, None if last else 1, -1, -2, None, None if last else -1, 1, None], seen
-    await tb.cycle(act=1, start=1, north=0)
-    assert await tb.result(LATENCY) == -1
-
-
-@cocotb.test()
 async def output_stationary_passes(dut):
     """Sums over passes of random length with gaps, drained while the next pass runs, psums from the north between.
 
@@ -378,20 +312,8 @@ async def output_stationary_passes(dut):
 
 
 @cocotb.test()
-async def output_stationary_drain_takes_two_cycles(dut):
-    """The token leaves two cycles after it came, so that psums of a column never meet."""
-    tb = TileBench(dut)
-    await tb.start(OS)
-    seen = []
-    for drain in (1, 0, 0, 0):
-        await tb.cycle(drain=drain)
-        seen.append(read_bit(dut.drain_s))
-    assert seen == [False, False, True, False], seen
-
-
-@cocotb.test()
 async def output_stationary_overflow(dut):
-    """The sticky bit rises with the first sum beyond PSUM_BITS, at either end, not one operand earlier."""
+    """It shows for the first sum beyond PSUM_BITS, at either end, in its cycle and in no other."""
     tb = TileBench(dut)
     operands = [(tb.act_range(False)[1], wgt) for wgt in reversed(tb.wgt_range)]
     if tb.simd:
@@ -400,46 +322,11 @@ async def output_stationary_overflow(dut):
         await tb.start(OS, simd=isinstance(act, tuple))
         limit = tb.psum_range[1] if product(act, wgt) > 0 else tb.psum_range[0]
         fits = limit // product(act, wgt)
-        for k in range(fits):
-            await tb.cycle(act=act, wgt_n=wgt, start=int(k == 0))
-        for _ in range(LATENCY + 2):
-            await tb.cycle()
-        assert not read_bit(dut.overflow), f"overflow after {fits} operands of {product(act, wgt)}, which fit"
-        await tb.cycle(act=act, wgt_n=wgt)
-        await tb.cycle()
-        await tb.cycle(act=0, wgt_n=0, start=1)
-        for _ in range(LATENCY):
-            await tb.cycle()
-        assert read_bit(dut.overflow), "a sum beyond PSUM_BITS went unseen"
-        await reset(dut)
-        await tb.cycle()
+        seen = []
+        for k in range(fits + 1 + LATENCY + 2):
+            await tb.cycle(**({"act": act, "wgt_n": wgt, "start": int(k == 0)} if k <= fits else {"wgt_n": wgt}))
+            seen.append(read_bit(dut.overflow))
+        at = [k - LATENCY for k, over in enumerate(seen) if over]
+        assert at == [fits], f"overflow with operands {at} of {product(act, wgt)}, of which {fits} fit"
+        await tb.start(WS)
         assert not read_bit(dut.overflow)
-
-
-@cocotb.test()
-async def reset_during_pass(dut):
-    """After a reset nothing of the old pass is valid, and a fresh pass gives the right sum."""
-    tb = TileBench(dut)
-    for dataflow in (WS, OS):
-        await tb.start(dataflow)
-        await tb.cycle(wgt_w=tb.wgt_range[0])
-        await tb.cycle(act=1, wgt_n=1, start=1, psum_n=5)
-        await tb.cycle(act=1, wgt_n=1, psum_n=5)
-        dut.reset.value = 1  # while everything is valid
-        await tb.cycle(act=1, wgt_n=1, wgt_w=1, psum_n=5, drain=1)
-        tb.norths.clear()
-        tb.drive()
-        await reset(dut)
-        for _ in range(LATENCY + 3):
-            await tb.cycle()
-            assert tb.psum_s() is None and not read_bit(dut.act_valid_e) and not read_bit(dut.wgt_valid_e)
-        if dataflow == WS:
-            await tb.cycle(wgt_w=1)
-            await tb.cycle(act=1, start=1, north=7)
-            assert await tb.result(LATENCY) == 8
-        else:
-            await tb.cycle(act=1, wgt_n=1, start=1, last=1)
-            for _ in range(LATENCY - 1):
-                await tb.cycle()
-            await tb.cycle(drain=1)
-            assert await tb.result() == 1

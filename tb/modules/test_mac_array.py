@@ -1,9 +1,9 @@
-"""mac_row and mac_array on their own."""
+"""mac_array on its own."""
 
 import pytest
 
 WIDTHS = {"ACT_BITS": 4, "WGT_BITS": 4, "PSUM_BITS": 16}
-SIZES = [(8, 8), (3, 5), (1, 1), (5, 2)]
+SIZES = [(8, 8), (3, 5), (1, 1), (5, 2), (1, 6)]
 CASES = ("weight_stationary", "output_stationary", "reset_in_pass")
 
 
@@ -18,12 +18,7 @@ def test_mac_array_output_stationary_overflow(simulate):
     simulate("mac_array", parameters, "tb.modules.cases_mac_array", "output_stationary_overflow")
 
 
-@pytest.mark.parametrize("case", ["weight_stationary", "reset_in_pass"])
-def test_mac_row(simulate, case):
-    simulate("mac_row", {"COLS": 6, **WIDTHS}, "tb.modules.cases_mac_array", case)
-
-
-LANES = [(8, 8, 2), (8, 8, 8), (3, 6, 2), (2, 5, 5)]
+LANES = [(8, 8, 2), (8, 8, 8), (3, 6, 2), (2, 5, 5), (1, 6, 6)]
 
 
 @pytest.mark.parametrize("case", [*CASES, "weight_stationary_simd", "output_stationary_simd"])
@@ -54,30 +49,3 @@ def test_mac_array_packed(simulate, rows, cols, lanes, case):
 def test_mac_array_twin(simulate, rows, cols):
     parameters = {"ROWS": rows, "COLS": cols, **WIDTHS, "SIMD": 1, "TWIN": 1}
     simulate("mac_array", parameters, "tb.modules.cases_mac_array", "output_stationary_twin")
-
-
-def test_twin_is_refused_where_the_columns_have_no_halves(refuses):
-    refuses("mac_array", {"ROWS": 1, "COLS": 5, **WIDTHS, "TWIN": 1}, "TWIN needs an even COLS, is 5")
-
-
-def test_packed_is_refused_where_no_two_columns_pair(refuses):
-    parameters = {"ROWS": 1, "COLS": 6, **WIDTHS, "SIMD": 1, "WGT_LANES": 2, "PACKED": 1}
-    refuses("mac_array", parameters, "PACKED needs COLS to be a multiple of 2*WGT_LANES = 4, is 6")
-    refuses("mac_array", {"ROWS": 1, "COLS": 6, **WIDTHS, "PACKED": 1}, "PACKED needs SIMD")
-
-
-@pytest.mark.parametrize("lanes", [2, 6])
-@pytest.mark.parametrize("case", ["weight_stationary", "weight_stationary_simd", "reset_in_pass"])
-def test_mac_row_simd_lanes(simulate, lanes, case):
-    simulate("mac_row", {"COLS": 6, **WIDTHS, "SIMD": 1, "WGT_LANES": lanes}, "tb.modules.cases_mac_array", case)
-
-
-@pytest.mark.parametrize("toplevel", ["mac_row", "mac_array"])
-def test_lanes_that_do_not_divide_the_columns_are_refused(refuses, toplevel):
-    message = "WGT_LANES must divide COLS = 4, is 3"
-    refuses(toplevel, {"COLS": 4, **WIDTHS, "WGT_LANES": 3} | ({"ROWS": 1} if toplevel == "mac_array" else {}), message)
-
-
-def test_mac_array_refuses(refuses):
-    message = "PSUM_BITS must be at least ACT_BITS + WGT_BITS + clog2(ROWS) = 11, is 10"
-    refuses("mac_array", {"ROWS": 5, "COLS": 1, **WIDTHS, "PSUM_BITS": 10}, message)

@@ -4,14 +4,12 @@ import pytest
 
 COURSE = {"ACT_BITS": 4, "WGT_BITS": 4, "PSUM_BITS": 16}
 CASES = (
-    "weight_stationary_products", "weight_stationary_passes", "weight_passes_on_when_full",
-    "weight_stationary_line", "output_stationary_products", "output_stationary_passes",
-    "output_stationary_drain_takes_two_cycles", "output_stationary_overflow", "reset_during_pass",
+    "weight_stationary_products", "weight_stationary_passes", "output_stationary_products", "output_stationary_passes",
+    "output_stationary_overflow",
 )  # fmt: skip
 SIMD_CASES = (
     "weight_stationary_simd_products", "weight_stationary_simd_passes", "output_stationary_simd_products",
 )  # fmt: skip
-LINE_CASES = ("weight_stationary_line", "weight_passes_on_when_full", "weight_stationary_passes")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -28,10 +26,11 @@ def test_mac_tile_widths(simulate, act_bits, wgt_bits, psum_bits):
     assert len(simulate("mac_tile", parameters, "tb.modules.cases_mac_tile", cases)) == len(CASES)
 
 
+@pytest.mark.parametrize("high", [0, 1], ids=["low", "high"])
 @pytest.mark.parametrize("case", [*CASES, *SIMD_CASES])
-def test_mac_tile_simd(simulate, case):
+def test_mac_tile_simd(simulate, case, high):
     """All cases of the plain tile in a4w4, and those of a2w4, on the two half-width multipliers."""
-    simulate("mac_tile", COURSE | {"SIMD": 1}, "tb.modules.cases_mac_tile", case)
+    simulate("mac_tile", COURSE | {"SIMD": 1, "HIGH": high}, "tb.modules.cases_mac_tile", case)
 
 
 @pytest.mark.parametrize(
@@ -43,21 +42,6 @@ def test_mac_tile_simd_widths(simulate, act_bits, wgt_bits, psum_bits):
     assert len(simulate("mac_tile", parameters, "tb.modules.cases_mac_tile", "|".join(cases))) == len(cases)
 
 
-@pytest.mark.parametrize("simd", [0, 1], ids=["plain", "simd"])
-@pytest.mark.parametrize("lanes,lane", [(2, 0), (2, 1), (5, 3), (5, 4)])
-def test_mac_tile_lanes(simulate, lanes, lane, simd):
-    parameters = COURSE | {"SIMD": simd, "LANES": lanes, "LANE": lane}
-    cases = [*LINE_CASES, "weight_stationary_simd_passes"] if simd else LINE_CASES
-    assert len(simulate("mac_tile", parameters, "tb.modules.cases_mac_tile", "|".join(cases))) == len(cases)
-
-
-@pytest.mark.parametrize("high", [0, 1], ids=["low", "high"])
-@pytest.mark.parametrize("lanes,lane", [(1, 0), (2, 0), (2, 1), (5, 4)])
-def test_mac_tile_packed(simulate, lanes, lane, high):
-    parameters = COURSE | {"SIMD": 1, "LANES": lanes, "LANE": lane, "PACKED": 1, "HIGH": high}
-    simulate("mac_tile", parameters, "tb.modules.cases_mac_tile", "weight_stationary_line")
-
-
 @pytest.mark.parametrize(
     "parameters,message",
     [
@@ -65,6 +49,7 @@ def test_mac_tile_packed(simulate, lanes, lane, high):
         ({"WGT_BITS": 1}, "WGT_BITS must be at least 2, is 1"),
         ({"PSUM_BITS": 8}, "PSUM_BITS must be more than ACT_BITS + WGT_BITS, is 8"),
         ({"ACT_BITS": 5, "SIMD": 1}, "SIMD needs an even ACT_BITS, is 5"),
+        ({"HIGH": 1}, "HIGH needs SIMD"),
     ],
 )
 def test_mac_tile_refuses(refuses, parameters, message):
