@@ -1,7 +1,8 @@
 // issue: decides in which cycle the next operands may enter the array; the array itself never stalls.
 //
 // Place     : between the heads of l0 (activations), l0 (weights) and ififo, and mac_array.
-// Latency   : combinational grants from registered counters.
+// Latency   : combinational grants from registered flags: what a grant does to a counter is known for both cases before it is
+//             given, because the grants go a long way to the FIFOs.
 // Rules kept: WS  the first activation of a pass waits until a row's shadow weights are in, COLS/WGT_LANES words, or in a4w4
 //                 half of them where they are packed; the next pass's may enter from the same cycle on, so a pass takes
 //                 max(T, words) cycles.
@@ -50,42 +51,53 @@ module issue #(
         $fatal(1, "%m: OFIFO_DEPTH must be at least ROWS = %0d, is %0d", ROWS, OFIFO_DEPTH);
 `endif
 
-    reg [CREDIT_BITS-1:0] credit_q;   // free ofifo words that nothing on its way has claimed
-    reg [SHADOW_BITS-1:0] shadow_q;   // weight words in the shadow registers of a row
-    reg [DRAIN_BITS-1:0]  drain_q;    // cycles until the next OS pass may end
-    reg                   open_q;     // an OS pass has begun and not ended
+    reg [CREDIT_BITS-1:0] credit_q;    // free ofifo words that nothing on its way has claimed
+    reg                   enough_q;    // as many as a claim takes
+    reg [SHADOW_BITS-1:0] shadow_q;    // weight words in the shadow registers of a row
+    reg                   full_q;      // all of a pass
+    reg [DRAIN_BITS-1:0]  drain_q;     // cycles until the next OS pass may end
+    reg                   drained_q;   // none
+    reg                   open_q;      // an OS pass has begun and not ended
 
-    wire shadow_full = shadow_q == (simd ? ALL_WORDS[SHADOW_BITS-1:0] : A4W4_WORDS[SHADOW_BITS-1:0]);
-    wire ws_grant    = credit_q != {CREDIT_BITS{1'b0}} & (~act_start | shadow_full);
-    wire os_grant    = ififo_valid
-                     & (~act_last | (credit_q >= ALL_ROWS[CREDIT_BITS-1:0] & drain_q == {DRAIN_BITS{1'b0}}));
+    wire ws_grant = enough_q & (~act_start | full_q);
+    wire os_grant = ififo_valid & (~act_last | (enough_q & drained_q));
 
     assign act_fire   = act_valid & (dataflow ? os_grant : ws_grant);
     assign ififo_fire = act_fire & dataflow;
 
-    wire weights = dataflow ? ififo_valid : ~act_start | shadow_full;
+    wire weights = dataflow ? ififo_valid : ~act_start | full_q;
     assign stall = act_fire ? 3'b000 : ~act_valid ? 3'b001 : ~weights ? 3'b010 : 3'b100;
 
     wire swap     = act_valid & ws_grant & act_start & ~dataflow;
     wire os_end   = act_fire & act_last & dataflow;
-    assign wgt_fire = wgt_valid & ~dataflow & (~shadow_full | swap);
+    assign wgt_fire = wgt_valid & ~dataflow & (~full_q | swap);
 
-    wire [CREDIT_BITS-1:0] claim = dataflow ? (os_end ? ALL_ROWS[CREDIT_BITS-1:0] : {CREDIT_BITS{1'b0}})
-                                            : {{(CREDIT_BITS-1){1'b0}}, act_fire};
+    wire                   claims = dataflow ? os_end : act_fire;
+    wire [CREDIT_BITS-1:0] taken  = dataflow ? ALL_ROWS[CREDIT_BITS-1:0] : ONE[CREDIT_BITS-1:0];
+    wire [CREDIT_BITS-1:0] kept   = credit_q + {{(CREDIT_BITS-1){1'b0}}, psum_pop};
+    wire [CREDIT_BITS-1:0] left   = kept - taken;   // after a claim
+    wire [SHADOW_BITS-1:0] words  = simd ? ALL_WORDS[SHADOW_BITS-1:0] : A4W4_WORDS[SHADOW_BITS-1:0];
+    wire                   nearly = shadow_q == words - 1'b1;
 
     always @(posedge clk) begin
         if (reset) begin
-            credit_q <= ALL_CREDITS[CREDIT_BITS-1:0];
-            shadow_q <= {SHADOW_BITS{1'b0}};
-            drain_q  <= {DRAIN_BITS{1'b0}};
-            open_q   <= 1'b0;
+            credit_q  <= ALL_CREDITS[CREDIT_BITS-1:0];
+            enough_q  <= 1'b1;
+            shadow_q  <= {SHADOW_BITS{1'b0}};
+            full_q    <= 1'b0;
+            drain_q   <= {DRAIN_BITS{1'b0}};
+            drained_q <= 1'b1;
+            open_q    <= 1'b0;
         end else begin
             if (ififo_fire) open_q <= ~act_last;
-            credit_q <= credit_q - claim + {{(CREDIT_BITS-1){1'b0}}, psum_pop};
+            credit_q <= claims ? left : kept;
+            enough_q <= claims ? left >= taken : kept >= taken;
             if (swap)          shadow_q <= wgt_fire ? ONE[SHADOW_BITS-1:0] : {SHADOW_BITS{1'b0}};
             else if (wgt_fire) shadow_q <= shadow_q + 1'b1;
-            if (os_end)                             drain_q <= DRAIN_GAP[DRAIN_BITS-1:0];
-            else if (drain_q != {DRAIN_BITS{1'b0}}) drain_q <= drain_q - 1'b1;
+            full_q <= swap ? wgt_fire & words == ONE[SHADOW_BITS-1:0] : full_q | (wgt_fire & nearly);
+            if (os_end)          drain_q <= DRAIN_GAP[DRAIN_BITS-1:0];
+            else if (~drained_q) drain_q <= drain_q - 1'b1;
+            drained_q <= os_end ? DRAIN_GAP == 0 : drained_q | drain_q == ONE[DRAIN_BITS-1:0];
         end
     end
 
