@@ -81,7 +81,7 @@ def table(title: str, rows: list[Row], c: Configuration) -> Table:
         scale_sim = throughput.scale_sim(s, c.rows, c.cols, Dataflow.output_stationary)
         kernel = f"{s.kh}x{s.kw}" + (f"/{s.stride}" if s.stride > 1 else "") + ("+r" if row.layer.residual else "")
         shown.add_row(
-            row.layer.name, f"{s.ic}>{s.oc} {kernel} @{s.ih}", flow + (" a2" if row.plan.simd else ""),
+            row.layer.name, f"{s.ic}>{s.oc} {kernel} @{s.ih}", flow + (" a2" if row.plan.simd else "") + (" twin" if row.plan.twin else ""),
             str(row.plan.bands), f"{row.count.total:,}", f"{row.count.utilisation(row.plan):.1%}",
             f"{row.count.fill + row.count.stalls:,}", f"{s.macs / (scale_sim * tiles):.1%}",
         )  # fmt: skip
