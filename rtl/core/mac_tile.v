@@ -87,8 +87,7 @@ module mac_tile #(
     reg signed [LOW_BITS+WGT_BITS-1:0]  low_q;          // parts of a product
     reg signed [HIGH_BITS+WGT_BITS-1:0] high_q;
     reg signed [PSUM_BITS-1:0]          acc_q, hold_q;  // OS: the psum that grows, and a finished one
-    reg signed [HIGH_BITS+WGT_BITS-1:0] product;        // no register: of this cycle
-    reg signed [PSUM_BITS:0]            sum;            // the same; a guard bit shows the overflow
+    reg signed [PSUM_BITS:0]            sum;            // no register: of this cycle; a guard bit shows the overflow
 
     always @(posedge clk) begin
         if (take) shadow_q <= HIGH != 0 & ~simd ? wgt_w >> WGT_BITS : wgt_w;
@@ -98,8 +97,8 @@ module mac_tile #(
 
         /* verilator lint_off BLKSEQ */
         /* verilator lint_off WIDTHEXPAND */
-        product = low_q + high_q;                                             // all are signed, and so extended
-        sum     = (~dataflow ? psum_n : start ? ZERO : acc_q) + product;
+        // All are signed, and so extended. The braces make the product a number of its own width.
+        sum = (~dataflow ? psum_n : start ? ZERO : acc_q) + $signed({low_q + high_q});
         /* verilator lint_on WIDTHEXPAND */
         /* verilator lint_on BLKSEQ */
         if (dataflow) begin
