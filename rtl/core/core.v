@@ -167,7 +167,7 @@ module core #(
     l0 #(.ROWS(ROWS), .WIDTH(ACT_BITS), .FLAGS(2), .DEPTH(L0_DEPTH)) u_l0_act (
         .clk(clk), .reset(reset),
         .wr_valid(act_word_valid), .wr_ready(act_word_ready), .wr_data(act_word), .wr_flags(act_word_flags),
-        .rd_valid(act_head_valid), .rd_ready(act_fire), .head_flags(act_head_flags),
+        .rd_valid(act_head_valid), .rd_start(act_fire), .head_flags(act_head_flags),
         .row_valid(act_row_valid), .row_data(act_row_data), .row_flags(act_row_flags)
     );
 
@@ -204,15 +204,11 @@ module core #(
             always @(posedge clk) fire_q <= reset ? {LAG{1'b0}} : fires[LAG-1:0];
             skew_fifo #(.LANES(ROWS), .WIDTH(ACT_BITS), .DEPTH(L0_DEPTH)) u_l0 (
                 .clk(clk), .reset(reset), .wr_valid(word_valid), .wr_ready(word_ready), .wr_data(word),
-                .rd_valid(waits), .rd_ready(fires[LAG]), .lane_valid(row_valid), .lane_data(twin_row_data)
+                .rd_valid(waits), .rd_start(fires[LAG]), .lane_valid(row_valid), .lane_data(twin_row_data)
             );
             assign twin_ready = ~twin | fetch_ready;
             assign twin_busy  = fetch_busy | waits | |fire_q;
             wire unused = &{1'b0, flag, row_valid, act_op_far, act_op_next};
-`ifndef SYNTHESIS
-            always @(posedge clk)
-                if (!reset && fires[LAG] && !waits) $fatal(1, "%m: the upper half's activations are late");
-`endif
         end else begin : g_single
             assign twin_ready    = 1'b1;
             assign twin_busy     = 1'b0;
@@ -246,7 +242,7 @@ module core #(
         .clk(clk), .reset(reset),
         .wr_valid(wgt_word_valid & ~dataflow), .wr_ready(wgt_l0_ready), .wr_data(wgt_word[ROWS*WGT_LANES*WGT_FIELD-1:0]),
         .wr_flags(1'b0),
-        .rd_valid(wgt_head_valid), .rd_ready(wgt_l0_fire), .head_flags(wgt_head_flag),
+        .rd_valid(wgt_head_valid), .rd_start(wgt_l0_fire), .head_flags(wgt_head_flag),
         .row_valid(wgt_row_valid), .row_data(wgt_row_data), .row_flags(wgt_row_flags)
     );
 
@@ -256,7 +252,7 @@ module core #(
     ififo #(.COLS(COLS), .WIDTH(WGT_FIELD), .DEPTH(IFIFO_DEPTH)) u_ififo (
         .clk(clk), .reset(reset),
         .wr_valid(wgt_word_valid & dataflow), .wr_ready(ififo_ready), .wr_data(wgt_word[COLS*WGT_FIELD-1:0]),
-        .rd_valid(ififo_head_valid), .rd_ready(ififo_fire),
+        .rd_valid(ififo_head_valid), .rd_start(ififo_fire),
         .col_valid(wgt_col_valid), .col_data(wgt_col_data)
     );
 

@@ -16,14 +16,14 @@ module ififo #(
     output wire                  wr_ready,
     input  wire [COLS*WIDTH-1:0] wr_data,
     output wire                  rd_valid,
-    input  wire                  rd_ready,
+    input  wire                  rd_start,   // only while rd_valid
     output wire [COLS-1:0]       col_valid,
     output wire [COLS*WIDTH-1:0] col_data
 );
     skew_fifo #(.LANES(COLS), .WIDTH(WIDTH), .DEPTH(DEPTH)) u_data (
         .clk(clk), .reset(reset),
         .wr_valid(wr_valid), .wr_ready(wr_ready), .wr_data(wr_data),
-        .rd_valid(rd_valid), .rd_ready(rd_ready),
+        .rd_valid(rd_valid), .rd_start(rd_start),
         .lane_valid(col_valid), .lane_data(col_data)
     );
 endmodule

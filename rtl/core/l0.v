@@ -18,7 +18,7 @@ module l0 #(
     input  wire [ROWS*WIDTH-1:0] wr_data,
     input  wire [FLAGS-1:0]      wr_flags,
     output wire                  rd_valid,
-    input  wire                  rd_ready,
+    input  wire                  rd_start,   // only while rd_valid
     output wire [FLAGS-1:0]      head_flags,
     output wire [ROWS-1:0]       row_valid,
     output wire [ROWS*WIDTH-1:0] row_data,
@@ -27,7 +27,7 @@ module l0 #(
     skew_fifo #(.LANES(ROWS), .WIDTH(WIDTH), .DEPTH(DEPTH)) u_data (
         .clk(clk), .reset(reset),
         .wr_valid(wr_valid), .wr_ready(wr_ready), .wr_data(wr_data),
-        .rd_valid(rd_valid), .rd_ready(rd_ready),
+        .rd_valid(rd_valid), .rd_start(rd_start),
         .lane_valid(row_valid), .lane_data(row_data)
     );
 
@@ -35,7 +35,7 @@ module l0 #(
     fifo #(.WIDTH(FLAGS), .DEPTH(DEPTH)) u_flags (
         .clk(clk), .reset(reset),
         .wr_valid(wr_valid & wr_ready), .wr_ready(flags_ready), .wr_data(wr_flags),
-        .rd_valid(flags_valid), .rd_ready(rd_valid & rd_ready), .rd_data(head_flags)
+        .rd_valid(flags_valid), .rd_ready(rd_start), .rd_data(head_flags)
     );
 
     wire [FLAGS*ROWS-1:0] joined;

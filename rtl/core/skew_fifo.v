@@ -19,7 +19,7 @@ module skew_fifo #(
     output reg                    wr_ready,
     input  wire [LANES*WIDTH-1:0] wr_data,
     output reg                    rd_valid,     // a word waits
-    input  wire                   rd_ready,     // start it
+    input  wire                   rd_start,     // start it; only while one waits
     output wire [LANES-1:0]       lane_valid,   // lane i shows its part of a word in this cycle
     output wire [LANES*WIDTH-1:0] lane_data
 );
@@ -38,7 +38,7 @@ module skew_fifo #(
     reg [LEVEL_BITS-1:0] level_q;     // words that have not left the last lane, which is read last
     reg [INDEX_BITS-1:0] wr_index_q;
     wire write  = wr_valid & wr_ready;
-    wire start  = rd_valid & rd_ready;
+    wire start  = rd_start;   // not with rd_valid: who decides has looked at it, and the way to here is long
     wire leaves = lane_valid[LANES-1];
     always @(posedge clk)
         if (reset) begin
@@ -93,6 +93,11 @@ module skew_fifo #(
             assign joined[i*WIDTH +: WIDTH] = data_q;
         end
     endgenerate
+
+`ifndef SYNTHESIS
+    always @(posedge clk)
+        if (!reset && start && !rd_valid) $fatal(1, "%m: a word was started where none waits");
+`endif
 
     wire unused = &{1'b0, read_line[LANES], index_line[(LANES+1)*INDEX_BITS-1 -: INDEX_BITS]};
 endmodule

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import cocotb
 import numpy as np
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import FallingEdge, RisingEdge
 
 from tb.parts.clocking import reset, start_clock
 from tb.parts.lanes import pack_lanes, unpack_lanes
@@ -127,7 +127,7 @@ class SkewBench:
 
     async def start(self) -> None:
         self.source = StreamSource(self.dut, "wr", ["data", "flags"] if self.flags is not None else ["data"])
-        self.dut.rd_ready.value = 0
+        self.dut.rd_start.value = 0
         await start(self.dut)
 
     def queue(self, count: int, salt: str) -> tuple[np.ndarray, np.ndarray]:
@@ -144,10 +144,12 @@ class SkewBench:
         """Start ``count`` reads, held by ``hold``; cycles of the starts, and (cycle, value, flags) by lane."""
         starts, lanes = [], [[] for _ in range(self.lanes)]
         for cycle in range(limit):
-            ready = len(starts) < count and not next(hold)
-            self.dut.rd_ready.value = int(ready)
+            wanted = len(starts) < count and not next(hold)
+            await FallingEdge(self.dut.clk)  # rd_valid of this cycle is known by then
+            begins = wanted and read_bit(self.dut.rd_valid)
+            self.dut.rd_start.value = int(begins)
             await RisingEdge(self.dut.clk)
-            if ready and read_bit(self.dut.rd_valid):
+            if begins:
                 starts.append(cycle)
             mask = read_word(self.valid)
             word, flags = str(self.data.value), str(self.flags.value) if self.flags is not None else None
@@ -162,7 +164,7 @@ class SkewBench:
                     lanes[lane].append((cycle, value, flag))
             if len(starts) == count and len(lanes[-1]) == count:
                 break
-        self.dut.rd_ready.value = 0
+        self.dut.rd_start.value = 0
         return starts, lanes
 
     def check(self, starts, lanes, data, flags) -> None:
@@ -225,16 +227,23 @@ async def skew_reset_during_burst(dut):
     tb = SkewBench(dut)
     await tb.start()
     tb.queue(20, "before")
-    dut.rd_ready.value = 1
-    for _ in range(9):
-        await RisingEdge(dut.clk)
-    dut.rd_ready.value = 0
+    await tb.read(20, iter(lambda: False, None), limit=9)
     tb.source.clear()
     await reset(dut)
     assert read_word(tb.valid) == 0 and not read_bit(dut.rd_valid)
     data, flags = tb.queue(15, "after")
     starts, lanes = await tb.read(15, random_pauses("after", 0.3))
     tb.check(starts, lanes, data, flags)
+
+
+@cocotb.test()
+async def skew_start_of_nothing_stops_the_simulation(dut):
+    """Must not return: a word is started where none waits."""
+    tb = SkewBench(dut)
+    await tb.start()
+    dut.rd_start.value = 1
+    for _ in range(4):
+        await RisingEdge(dut.clk)
 
 
 # ofifo -----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """fifo, skew_fifo, l0, ififo and ofifo on their own."""
 
+import json
+
 import pytest
 
 from tb import simulators
@@ -20,7 +22,7 @@ def test_fifo(simulate, width, depth):
 def test_skewed(simulate, module, lanes, shape):
     count, depth = SHAPES[shape]
     parameters = {lanes: count, "WIDTH": 4, "DEPTH": depth} | ({"FLAGS": 2} if module == "l0" else {})
-    assert len(simulate(module, parameters, "tb.modules.cases_fifo", "skew_.*")) == len(SKEWED)
+    assert len(simulate(module, parameters, "tb.modules.cases_fifo", "|".join(SKEWED))) == len(SKEWED)
 
 
 @pytest.mark.parametrize("cols,depth", [(8, 32), (5, 7), (1, 2)])
@@ -30,17 +32,19 @@ def test_ofifo(simulate, cols, depth):
 
 
 @pytest.mark.parametrize(
-    "case,message",
+    "module,case,message",
     [
-        ("overflow", "a psum arrived while its column was full"),
-        ("disorder", "the last column has a psum that another column has not"),
+        ("skew_fifo", "skew_start_of_nothing", "a word was started where none waits"),
+        ("ofifo", "ofifo_overflow", "a psum arrived while its column was full"),
+        ("ofifo", "ofifo_disorder", "the last column has a psum that another column has not"),
     ],
 )
-def test_ofifo_stops_the_simulation(simulate, case, message):
-    built = simulators.build(simulate.sim, "ofifo", {"COLS": 2, "WIDTH": 4, "DEPTH": 4})
-    environment = {"COSIM_SEED": "1", "COSIM_PARAMETERS": '{"COLS": 2, "WIDTH": 4, "DEPTH": 4}'}
+def test_misuse_stops_the_simulation(simulate, module, case, message):
+    parameters = {"LANES" if module == "skew_fifo" else "COLS": 2, "WIDTH": 4, "DEPTH": 4}
+    built = simulators.build(simulate.sim, module, parameters)
+    environment = {"COSIM_SEED": "1", "COSIM_PARAMETERS": json.dumps(parameters)}
     with pytest.raises(simulators.SimulationError, match=message):
-        simulators.run(built, "tb.modules.cases_fifo", only=f"ofifo_{case}.*", environment=environment)
+        simulators.run(built, "tb.modules.cases_fifo", only=f"{case}.*", environment=environment)
 
 
 @pytest.mark.parametrize(
