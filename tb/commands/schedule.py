@@ -82,7 +82,8 @@ def table(title: str, rows: list[Row], c: Configuration) -> Table:
         scale_sim = throughput.scale_sim(s, c.rows, c.cols, Dataflow.output_stationary)
         kernel = f"{s.kh}x{s.kw}" + (f"/{s.stride}" if s.stride > 1 else "") + ("+r" if row.layer.residual else "")
         shown.add_row(
-            row.layer.name, f"{s.ic}>{s.oc} {kernel} @{s.ih}", flow, str(row.plan.bands), f"{row.count.total:,}", f"{row.count.utilisation(row.plan):.1%}",
+            row.layer.name, f"{s.ic}>{s.oc} {kernel} @{s.ih}", flow,
+            str(row.plan.bands), f"{row.count.total:,}", f"{row.count.utilisation(row.plan):.1%}",
             f"{row.count.fill + row.count.stalls:,}", f"{s.macs / (scale_sim * tiles):.1%}",
         )  # fmt: skip
         total, macs, law = total + row.count.total, macs + s.macs / row.plan.ic_group, law + scale_sim
