@@ -59,20 +59,18 @@ module issue #(
     reg                   drained_q;   // none
     reg                   open_q;      // an OS pass has begun and not ended
 
-    wire ws_grant = enough_q & (~act_start | full_q);
-    wire os_grant = ififo_valid & (~act_last | (enough_q & drained_q));
-
-    assign act_fire   = act_valid & (dataflow ? os_grant : ws_grant);
-    assign ififo_fire = act_fire & dataflow;
+    wire   ws_fire    = act_valid & ~dataflow & enough_q & (~act_start | full_q);
+    assign ififo_fire = act_valid & dataflow & ififo_valid & (~act_last | (enough_q & drained_q));
+    assign act_fire   = ws_fire | ififo_fire;
 
     wire weights = dataflow ? ififo_valid : ~act_start | full_q;
     assign stall = act_fire ? 3'b000 : ~act_valid ? 3'b001 : ~weights ? 3'b010 : 3'b100;
 
-    wire swap     = act_valid & ws_grant & act_start & ~dataflow;
-    wire os_end   = act_fire & act_last & dataflow;
+    wire swap     = ws_fire & act_start;
+    wire os_end   = ififo_fire & act_last;
     assign wgt_fire = wgt_valid & ~dataflow & (~full_q | swap);
 
-    wire                   claims = dataflow ? os_end : act_fire;
+    wire                   claims = ws_fire | os_end;
     wire [CREDIT_BITS-1:0] taken  = dataflow ? ALL_ROWS[CREDIT_BITS-1:0] : ONE[CREDIT_BITS-1:0];
     wire [CREDIT_BITS-1:0] kept   = credit_q + {{(CREDIT_BITS-1){1'b0}}, psum_pop};
     wire [CREDIT_BITS-1:0] left   = kept - taken;   // after a claim

@@ -49,19 +49,13 @@ module skew_fifo #(
             wr_ready   <= 1'b1;
         end else begin
             if (write) wr_index_q <= wr_index_q == LAST[INDEX_BITS-1:0] ? {INDEX_BITS{1'b0}} : wr_index_q + 1'b1;
-            if (write & ~start) begin
-                waiting_q <= waiting_q + 1'b1;
-                rd_valid  <= 1'b1;
-            end else if (start & ~write) begin
-                waiting_q <= waiting_q - 1'b1;
-                rd_valid  <= waiting_q != ONE[LEVEL_BITS-1:0];
+            if (write != start) begin   // start, which comes late, says whether they change, and write alone how
+                waiting_q <= write ? waiting_q + 1'b1 : waiting_q - 1'b1;
+                rd_valid  <= write | waiting_q != ONE[LEVEL_BITS-1:0];
             end
-            if (write & ~leaves) begin
-                level_q  <= level_q + 1'b1;
-                wr_ready <= level_q != LAST[LEVEL_BITS-1:0];
-            end else if (leaves & ~write) begin
-                level_q  <= level_q - 1'b1;
-                wr_ready <= 1'b1;
+            if (write != leaves) begin
+                level_q  <= write ? level_q + 1'b1 : level_q - 1'b1;
+                wr_ready <= ~write | level_q != LAST[LEVEL_BITS-1:0];
             end
         end
 
