@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -208,8 +209,9 @@ def test_the_scheduler_goes_away(undisturbed, tmp_path):
         process = started(path, "--dask", address)
         wait_for(path, 1, process)
         for one in psutil.Process().children():
-            if "dask_scheduler" in " ".join(one.cmdline()):
-                one.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that has just ended
+                if "dask_scheduler" in " ".join(one.cmdline()):
+                    one.kill()
         out = process.communicate(timeout=150)[0]
     assert process.returncode == 1 and "scheduler does not answer any more" in out, out
     assert "Traceback" not in out, out
@@ -219,7 +221,8 @@ def test_a_simulation_is_killed(undisturbed, tmp_path):
     """Once: what it had not done runs again."""
     path = tmp_path / "r.csv"
     process = started(path, "--jobs", "2", environment={"COSIM_TEST_MARK": str(tmp_path)})
-    while not (found := [p for p in psutil.process_iter() if _marked(p, tmp_path) and p.name() == "system"]):
+    name = ["name"]  # asked together with the list: a process may be gone a moment later
+    while not (found := [p for p in psutil.process_iter(name) if p.info["name"] == "system" and _marked(p, tmp_path)]):
         assert process.poll() is None, process.stdout.read()
     found[0].kill()
     out = process.communicate(timeout=200)[0]
