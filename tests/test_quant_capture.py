@@ -67,7 +67,7 @@ def test_every_layer_is_captured_and_recovers(networks, captured, name):
         for layer, operands in layers.items():
             psum = integer_psum(operands.operands)
             mean_error, max_error = recovery_error(operands, psum)
-            # The error is that of sums in float32, which grows with them and depends on the processor's order of adding.
+            # The error is that of sums in float32, which grows with them; the order depends on the processor.
             size = np.abs(operands.psum_float)
             assert mean_error < 3e-6 * size.mean() and max_error < 1e-5 * size.max(), layer
             assert psum.any(), f"{layer} of image {image} is all zero"
