@@ -51,7 +51,7 @@ def forward_with_outputs(network, image: int, names: list[str]) -> dict[str, np.
     handles = [modules[name].register_forward_hook(keep(name)) for name in names]
     pixels, _ = load_data(network.samples).test_image(image)
     with torch.no_grad():
-        network.model(pixels[None])
+        network.model(torch.stack([pixels, pixels]))  # as capture does: another batch is rounded in another way
     for handle in handles:
         handle.remove()
     return outputs
@@ -67,9 +67,7 @@ def test_every_layer_is_captured_and_recovers(networks, captured, name):
         for layer, operands in layers.items():
             psum = integer_psum(operands.operands)
             mean_error, max_error = recovery_error(operands, psum)
-            # The error is that of sums in float32, which grows with them; the order depends on the processor.
-            size = np.abs(operands.psum_float)
-            assert mean_error < 3e-6 * size.mean() and max_error < 1e-5 * size.max(), layer
+            assert mean_error < 1e-4 and max_error < 1e-3, layer
             assert psum.any(), f"{layer} of image {image} is all zero"
 
 

@@ -49,3 +49,8 @@ def test_mac_array_packed(simulate, rows, cols, lanes, case):
 def test_mac_array_twin(simulate, rows, cols):
     parameters = {"ROWS": rows, "COLS": cols, **WIDTHS, "SIMD": 1, "TWIN": 1}
     simulate("mac_array", parameters, "tb.modules.cases_mac_array", "output_stationary_twin")
+
+
+def test_mac_array_refuses(refuses):
+    message = "PSUM_BITS must be at least ACT_BITS + WGT_BITS + clog2(ROWS) = 11, is 10"
+    refuses("mac_array", {"ROWS": 5, "COLS": 1, **WIDTHS, "PSUM_BITS": 10}, message)
