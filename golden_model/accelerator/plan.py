@@ -5,11 +5,12 @@ A :class:`Plan` is what the descriptor, the cycle model and the memory layout ar
 position   output positions are counted on a grid of ``pitch`` columns, v = oi*pitch + oj, on which the input of every
            tap is the position moved by a constant. With stride 2 the input is stored as phases (y mod 2, x mod 2), and
            a tap reads one of them, again at a constant distance.
-segment    one phase of a block; stride 1, or a 1x1 kernel, has one.
+segment    WS: one phase of a block; stride 1, or a 1x1 kernel, has one. OS: a block is one segment.
 block      what the activation memory takes at once: WS one ic_tile of a band, OS all channels of a band.
 band       whole output rows, as many as the memories take.
 twin       OS, up to COLS/2 channels: the upper half of the columns works on the next tile of outputs, see core.v.
-group      OS: the ROWS consecutive values of one channel in a word.
+group      OS: the ROWS consecutive values of one channel in a word. A block has group after group, so that the first
+           pass begins when the first groups are there; in a group lie phase after phase, in those the channels.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import math
 from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.tiling import ConvShape, tile_count
 
+Phases = tuple[tuple[int, int], ...]
 POOL_DEPTH = 64  # accelerator.v's parameter, half of the longest row that can be pooled
 
 
@@ -42,11 +44,16 @@ def out_slot_bits(c: Configuration) -> int:
     return max(8, slot_bits(c.cols, c.act_bits))
 
 
+def gather_cycles(c: Configuration) -> int:
+    """Cycles in which os_rows looks at the positions of a tile."""
+    return c.rows // 2 if c.rows % 2 == 0 else c.rows
+
+
 @dataclasses.dataclass(frozen=True)
 class Tap:
-    """Where tap ``kij`` reads: ``segment``, and ``distance`` values from the position on the grid."""
+    """Where tap ``kij`` reads: ``phase``, by its number, and ``distance`` values from the position on the grid."""
 
-    segment: int
+    phase: int
     distance: int
 
 
@@ -61,7 +68,7 @@ class Plan:
     pool: bool
     requant: bool
     pitch: int  # columns of the position grid
-    phases: tuple[tuple[int, int], ...]  # phase (y, x) of each segment, in the order of first use
+    phases: tuple[tuple[int, int], ...]  # (y, x), in the order of first use
     taps: tuple[Tap, ...]
     bands: int
     band_rows: int
@@ -100,14 +107,24 @@ class Plan:
 
     @property
     def ic_words(self) -> int:
-        """WS: ic_tiles; OS: words of a group, one for each channel (or pair)."""
+        """WS: ic_tiles; OS: words of a phase of a group, one for each channel (or pair)."""
         if self.dataflow is Dataflow.weight_stationary:
             return self.ic_tiles
         return tile_count(self.shape.ic, self.ic_group)
 
     @property
+    def group_words(self) -> int:
+        """OS: words of a group, all phases; WS: 1."""
+        return _group_words(self.dataflow, self.phases, self.ic_words)
+
+    @property
+    def segments(self) -> int:
+        """Segments of a block."""
+        return _segments(self.dataflow, self.phases)
+
+    @property
     def block_words(self) -> int:
-        return len(self.phases) * self.segment_words
+        return self.segments * self.segment_words
 
     @property
     def act_repeats(self) -> int:
@@ -235,7 +252,7 @@ def _banded(
     precision = Precision(int(simd))
     ic_words = tile_count(shape.ic, c.rows * precision.channels if ws else precision.channels)
     words_per_beat = bus_bits(c) // slot_bits(c.rows, c.act_bits)
-    per_group = 1 if ws else ic_words
+    per_group = _group_words(dataflow, phases, ic_words)
     if bands > 1:
         # A block begins and ends at whole memory beats wherever its band lies.
         align = group * (words_per_beat // math.gcd(words_per_beat, per_group))  # values on the grid
@@ -250,7 +267,7 @@ def _banded(
     # What the last band's block reads of memory, as long as every other's
     last_block = -(-segment_words // per_group) * group
     plane_values = (bands - 1) * band_rows * pitch + last_block if bands > 1 else groups * group
-    block_words = len(phases) * segment_words
+    block_words = _segments(dataflow, phases) * segment_words
     slots = _slots(c, block_words, band_rows)
     twin = not ws and _twin(shape, c, block_words, (band_rows - 1) * pitch + shape.ow, ic_words)
     if twin:
@@ -268,7 +285,15 @@ def _banded(
     )  # fmt: skip
 
 
-def _taps(shape: ConvShape, pitch: int) -> tuple[tuple[tuple[int, int], ...], tuple[Tap, ...]]:
+def _segments(dataflow: Dataflow, phases: Phases) -> int:
+    return len(phases) if dataflow is Dataflow.weight_stationary else 1
+
+
+def _group_words(dataflow: Dataflow, phases: Phases, ic_words: int) -> int:
+    return 1 if dataflow is Dataflow.weight_stationary else len(phases) * ic_words
+
+
+def _taps(shape: ConvShape, pitch: int) -> tuple[Phases, tuple[Tap, ...]]:
     """Phases in the order of first use, and for each kij which of them it reads, how far from the position."""
     s = shape.stride
     phases: list[tuple[int, int]] = []
@@ -307,7 +332,8 @@ def _twin(shape: ConvShape, c: Configuration, block_words: int, values: int, ic_
         return False
     operands, tiles = ic_words * shape.n_kij, tile_count(values, c.rows)
     # The flags of two tiles are gathered before the first pass, and psums of two leave after the last.
-    return -(-tiles // 2) * max(operands, 2 * c.rows) + 2 * c.rows < tiles * max(operands, c.rows)
+    more = gather_cycles(c) + c.rows
+    return -(-tiles // 2) * max(operands, 2 * c.rows) + more < tiles * max(operands, c.rows)
 
 
 def _weight_slot_bits(c: Configuration, dataflow: Dataflow, precision: Precision) -> int:

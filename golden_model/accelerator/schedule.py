@@ -12,24 +12,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-from golden_model.accelerator.plan import Plan, PlanError, bus_bits, plan, plans
+from golden_model.accelerator import reading
+from golden_model.accelerator.plan import Plan, PlanError, bus_bits, gather_cycles, plan, plans
 from golden_model.configuration import Configuration, Dataflow
 from golden_model.tiling import ConvShape, tile_count
 
 MEMORY_LATENCY = 4  # cycles from a burst's address to its first beat, as in tb/hdl/dram.v
 
-# Cycles from start to the first operands in the array, beside the memory's latency and the loading of weights.
-READ = 1  # dma_burst gives the address; the first beat goes past dma_read's FIFO into unpack
-TO_ARRAY = 3  # unpack, memory, fetch into l0
-GATHER = 3  # os_rows' flags through act_walk and act_fetch into l0
-OS_LOAD = 6  # measured: how much later than in WS an OS block's words are of use
+GATHER = 3  # cycles from os_rows' first flags to the array's door: act_walk, act_fetch, l0
 # Cycles from the last operands' start to done, beside the array itself.
 REGISTERS = 2  # three: start, operand, product; rows + cols counts one cycle twice
 REQUANT = 3
+RAW = 2  # psums, a beat each: the address of a burst goes before its beats
 WRITE_BACK = 3  # sfp, pack, the last beat and its response
-# Residuals take the whole bus while a first pass runs: measured, a cycle in 16 goes to the other readers, and up to 20
-# are lost when the FIFO of 64 beats has run empty.
-RESIDUAL_SHARE, RESIDUAL_GAP, RESIDUAL_FIFO = 16, 20, 64
+DROPPED = 3  # from the last row that is dropped
+OFIFO_LEAST = 4  # words beside rows + cols (WS) that ofifo needs for full rate, see issue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,35 +46,63 @@ class CycleCount:
         return p.shape.macs / (self.total * p.configuration.rows * p.configuration.cols * p.ic_group)
 
 
-def cycles(p: Plan, *, residual: bool = False, latency: int = MEMORY_LATENCY) -> CycleCount:
-    """Cycles of a plan behind a memory of that ``latency``; residual: psums come from memory too."""
+def cycles(
+    p: Plan, *, bias: bool = False, residual: bool = False, halves: bool = False, latency: int = MEMORY_LATENCY
+) -> CycleCount:
+    """Cycles of a plan behind a memory of that ``latency``.
+
+    bias: there are records, as for requantised outputs. residual: psums come from memory; halves: as 16 bits.
+    """
+    c = p.configuration
     ws = p.dataflow is Dataflow.weight_stationary
-    first, tail = _before_and_after(p, latency)
-    # The first word of the first block can be read so late.
-    flow = _Flow(p, clock=first, loaded=float(READ + latency + 1 + (0 if ws else OS_LOAD)))
+    records = bias or p.requant
+    begin = reading.start(p, latency=latency, records=records, residual=residual and ws, halves=halves)
+    first = begin.weights if ws else max(begin.weights, gather_cycles(c) * p.tiles_at_once + GATHER)
+    flow = _Flow(p, clock=first, loaded=float(begin.activation - 1))
     for band in range(p.bands):
         for sweep in range(p.oc_tiles if ws else 1):
             flow.sweep(band, sweep)
-    stalls, fill = flow.stalls, first + tail
-    if residual and ws:
-        stalls += sum(_residual_cycles(p, band) for band in range(p.bands))
-        fill += 2 * p.configuration.rows - 1  # what waited in the array comes out after the last operands
     # The last pass' own waiting for the next one's weights is no cycle of the layer.
-    stalls -= _steady(p, p.bands - 1) - _length(p, p.bands - 1)
-    return CycleCount(sum(p.active(band) for band in range(p.bands)), fill, max(0, stalls))
+    stalls = max(0, flow.stalls - (_steady(p, p.bands - 1) - _length(p, p.bands - 1)))
+    tail = _tail(p)
+    if begin.late:
+        # Psums wait in ofifo as far as it has room beyond what full rate takes; then the array waits.
+        kept = min(begin.late, max(0, c.ofifo_depth - c.rows - c.cols - OFIFO_LEAST))
+        tail += max(0, kept - stalls)  # they come out at the end
+        stalls += begin.late - kept
+    if ws:
+        stalls = max(stalls, _beyond_the_bus(p, records, residual, halves))
+    active = sum(p.active(band) for band in range(p.bands))
+    # Nor is a layer over before its last block is read, if only into the FIFO; the last band's is as long as any.
+    read = int(flow.loaded) - p.words_per_beat * (reading.FIFO + 1) + latency + reading.BURST + 1
+    return CycleCount(active, max(first + tail, read - active - stalls), stalls)
 
 
-def _before_and_after(p: Plan, latency: int) -> tuple[int, int]:
-    """Cycles from start to the first operands in the array, and from the last ones to done."""
+def _tail(p: Plan) -> int:
+    """Cycles from the last operands in the array to done."""
     c = p.configuration
-    ws = p.dataflow is Dataflow.weight_stationary
-    # Weights are in; activations come beside them.
-    ready = READ + latency + TO_ARRAY + p.load_words
-    array = c.rows + c.cols if ws else (1 + p.tiles_at_once) * c.rows + c.cols
-    return (
-        ready if ws else max(ready, c.rows * p.tiles_at_once + GATHER),
-        array + REGISTERS + (REQUANT if p.requant else 0) + WRITE_BACK,
-    )
+    behind = (REQUANT if p.requant else RAW) + WRITE_BACK
+    if p.dataflow is Dataflow.weight_stationary:
+        return c.rows + c.cols + REGISTERS + behind
+    # Rows of the last tiles that have no position of the output come out, too, and are dropped.
+    last = p.bands - 1
+    dropped = p.o_tiles(last) * c.rows - ((p.rows_of(last) - 1) * p.pitch + p.shape.ow)
+    return (1 + p.tiles_at_once) * c.rows + c.cols + REGISTERS + max(behind - dropped, DROPPED)
+
+
+def _beyond_the_bus(p: Plan, records: bool, residual: bool, halves: bool) -> int:
+    """WS: what the beats of a layer are more than its passes take, where the weights alone leave the bus no gap."""
+    bands = range(p.bands)
+    flow = sum(p.passes(band) * _steady(p, band) for band in bands)
+    weights = sum(p.passes(band) for band in bands) * _bus_cycles(p)
+    if weights < flow:
+        return 0
+    others = p.act_repeats * p.bands * p.ic_tiles * p.block_words // p.words_per_beat
+    if records:
+        others += reading.RECORD * p.oc_tiles * p.bands
+    if residual:
+        others += sum(tile_count(p.positions(band), 2 if halves else 1) for band in bands) * p.oc_tiles
+    return weights + others - flow
 
 
 def _length(p: Plan, band: int) -> int:
@@ -91,13 +116,6 @@ def _steady(p: Plan, band: int) -> int:
     if p.dataflow is Dataflow.weight_stationary:
         return max(_length(p, band), p.load_words, _bus_cycles(p))
     return max(_length(p, band), p.configuration.rows * p.tiles_at_once)
-
-
-def _residual_cycles(p: Plan, band: int) -> int:
-    """Cycles that a band's residuals cost."""
-    n = p.positions(band)
-    gap = min(RESIDUAL_GAP, max(0, n - RESIDUAL_FIFO) // 8)
-    return p.oc_tiles * (n // RESIDUAL_SHARE + gap)
 
 
 @dataclasses.dataclass
@@ -176,21 +194,27 @@ def _words(p: Plan, band: int, kij: int) -> np.ndarray:
     y = (oi + band * p.band_rows) * s.stride + ki - s.padding
     x = oj * s.stride + kj - s.padding
     there = (y >= 0) & (y < s.ih) & (x >= 0) & (x < s.iw)
-    word = tap.segment * p.segment_words + p.lead + tap.distance + oi * p.pitch + oj
+    word = tap.phase * p.segment_words + p.lead + tap.distance + oi * p.pitch + oj
     return np.where(there, word, -(1 << 20))
 
 
 def _os_words(p: Plan, band: int, number: int) -> np.ndarray:
-    """OS: the last word that each operand of a pass reads."""
-    c = p.configuration
-    o_tile = number * p.tiles_at_once % p.o_tiles(band) + p.tiles_at_once - 1  # the last of the pass
+    """OS: the last word that each operand of a pass reads, -1 for padding in all rows."""
+    c, s = p.configuration, p.shape
+    first_tile = number * p.tiles_at_once % p.o_tiles(band)
+    o_tile = first_tile + p.tiles_at_once - 1  # the last of the pass
     k = np.arange(p.ic_words * p.shape.n_kij)
     ic, kij = np.divmod(k, p.shape.n_kij)
     at = np.array([p.lead + tap.distance for tap in p.taps])[kij]
-    segment = np.array([tap.segment for tap in p.taps])[kij] * p.segment_words
+    phase = np.array([tap.phase for tap in p.taps])[kij]
     group = at // c.rows + o_tile + (at % c.rows > 0)
-    word = segment + group * p.ic_words + ic
-    return np.minimum(word, p.block_words - 1)
+    word = group * p.group_words + phase * p.ic_words + ic
+    oi, oj = np.divmod(first_tile * c.rows + np.arange(p.tiles_at_once * c.rows), p.pitch)
+    ki, kj = np.divmod(kij, s.kw)
+    y = (oi + band * p.band_rows)[:, None] * s.stride + ki - s.padding
+    x = oj[:, None] * s.stride + kj - s.padding
+    there = (y >= 0) & (y < s.ih) & (x >= 0) & (x < s.iw) & (oi < p.rows_of(band))[:, None] & (oj < s.ow)[:, None]
+    return np.where(there.any(0), np.minimum(word, p.block_words - 1), -(1 << 20))
 
 
 def choose(

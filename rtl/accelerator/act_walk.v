@@ -2,12 +2,13 @@
 //
 // Place     : layer descriptor -> act_walk -> act_op of core; act_load fills the banks ahead of it.
 // Loops     : WS  band, oc_tile, ic_tile, tap, position (row, column): only positions of the output, nothing in between.
-//             OS  band, oc_tile, o_tile, ic, tap: ROWS positions at once, from one word and the next (see act_fetch).
-//             twin (OS): two o_tiles at once; their number is even. op_far is the word after op_next.
+//             OS  band, oc_tile, o_tile, ic, tap: ROWS positions at once, from one word and that of the next group (see
+//             act_fetch). twin: two o_tiles at once; their number is even. op_far is the word of the group after op_next.
 // Memory    : blocks in a ring of `slots` places of `block_words`. WS: a block is an ic_tile of a band; OS: a band.
+//             OS: group after group of ROWS positions; 3x3 with stride 2: each has the words of four phases.
 //             resident: a band's blocks stay for all oc_tiles, else every oc_tile finds them loaded again.
 // Waits     : for each word that is not loaded yet, never for padding.
-// Latency   : WS 2, OS ROWS + 2, twin 2*ROWS + 2 cycles from go (os_rows looks at ROWS positions); a word a cycle.
+// Latency   : WS 2, OS GATHER + 2, twin 2*GATHER + 2 cycles from go, see os_rows; a word a cycle.
 
 `default_nettype none
 
@@ -33,7 +34,7 @@ module act_walk #(
     input  wire [15:0]         band_rows,
     input  wire [15:0]         last_rows,
     input  wire [15:0]         oc_tiles,
-    input  wire [15:0]         ic_words,       // WS: ic_tiles; OS: words of a group of ROWS positions (ic, or ic pairs)
+    input  wire [15:0]         ic_words,       // WS: ic_tiles; OS: words of a phase of a group (ic, or ic pairs)
     input  wire [15:0]         o_tiles,
     input  wire [15:0]         last_o_tiles,
     input  wire [15:0]         slots,
@@ -81,6 +82,8 @@ module act_walk #(
     wire block_end = pass_end & (dataflow ? last_tile : last_tap);
     wire sweep_end = block_end & (dataflow | last_ic);           // an oc_tile of a band is done
     wire band_end  = sweep_end & last_oc;
+
+    wire [15:0] group_words = stride2 & kernel3 ? ic_words << 2 : ic_words;
 
     wire signed [17:0] move   = stride2 ? 18'sd2 : 18'sd1;
     wire signed [17:0] first  = padding ? -18'sd1 : 18'sd0;
@@ -138,7 +141,7 @@ module act_walk #(
     assign step  = running_q & s1_free & (~dataflow | ~tile_first | tiles_valid);
 
     wire [15:0] place  = dataflow ? tile_base_q + ic_q : position_q;
-    wire [15:0] s1_next = s1_offset_q + (dataflow ? ic_words : 16'd0), s1_far = s1_next + ic_words;
+    wire [15:0] s1_next = s1_offset_q + (dataflow ? group_words : 16'd0), s1_far = s1_next + group_words;
     wire        s1_whole = s1_rot_q == {ROT_BITS{1'b0}};
     wire [15:0] s1_last_word = s1_whole ? (twin ? s1_next : s1_offset_q) : twin ? s1_far : s1_next;
     wire signed [16:0] s1_need = {s1_last_word[15], s1_last_word};
@@ -233,7 +236,7 @@ module act_walk #(
             // Tile (OS)
             if (dataflow & pass_end) begin
                 tile_q      <= last_tile ? 16'd0 : tile_q + tile_step;
-                tile_base_q <= last_tile ? 16'd0 : tile_base_q + (twin ? ic_words << 1 : ic_words);
+                tile_base_q <= last_tile ? 16'd0 : tile_base_q + (twin ? group_words << 1 : group_words);
             end
             // Block
             if (block_end) begin

@@ -3,7 +3,7 @@
 // Place     : beside act_walk, which turns a tap and these flags into the padding of one operand word.
 // Positions : the ROWS of a tile are consecutive on a grid of `pitch` columns; those beyond the output's last column, or
 //             below the band, count as outside altogether.
-// Latency   : ROWS cycles a tile, gathered while the one before is used: an OS pass is never shorter.
+// Latency   : GATHER cycles a tile, ROWS/2 where ROWS is even, else ROWS; gathered while the one before is used.
 
 `default_nettype none
 
@@ -30,8 +30,9 @@ module os_rows #(
     output wire [3*ROWS-1:0] inside_y,    // row r has the bits [3*r +: 3], one for each kernel row
     output wire [3*ROWS-1:0] inside_x
 );
-    localparam COUNT_BITS = $clog2(ROWS + 1);
-    localparam [31:0] ALL = ROWS;
+    localparam STEP = ROWS % 2 == 0 ? 2 : 1;    // positions looked at in a cycle
+    localparam GATHER = ROWS / STEP, COUNT_BITS = $clog2(GATHER + 1);
+    localparam [31:0] ALL = GATHER;
 
     reg                     running_q;
     reg [COUNT_BITS-1:0]    count_q;
@@ -45,36 +46,55 @@ module os_rows #(
     wire        full      = count_q == ALL[COUNT_BITS-1:0];
     wire        taken     = tile_valid & tile_ready;
     wire        step      = running_q & (~full | taken);
-    wire [COUNT_BITS-1:0] begun = full ? {COUNT_BITS{1'b0}} : count_q;   // positions of the tile that is gathered
+    wire [COUNT_BITS-1:0] begun = full ? {COUNT_BITS{1'b0}} : count_q;   // steps of the tile that is gathered
     wire        tile_end  = begun == ALL[COUNT_BITS-1:0] - 1'b1;
     wire        sweep_end = tile_end & tile_q == tiles - 16'd1;
     wire        band_end  = sweep_end & oc_q == oc_tiles - 16'd1;
-    wire        row_end   = col_q == pitch - 16'd1;
-
     wire signed [17:0] move  = stride2 ? 18'sd2 : 18'sd1;
     wire signed [17:0] first = padding ? -18'sd1 : 18'sd0;
     // Rows of the band take its height whatever the walk has passed: the next band begins there.
     wire signed [17:0] height = stride2 ? {1'b0, band_rows, 1'b0} : {2'b00, band_rows};
     wire signed [17:0] high_y = {2'b00, ih}, high_x = {2'b00, iw};
 
-    wire [2:0] in_y, in_x;
-    genvar k;
+    // The positions of a step, each with what follows it
+    wire [3*STEP-1:0] in_y, in_x;
+    genvar p, k;
     generate
-        for (k = 0; k < 3; k = k + 1) begin : g_tap
-            localparam signed [17:0] TAP = k;
-            wire signed [17:0] y = y0_q + TAP, x = x0_q + TAP;
-            assign in_y[k] = row_q < rows & y >= 18'sd0 & y < high_y;
-            assign in_x[k] = col_q < ow & x >= 18'sd0 & x < high_x;
+        for (p = 0; p < STEP; p = p + 1) begin : g_position
+            wire        [15:0] row, col;
+            wire signed [17:0] y0, x0;
+            if (p == 0) begin : g_first
+                assign row = row_q;
+                assign col = col_q;
+                assign y0  = y0_q;
+                assign x0  = x0_q;
+            end else begin : g_second
+                assign row = g_position[p-1].next_row;
+                assign col = g_position[p-1].next_col;
+                assign y0  = g_position[p-1].next_y0;
+                assign x0  = g_position[p-1].next_x0;
+            end
+            wire               row_end  = col == pitch - 16'd1;
+            wire        [15:0] next_row = row + {15'd0, row_end};
+            wire        [15:0] next_col = row_end ? 16'd0 : col + 16'd1;
+            wire signed [17:0] next_y0  = row_end ? y0 + move : y0;
+            wire signed [17:0] next_x0  = row_end ? first : x0 + move;
+            for (k = 0; k < 3; k = k + 1) begin : g_tap
+                localparam signed [17:0] TAP = k;
+                wire signed [17:0] y = y0 + TAP, x = x0 + TAP;
+                assign in_y[3*p + k] = row < rows & y >= 18'sd0 & y < high_y;
+                assign in_x[3*p + k] = col < ow & x >= 18'sd0 & x < high_x;
+            end
         end
     endgenerate
 
-    wire [3*ROWS+2:0] y_in = {in_y, y_q}, x_in = {in_x, x_q};
+    wire [3*ROWS+3*STEP-1:0] y_in = {in_y, y_q}, x_in = {in_x, x_q};
 
     assign tile_valid = full;
     assign inside_y   = y_q;
     assign inside_x   = x_q;
 
-    wire unused = &{1'b0, y_in[2:0], x_in[2:0]};
+    wire unused = &{1'b0, y_in[3*STEP-1:0], x_in[3*STEP-1:0]};
 
     always @(posedge clk) begin
         if (reset) begin
@@ -96,14 +116,12 @@ module os_rows #(
             x0_q   <= first;
             band_y0_q <= first;
         end else if (step) begin
-            y_q <= y_in[3*ROWS+2:3];   // the first position ends in row 0
-            x_q <= x_in[3*ROWS+2:3];
-            col_q <= row_end ? 16'd0 : col_q + 16'd1;
-            x0_q  <= row_end ? first : x0_q + move;
-            if (row_end) begin
-                row_q <= row_q + 16'd1;
-                y0_q  <= y0_q + move;
-            end
+            y_q <= y_in[3*STEP +: 3*ROWS];   // the first position ends in row 0
+            x_q <= x_in[3*STEP +: 3*ROWS];
+            row_q <= g_position[STEP-1].next_row;
+            col_q <= g_position[STEP-1].next_col;
+            y0_q  <= g_position[STEP-1].next_y0;
+            x0_q  <= g_position[STEP-1].next_x0;
             if (tile_end) tile_q <= tile_q + 16'd1;
             if (sweep_end) begin
                 tile_q <= 16'd0;

@@ -99,17 +99,17 @@ def _loops(plan: Plan) -> dict[str, int]:
         "last_rows": plan.last_rows, "positions": plan.positions(0), "last_positions": plan.positions(last),
         "o_tiles": plan.o_tiles(0), "last_o_tiles": plan.o_tiles(last), "ic_words": plan.ic_words,
         "slots": plan.slots, "block_words": plan.block_words, "act_beats": plan.segment_words // plan.words_per_beat,
-        "act_segments": len(plan.phases), "act_repeats": plan.act_repeats, "wgt_pass_words": plan.pass_words,
+        "act_segments": plan.segments, "act_repeats": plan.act_repeats, "wgt_pass_words": plan.pass_words,
         "wgt_chunk_words": plan.chunk_words, "out_words": plan.out_words(0), "last_out_words": plan.out_words(last),
     }  # fmt: skip
     ws = plan.dataflow is Dataflow.weight_stationary
-    group, per_group = (1, 1) if ws else (plan.configuration.rows, plan.ic_words)
+    group, of_phase = (1, plan.segment_words) if ws else (plan.configuration.rows, plan.ic_words)
     for index in range(TAPS):
         offset = rotation = 0
         if index < len(plan.taps):
             tap = plan.taps[index]
             place, rotation = divmod(plan.lead + tap.distance, group)
-            offset = tap.segment * plan.segment_words + place * per_group
+            offset = tap.phase * of_phase + place * plan.group_words
         fields |= {f"tap_offset{index}": offset, f"tap_rot{index}": rotation}
     return fields
 

@@ -55,10 +55,8 @@ def band_bytes(plan: Plan) -> int:
     """Bytes between the blocks of two bands."""
     if plan.bands == 1:
         return 0
-    group, per_group = (
-        (1, 1) if plan.dataflow is Dataflow.weight_stationary else (plan.configuration.rows, plan.ic_words)
-    )
-    words = plan.band_rows * plan.pitch // group * per_group
+    group = 1 if plan.dataflow is Dataflow.weight_stationary else plan.configuration.rows
+    words = plan.band_rows * plan.pitch // group * plan.group_words
     return words // plan.words_per_beat * bus_bits(plan.configuration) // 8
 
 
@@ -76,7 +74,7 @@ Phases = Sequence[tuple[int, int]]
 def activation_memory(plan: Plan, activation: np.ndarray, phases: Phases | None = None) -> np.ndarray:
     """uint8 [tiles, segments, bytes]: the map in the order in which the plan's walk reads it, noise around it.
 
-    phases: more of them than the plan reads.
+    phases: WS: more of them than the plan reads.
     """
     c, shape = plan.configuration, plan.shape
     values = activation.astype(np.int64)
@@ -92,11 +90,11 @@ def activation_memory(plan: Plan, activation: np.ndarray, phases: Phases | None 
         grid[:, : phase.shape[1], : phase.shape[2]] = phase
         flat[:, plan.lead :] = grid.reshape(len(values), -1)
         planes.append(flat[:, : plan.plane_values])
-    planes = np.stack(planes)  # [segment, channel, value]
+    planes = np.stack(planes)  # [phase, channel, value]
     slot = slot_bits(c.rows, c.act_bits)
     if plan.dataflow is Dataflow.weight_stationary:
+        # [tile, segment, value, row]
         words = np.stack([tiling.by_tile(plane, plan.ic_tiles, c.rows) for plane in planes], axis=1)
-        tiles = plan.ic_tiles  # words [tile, segment, value, row]
         absent = np.arange(plan.ic_tiles * c.rows).reshape(-1, 1, 1, c.rows) >= len(values)  # their weights are 0
         words = np.where(absent, noise(activation, c.act_bits, words.shape), words)
     else:
@@ -104,13 +102,13 @@ def activation_memory(plan: Plan, activation: np.ndarray, phases: Phases | None 
         groups = -(-n // c.rows)
         padded = noise(activation, c.act_bits, (*planes.shape[:2], groups * c.rows))
         padded[:, :, :n] = planes
-        words = padded.reshape(*planes.shape[:2], groups, c.rows).swapaxes(1, 2)  # [segment, group, channel, row]
-        words = words.reshape(1, len(planes), -1, c.rows)
-        tiles = 1
-    n_words = -(-words.shape[2] // plan.words_per_beat) * plan.words_per_beat
-    whole = noise(activation, c.act_bits, (tiles, len(planes), n_words, c.rows))
-    whole[:, :, : words.shape[2]] = words
-    return pack_words(whole.reshape(-1, c.rows), c.act_bits, slot).reshape(tiles, len(planes), -1)
+        words = padded.reshape(*planes.shape[:2], groups, c.rows).transpose(2, 0, 1, 3)  # [group, phase, channel, row]
+        words = words.reshape(1, 1, -1, c.rows)
+    tiles, segments, n_words, _ = words.shape
+    whole_beats = -(-n_words // plan.words_per_beat) * plan.words_per_beat
+    whole = noise(activation, c.act_bits, (tiles, segments, whole_beats, c.rows))
+    whole[:, :, :n_words] = words
+    return pack_words(whole.reshape(-1, c.rows), c.act_bits, slot).reshape(tiles, segments, -1)
 
 
 def activations_of(plan: Plan, data: np.ndarray, phases: Phases | None = None) -> np.ndarray:
@@ -121,15 +119,15 @@ def activations_of(plan: Plan, data: np.ndarray, phases: Phases | None = None) -
     words = unpack_words(data.reshape(-1), c.rows, c.act_bits, slot_bits(c.rows, c.act_bits), signed=False)
     words = words.reshape(tiles, segments, -1, c.rows)
     if plan.dataflow is Dataflow.weight_stationary:
-        planes = words.transpose(1, 0, 3, 2).reshape(segments, tiles * c.rows, -1)  # [segment, channel, value]
+        planes = words.transpose(1, 0, 3, 2).reshape(segments, tiles * c.rows, -1)  # [phase, channel, value]
     else:
-        groups = words.shape[2] // plan.ic_words
-        planes = words[0, :, : groups * plan.ic_words].reshape(segments, groups, plan.ic_words, c.rows)
-        planes = planes.swapaxes(1, 2).reshape(segments, plan.ic_words, -1)
+        groups = words.shape[2] // plan.group_words
+        planes = words[0, 0, : groups * plan.group_words].reshape(groups, len(phases), plan.ic_words, c.rows)
+        planes = planes.transpose(1, 2, 0, 3).reshape(len(phases), plan.ic_words, -1)
     if plan.simd:
         half = c.act_bits // 2
         pairs = np.stack([planes & ((1 << half) - 1), planes >> half], axis=2)
-        planes = pairs.reshape(segments, -1, planes.shape[2])
+        planes = pairs.reshape(len(phases), -1, planes.shape[2])
     values = np.zeros((shape.ic, shape.ih, shape.iw), np.int64)
     for (y, x), plane in zip(phases, planes, strict=True):
         part = values[:, y::s, x::s]

@@ -22,7 +22,8 @@ def planned(c: Configuration, task: LayerTask) -> Plan:
 
 def predicted(c: Configuration, task: LayerTask) -> int:
     """Cycles from start to done by the cycle model."""
-    return schedule.cycles(planned(c, task), residual=task.operands.residual is not None).total
+    o = task.operands
+    return schedule.cycles(planned(c, task), bias=o.bias is not None, residual=o.residual is not None).total
 
 
 def chosen(c: Configuration, task: LayerTask, dataflow: Dataflow | None = None) -> LayerTask:

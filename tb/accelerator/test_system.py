@@ -114,7 +114,7 @@ def test_network_shapes(run_accelerator, sim, config, precision):
     for task, best, result in zip(tasks, better, run_accelerator(c, tasks), strict=True):
         made = planned(c, task)
         error = predicted(c, task) - result["cycles"]
-        if abs(error) > max(4, 0.01 * result["cycles"]):
+        if abs(error) > max(2, 0.01 * result["cycles"]):
             wrong.append(f"{task.title} {task.dataflow.name}: {error:+d} of {result['cycles']} were predicted")
         lost = result["cycles"] - result["active"]
         # Of the first block, with half as many cycles to hide it behind
@@ -186,8 +186,8 @@ def test_twin(run_accelerator, seed, sim):
         (abs(predicted(c, task) - result["cycles"]), result["cycles"])
         for result, task in zip(results, tasks, strict=True)
     ]
-    assert sum(error <= max(4, 0.01 * total) for error, total in errors) >= 0.7 * len(tasks)
-    assert sum(error <= max(32, 0.1 * total) for error, total in errors) >= 0.9 * len(tasks)
+    assert sum(error <= max(2, 0.01 * total) for error, total in errors) >= 0.85 * len(tasks)
+    assert sum(error <= max(16, 0.05 * total) for error, total in errors) >= 0.9 * len(tasks)
 
 
 def test_twin_with_shallow_fifos(run_accelerator, seed, sim):

@@ -57,7 +57,10 @@ class ProgramLayer:
     @property
     def cycles(self) -> int:
         """By the cycle model."""
-        return schedule.cycles(self.plan, residual=self.residual is not None).total
+        return schedule.cycles(
+            self.plan, bias=bool(self.fields["bias"]), residual=self.residual is not None,
+            halves=bool(self.fields.get("residual_half")),
+        ).total  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -35,9 +35,9 @@ class Tensor:
 
     @property
     def phases(self) -> tuple[tuple[int, int], ...]:
-        """Those that are kept; of a 1x1 kernel with stride 2 more than are read."""
+        """Those that are kept; where another layer writes them for a 1x1 kernel with stride 2, more than are read."""
         p = self.plan
-        if p.shape.stride == 1:
+        if p.shape.stride == 1 or not _ws(p):
             return p.phases
         order = ((0, 0), (0, 1), (1, 0), (1, 1))
         return order[::-1] if p.shape.padding else order
@@ -47,9 +47,10 @@ class Tensor:
         """Activations: tiles, segments, bytes; else bytes of an oc_tile, and how many."""
         if self.kind is Kind.activations:
             p = self.plan
-            words = p.plane_values if _ws(p) else -(-p.plane_values // p.configuration.rows) * p.ic_words
+            words = p.plane_values if _ws(p) else -(-p.plane_values // p.configuration.rows) * p.group_words
             beats = -(-words // p.words_per_beat)
-            return (p.ic_tiles if _ws(p) else 1), len(self.phases), beats * bus_bits(p.configuration) // 8
+            tiles, segments = (p.ic_tiles, len(self.phases)) if _ws(p) else (1, 1)
+            return tiles, segments, beats * bus_bits(p.configuration) // 8
         return self.plan.oc_tiles, self.plane
 
     @property
@@ -109,7 +110,7 @@ class Tensor:
         _, segments, size = self.packed_shape
         word = word_bytes(p)
         if not _ws(p):
-            group = p.ic_words * word
+            group = p.group_words * word
             return Placement(
                 self.address + p.lead // c.rows * group, c.cols // p.ic_group * word, group, word, word,
                 turned=True, pairs=p.simd,
