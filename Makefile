@@ -103,8 +103,8 @@ registers: $(SETUP) ## write the register map's Verilog and tables from its TOML
 	@$(RUN) -m tb.commands.registers
 
 mutate: BY_DEFAULT := icarus
-mutate: simulator ## plant bugs one by one, in this RTL or a core of yours | SEED CORE
-	@$(RUN) -m tb.commands.mutate $(call options,CORE)
+mutate: simulator ## plant bugs one by one, in this RTL or a core of yours | SEED CORE MUTATE_ARGS
+	@$(RUN) -m tb.commands.mutate $(call options,CORE) $(MUTATE_ARGS)
 
 setup: $(SETUP) ## Python environment in .venv, everything pinned
 

@@ -71,7 +71,7 @@ def table(title: str, rows: list[Row], c: Configuration) -> Table:
     )  # fmt: skip
     for name in ("layer", "convolution", "flow"):
         shown.add_column(name, no_wrap=True)
-    for name in ("bands", "cycles", "util", "lost", "SCALE-Sim os"):
+    for name in ("bands", "cycles", "util", "lost", "SCALE-Sim"):
         shown.add_column(name, justify="right", no_wrap=True)
     tiles = c.rows * c.cols
     total = macs = law = 0

@@ -175,7 +175,10 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
         {"--config": ("nope",), "--top": ("mac_tyle", ""), "--pnr": ("2", ""), "--seed": NUMBERS},
     ),
     "tb.commands.lint": ([], {"--config": ("nope",), "--nope": ("1",)}),
-    "tb.commands.mutate": ([], {"--seed": NUMBERS, "--core": ("absent.toml",), "--count": ("0", "x")}),
+    "tb.commands.mutate": (
+        [],
+        {"--seed": NUMBERS, "--core": ("absent.toml",), "--count": ("0", "x"), "--module": ("x", "")},
+    ),
     "tb.commands.measure": ([], {"--nope": ("1",)}),
     "tb.commands.registers": ([], {"--nope": ("1",)}),
     "quant.eval": (

@@ -58,7 +58,8 @@ def test_golden_model_against_the_notebooks_loop():
 
 def test_images(monkeypatch):
     monkeypatch.setattr(measure, "IMAGES", {"vgg16_w4a2_digits": 2})
-    assert "vgg16_w4a2_digits     13" in shown(measure.image_table())
+    monkeypatch.setattr(measure, "IMAGE_ARRAYS", ("net_8x8",))
+    assert "vgg16_w4a2_digits 8x8       13" in shown(measure.image_table())
 
 
 def test_the_command_counts_its_steps(small, monkeypatch, capsys):

@@ -11,12 +11,11 @@ from tb.layers.networks import FULL_SIZE, network_layers
 
 
 def test_table_and_picture(capsys, tmp_path):
-    assert (
-        schedule.main(["--network", "resnet20", "--config", "net_8x8,net_16x16", "--plot", str(tmp_path / "a.png")])
-        == 0
-    )
+    arrays = "net_8x8,net_16x16,net_32x32"
+    assert schedule.main(["--network", "resnet20", "--config", arrays, "--plot", str(tmp_path / "a.png")]) == 0
     shown = capsys.readouterr().out
-    assert shown.count("40.8 M MACs") == 2 and "layer3.0.downsample.0" in shown
+    assert shown.count("40.8 M MACs") == 3 and "layer3.0.downsample.0" in shown and "OS twin" in shown
+    assert "…" not in shown  # on 80 columns
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 

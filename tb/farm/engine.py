@@ -42,13 +42,17 @@ _told: contextvars.ContextVar[Callable[[Any], None] | None] = contextvars.Contex
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """call: a function of a module; arguments: what can be pickled. key: the same work has the same. size: the largest
-    are started first."""
+    """call: a function of a module that a worker can import; arguments: what can be pickled. key: the same work has the
+    same. size: the largest are started first."""
 
     key: str
     call: Call
     arguments: tuple = ()
     size: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.call.__module__ == "__main__":
+            raise ValueError(f"{self.call.__name__} is of the program that was started; workers import a module's")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -80,6 +80,13 @@ def test_an_error_of_a_task_is_raised(jobs):
         list(farm.run([engine.Task("a", fail), engine.Task("b", square, (2,))]))
 
 
+def test_a_task_of_the_started_program_is_refused(monkeypatch):
+    """A worker cannot import it; what it refers to is then missing there, and the cluster seems to be gone."""
+    monkeypatch.setattr(square, "__module__", "__main__")
+    with pytest.raises(ValueError, match="square is of the program that was started"):
+        engine.Task("a", square, (2,))
+
+
 def test_a_simulation_ends_with_the_worker_that_started_it(tmp_path):
     path = tmp_path / "pid"
     with engine.farm(2) as farm:

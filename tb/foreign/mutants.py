@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from pyslang import syntax
 
+from tb import simulators
 from tb.foreign.adapter import Adapter
+from tb.foreign.target import foreign_target
 from tb.foreign.verilog import Verilog
+from tb.layers.task import LayerTask
+from tb.target import run_layers
 
 EXCHANGED = {
     "+": ("-", "|", "^", "&", "*", "<<", ">>"), "-": ("+", "|", "^"), "*": ("+", "-", "&", "|", "^", "<<", ">>"),
@@ -105,3 +110,21 @@ def _structural(node: syntax.SyntaxNode) -> bool:
             return True
         inner, above = above, above.parent
     return False
+
+
+def report_of(mutant: Mutant, adapter: Adapter, tasks: list[LayerTask], made: list, seed: int) -> str | None:
+    """What layers on Icarus report of the bug, None where they stay green. made: what ``prepared`` gave for them."""
+    c = adapter.configuration
+    with tempfile.TemporaryDirectory(prefix="mutant-") as work:
+        file = Path(work) / mutant.file.name
+        file.write_text(mutant.text)
+        sources = tuple(file if source == mutant.file else source for source in adapter.sources)
+        other = foreign_target(dataclasses.replace(adapter, sources=sources))
+        try:
+            built = other.build("icarus", c)
+        except simulators.SimulationError as error:
+            return str(error)
+        try:
+            return run_layers(other, c, tasks, sim="icarus", seed=seed, built=built, made=made, timeout=600).failure
+        finally:
+            simulators.discard(built)
