@@ -27,6 +27,7 @@ UNPACKED = 1  # cycles from a beat to its first word, written to its memory
 OF_WEIGHT = 3  # wgt_ring counts it, wgt_fetch, l0 or ififo
 INTO_TILES = 1  # WS: the last of the first pass' words goes into the tiles
 OF_ACTIVATION = 4  # act_load counts it, act_fetch (2), l0
+FOLLOWED = 8192  # psums whose residuals are followed
 TO_SFP = 1  # beside rows + cols: from operands that enter to psums that want their residual
 
 
@@ -63,6 +64,13 @@ class _Reader:
         self.free_at = cycle + self.takes
         return True
 
+    def begin(self) -> int:
+        """Ask for the next burst; its beats."""
+        beats = self.next_burst or 0
+        self.room -= beats
+        self.next_burst = next(self.bursts, None)
+        return beats
+
     def pop(self) -> None:
         self.here -= 1
         self.room += 1
@@ -88,23 +96,57 @@ def _residuals(p: Plan, base: int, halves: bool) -> Iterator[tuple[int, int]]:
             base += beats
 
 
-def _dues(p: Plan, halves: bool) -> list[tuple[int, bool]]:
-    """When the psums of each oc_tile's first pass would want their residuals, counted from the very first one, and
-    whether they are the last that a beat has.
+def _dues(p: Plan, halves: bool) -> tuple[list[tuple[int, bool]], int]:
+    """When psums of the oc_tiles' first passes would want their residuals, counted from the very first one, and whether
+    they are the last that a beat has; then the number of all such psums, of which no more than FOLLOWED are given.
 
     Where so many passes come between that the FIFO is full again, the first oc_tile is all.
     """
     dues: list[tuple[int, bool]] = []
-    begin = 0
+    begin = total = 0
     for band in range(p.bands):
         n = p.positions(band)
         tile = p.ic_tiles * p.shape.n_kij * max(n, p.load_words)
         for _ in range(p.oc_tiles):
-            dues += [(begin + i, not halves or i % 2 == 1 or i == n - 1) for i in range(n)]
+            total += n
+            if len(dues) < FOLLOWED:
+                dues += [(begin + i, not halves or i % 2 == 1 or i == n - 1) for i in range(n)]
             begin += tile
             if tile >= n + 2 * RESIDUAL_FIFO:
-                return dues
-    return dues
+                return dues, total
+    return dues, total
+
+
+def _readers(p: Plan, records: bool, residual: bool, halves: bool) -> list[_Reader]:
+    """Weights, activations, records, residuals, in the order of their ids."""
+    ws = p.dataflow is Dataflow.weight_stationary
+    per_beat = bus_bits(p.configuration) // p.weight_slot_bits
+    chunk = p.chunk_words // per_beat
+    segment = p.segment_words // p.words_per_beat
+    group = 1 if ws else p.configuration.rows
+    plane = tile_count(tile_count(p.plane_values, group) * p.group_words, p.words_per_beat)
+    segments = p.segments * (p.ic_tiles if ws else 1)
+    of_weights = segments * plane  # the first beat of each region
+    of_records = of_weights + p.oc_tiles * chunk
+    of_residuals = of_records + (p.oc_tiles * RECORD if records else 0)
+    kept = max(tile_count(p.configuration.wgt_depth, per_beat), tile_count(p.load_words, per_beat))
+    return [
+        _Reader(_bursts((of_weights + oc * chunk, chunk) for oc in range(p.oc_tiles)), FIFO, per_beat, kept),
+        _Reader(_bursts((index * plane, segment) for index in range(segments)), FIFO, p.words_per_beat,
+                p.slots * p.block_words // p.words_per_beat),
+        _Reader(_bursts((of_records + oc * RECORD, RECORD) for oc in range(p.oc_tiles if records else 0)), FIFO, 1,
+                KEPT),
+        _Reader(_bursts(_residuals(p, of_residuals, halves) if residual else iter(())), RESIDUAL_FIFO),
+    ]  # fmt: skip
+
+
+def _ask(readers: list[_Reader], turn: int) -> int | None:
+    """Whose turn it is, after ``turn``, of those that have a burst to ask for and room for it."""
+    for step in range(1, len(readers) + 1):
+        reader = readers[(turn + step) % len(readers)]
+        if reader.next_burst is not None and reader.room >= reader.next_burst:
+            return (turn + step) % len(readers)
+    return None
 
 
 def start(p: Plan, *, latency: int, records: bool = False, residual: bool = False, halves: bool = False) -> Start:
@@ -113,41 +155,20 @@ def start(p: Plan, *, latency: int, records: bool = False, residual: bool = Fals
     records: biases or scales are read. residual: psums come from memory; halves: as 16 bits, two positions a beat.
     """
     ws = p.dataflow is Dataflow.weight_stationary
-    width = bus_bits(p.configuration)
-    per_beat = width // p.weight_slot_bits
-    chunk = p.chunk_words // per_beat
-    segment = p.segment_words // p.words_per_beat
-    group = 1 if ws else p.configuration.rows
-    plane = tile_count(tile_count(p.plane_values, group) * p.group_words, p.words_per_beat)
-    tiles = p.ic_tiles if ws else 1
-    bases = [0, tiles * p.segments * plane]
-    bases += [bases[1] + p.oc_tiles * chunk]
-    bases += [bases[2] + (p.oc_tiles * RECORD if records else 0)]
-    readers = [
-        _Reader(_bursts((bases[1] + oc * chunk, chunk) for oc in range(p.oc_tiles)), FIFO, per_beat,
-                p.configuration.wgt_depth // per_beat),
-        _Reader(_bursts((index * plane, segment) for index in range(tiles * p.segments)), FIFO, p.words_per_beat,
-                p.slots * p.block_words // p.words_per_beat),
-        _Reader(_bursts((bases[2] + oc * RECORD, RECORD) for oc in range(p.oc_tiles if records else 0)), FIFO, 1, KEPT),
-        _Reader(_bursts(_residuals(p, bases[3], halves) if residual else iter(())), RESIDUAL_FIFO),
-    ]  # fmt: skip
+    readers = _readers(p, records, residual, halves)
     queue: deque[list[int]] = deque()  # [reader, beats, cycle of the first]
+    per_beat = readers[0].takes
     wanted = tile_count(max(1, p.load_words), per_beat)  # beats of the first pass' weights
     in_last = p.load_words - (wanted - 1) * per_beat if ws else 1  # words of the last of them
-    dues = _dues(p, halves) if residual else []
+    dues, psums = _dues(p, halves) if residual else ([], 0)
     weights = activation = None
     psum = late = cycle = 0
     turn = len(readers) - 1
     while weights is None or activation is None or psum < len(dues):
-        for step in range(1, len(readers) + 1 if len(queue) < OUTSTANDING else 1):
-            index = (turn + step) % len(readers)
-            reader = readers[index]
-            if reader.next_burst is not None and reader.room >= reader.next_burst:
-                queue.append([index, reader.next_burst, cycle + latency])
-                reader.room -= reader.next_burst
-                reader.next_burst = next(reader.bursts, None)
-                turn = index
-                break
+        asks = _ask(readers, turn) if len(queue) < OUTSTANDING else None
+        if asks is not None:
+            turn = asks
+            queue.append([turn, readers[turn].begin(), cycle + latency])
         if queue and cycle >= queue[0][2]:
             readers[queue[0][0]].here += 1
             queue[0][1] -= 1
@@ -169,4 +190,5 @@ def start(p: Plan, *, latency: int, records: bool = False, residual: bool = Fals
                 if whole:
                     readers[3].pop()
         cycle += 1
-    return Start(weights, activation, late)
+    # Beyond what was followed, psums go on to be late at the same rate.
+    return Start(weights, activation, late * psums // len(dues) if dues else 0)
