@@ -67,7 +67,7 @@ def test_a_slower_memory_costs_its_latency_once():
 
 def test_residuals_of_the_first_pass_wait_for_their_turn_at_the_bus():
     """By hand, 64 -> 64 on 8x8 maps, net_8x8. Bursts in the order of their addresses, which are all asked for at once:
-    weights 4 + 12 + 16 beats, activations 4 + 4 + 8 + 8 + 8 (8 a segment), records 4 each turn, residuals 4 + 12 + 3*16.
+    weights 4 + 12 + 16 beats, activations 4 + 4 + 8 + 8 + 8 (8 a segment), records 4 a turn, residuals 4 + 12 + 3 * 16.
     """
     p = plan(ConvShape(64, 8, 8, 64, 3, 3, 1, 1), NET, WS, requant=True)
     first = reading.start(p, latency=4, records=True, residual=True)
