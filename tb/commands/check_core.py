@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import re
 import sys
 import tempfile
@@ -43,6 +44,8 @@ DEFAULT_LAYERS: dict[str, list[str] | None] = {
     "resnet20_w4a4": ["layer3.0.downsample.0"],
 }
 SELF_TEST_TIME = 120.0  # seconds
+# Errors of the system that say nothing of the core
+LACKING = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO)
 SUMS = {
     "core": "the core adds all of it",
     "suite": "the core adds over the taps, the suite ic_tiles, residual, or what signed activations need",
@@ -168,9 +171,14 @@ def main(words: list[str] | None = None) -> int:
     except (UserError, ValueError, OSError, *command.ERRORS) as error:
         told.error = cli.told(error)
         told.failed(told.error)
+        if isinstance(error, OSError) and error.errno in LACKING:
+            told.undecided = told.error
         raise
     except KeyboardInterrupt:
-        told.error = "interrupted"
+        told.undecided = told.error = "interrupted"
+        raise
+    except Exception as error:
+        told.undecided = told.error = f"the check itself broke: {type(error).__name__}: {error}"
         raise
     finally:
         told.seconds = round(time.monotonic() - began, 1)
@@ -190,6 +198,8 @@ def check_all(parsed: argparse.Namespace) -> int:
     right = sum(one.passed for one in found)
     kept = f", {len(teams) - ran} not run again: nothing changed" if ran < len(teams) else ""
     console.print(f"\n{right} of {len(teams)} cores pass{kept}; table: {report / 'report.html'}", soft_wrap=True)
+    for line in class_check.not_checked(teams, found):
+        console.print(line, markup=False, soft_wrap=True)
     return 0 if right == len(teams) else 1
 
 

@@ -27,7 +27,8 @@ class Checked:
 
     builds: None where it did not come to that. error: why the check ended before its end. mismatch: the first one, or
     else the error, in a line; hint: what it looks like. replay: the command that shows it again. key: hash of all that
-    this depends on, of a class. ended: the limits that ended it.
+    this depends on, of a class. ended: the limits that ended it. undecided: why nothing is known of the core: what this
+    machine lacked, or what ended the check from outside.
     """
 
     core: str
@@ -44,6 +45,13 @@ class Checked:
     log: str = ""
     key: str = ""
     ended: str = ""
+    undecided: str = ""
+
+    def not_checked(self, why: str) -> None:
+        """Note that the check came to no end, through no doing of the core's."""
+        self.undecided = self.error = why
+        self.mismatch = f"not checked: {why}"
+        self.key = ""
 
     @property
     def passed(self) -> bool:

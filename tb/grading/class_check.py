@@ -229,9 +229,11 @@ def run_class(
         with engine.farm(min(parsed.jobs, len(tasks))) as farm:
             for done in farm.run(tasks):
                 team = done.task.arguments[0]
-                one = done.result or Checked(str(team.core), error=done.failure, mismatch=done.failure)
+                one = done.result or Checked(str(team.core))
+                if done.failure:
+                    one.not_checked(done.failure)
                 found[team.name] = one
-                advance(len(open_), f"{team.name} {'passes' if one.passed else 'fails'}")
+                advance(len(open_), f"{team.name}: {row(team, one)['result']}")
     finally:
         for left in marked(of_class):  # of checks that were interrupted
             with contextlib.suppress(psutil.Error):
@@ -248,11 +250,13 @@ def _known(report: Path, team: Team, allowance: Allowance) -> Checked | None:
 
 
 def check_or_tell(team: Team, words: Sequence[str], report: Path, allowance: Allowance, of_class: str) -> Checked:
-    """``check_team``; what this machine lacks (a full disk, no process left) is told as the core's result."""
+    """``check_team``; what this machine lacks (a full disk, no process left) costs no other team its check."""
     try:
         return check_team(team, words, report, allowance, of_class)
     except OSError as error:
-        return Checked(str(team.core), error=cli.told(error), mismatch=cli.told(error))
+        one = Checked(str(team.core))
+        one.not_checked(cli.told(error))
+        return one
 
 
 def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowance, of_class: str = "") -> Checked:
@@ -293,14 +297,19 @@ def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowa
         _keep_log(printed, log)
     one.core, one.seconds = str(team.core), round(time.monotonic() - began, 1)
     one.log = f"{LOGS}/{log.name}"
+    ended_by_itself = process.returncode in (0, 1, 2)
     if why or (process.returncode not in (0, 1) and not one.error):
         one.error = why or f"the check itself ended with exit code {process.returncode}; see {one.log}"
         one.mismatch = one.error
     if not one.replay:
         one.replay = replay(team, words)
     one.ended = str(allowance) if why else ""
-    # What was ended by something else than the core, is to be run again.
-    one.key = team.key if (process.returncode in (0, 1, 2) or why) else ""
+    one.key = team.key
+    # What was ended by something else than the core says nothing of it, and is to be run again.
+    if one.undecided and not why:
+        one.not_checked(one.undecided)
+    elif not ended_by_itself and not why:
+        one.not_checked(one.error)
     one.save(result)
     return one
 
@@ -394,7 +403,7 @@ def row(team: Team, one: Checked) -> dict[str, str]:
     """The line of a team in the table."""
     return {
         "team": team.name,
-        "result": "pass" if one.passed else "fail",
+        "result": "not checked" if one.undecided else "pass" if one.passed else "fail",
         "builds": {None: "-", True: "yes", False: "no"}[one.builds],
         "self_test": _count(one.self_test),
         "layers": _count(one.layers),
@@ -417,8 +426,8 @@ def write_tables(report: Path, teams: list[Team], found: list[Checked], grades: 
     if grades is not None:
         columns.insert(2, "points")
         for line in rows:
-            points, most, _ = grades[line["team"]]
-            line["points"] = f"{points:g}/{most:g}"
+            points, most, _ = grades.get(line["team"], (None, None, ()))
+            line["points"] = "" if points is None else f"{points:g}/{most:g}"
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -447,6 +456,12 @@ def _plain(value: str) -> str:
     return f"'{value}" if value[:1] in ("=", "+", "-", "@") and len(value) > 1 else value
 
 
+def not_checked(teams: list[Team], found: list[Checked]) -> list[str]:
+    """A line for each team of which nothing is known."""
+    lost = [(team, one) for team, one in zip(teams, found, strict=True) if one.undecided]
+    return [f"{team.name} was not checked: {one.undecided}; run this again" for team, one in lost]
+
+
 def table(teams: list[Team], found: list[Checked], width: int, points: dict[str, float] | None = None) -> Table:
     """The class on a terminal; what is longer is in the report. points: of each team, where it is graded."""
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
@@ -468,7 +483,7 @@ def table(teams: list[Team], found: list[Checked], width: int, points: dict[str,
     )
     for line, one, count in zip(lines, found, cycles, strict=True):
         name = escape(line["team"]) if one.passed else f"[bold red]{escape(line['team'])}"
-        score = [] if points is None else [f"{points[line['team']]:g}"]
+        score = [] if points is None else [f"{points[line['team']]:g}" if line["team"] in points else "-"]
         told = escape(line["looks_like"] or line["mismatch"])
         shown.add_row(name, *score, line["builds"], line["self_test"], line["layers"], count, told)
     return shown

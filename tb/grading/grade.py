@@ -39,7 +39,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def grade(parsed: argparse.Namespace, title: str, items: list[Item]) -> int:
-    """Check the class and write points; 0 where all teams have results."""
+    """Check the class and write points; 0 where all teams have results. A team without gets none, not 0 points."""
     report = class_check.report_folder(parsed)
     console = Console(highlight=False)
     most = sum(item.points for item in items)
@@ -51,6 +51,8 @@ def grade(parsed: argparse.Namespace, title: str, items: list[Item]) -> int:
         for old in (report / GRADES).glob("*.json"):  # of teams that are no more
             old.unlink()
         for team, one in zip(teams, found, strict=True):
+            if one.undecided:
+                continue
             scored = [score(item, one) for item in items]
             grades[team.name] = (round(sum(item.score for item in scored), 2), most, scored)
             text = json.dumps(gradescope(title, scored, one), indent=2, ensure_ascii=False) + "\n"
@@ -58,8 +60,12 @@ def grade(parsed: argparse.Namespace, title: str, items: list[Item]) -> int:
         class_check.write_tables(report, teams, found, grades)
     shown = class_check.table(teams, found, console.width, {name: points for name, (points, _, _) in grades.items()})
     console.print(shown)
-    console.print(f"\n{len(teams)} teams, {most:g} points at most: {report / GRADES}, {report / 'report.html'}")
-    return 0
+    lost = class_check.not_checked(teams, found)
+    number = f"{len(teams) - len(lost)} of {len(teams)}" if lost else f"{len(teams)}"
+    console.print(f"\n{number} teams, {most:g} points at most: {report / GRADES}, {report / 'report.html'}")
+    for line in lost:
+        console.print(line, markup=False, soft_wrap=True)
+    return 1 if lost else 0
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

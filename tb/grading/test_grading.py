@@ -1,7 +1,9 @@
 """A class of thirty cores: right ones, every planted bug, broken and endless ones; its table and its grades."""
 
+import contextlib
 import csv
 import dataclasses
+import errno
 import json
 import shutil
 import signal
@@ -13,8 +15,10 @@ import uuid
 import psutil
 import pytest
 
+from quant.errors import UserError
 from tb import simulators
 from tb.commands import check_core, command
+from tb.farm import engine
 from tb.foreign.test_examples import CASES
 from tb.foreign.test_hostile import BROKEN, HEAD, SILENT
 from tb.grading import class_check, grade, rubric
@@ -228,6 +232,56 @@ def test_an_interrupted_class_goes_on(only_icarus, left_over, tmp_path, by):
     assert not left_over()
     known = {name: read_checked(tmp_path / f"out/results/{name}.json") for name in "az"}
     assert known["a"].key and not (known["z"] and known["z"].key)
+
+
+def test_what_ends_a_check_from_outside_costs_no_points(tmp_path, monkeypatch, capfd):
+    """A killed check, and a task that was lost, say nothing of the core: no points, not 0, and the run says so."""
+    for name in "abc":
+        broken(tmp_path / "teams" / name, SILENT)
+    kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    fail = "import sys; sys.exit(1)"
+
+    def started(team):
+        return [sys.executable, "-c", kill if team.name == "a" else fail]
+
+    class Loses(engine.Farm):
+        def run(self, tasks, told=None):
+            tasks = list(tasks)
+            yield from super().run(task for task in tasks if task.key != "b")
+            yield from (engine.Done(task, None, engine.GONE) for task in tasks if task.key == "b")
+
+    monkeypatch.setattr(class_check, "_command", started)
+    monkeypatch.setattr(class_check.engine, "farm", lambda jobs: contextlib.nullcontext(Loses()))
+    (tmp_path / "rubric.toml").write_text(rubric.EXAMPLE)
+    words = ["--core", str(tmp_path / "teams/*/core.toml"), "--report", str(tmp_path / "out")]
+    words += ["--rubric", str(tmp_path / "rubric.toml")]
+    assert command.run(lambda: grade.main(words)) == 1
+    told = capfd.readouterr().out
+    assert "1 of 3 teams" in told and "a was not checked: the check itself ended with exit code -9" in told
+    assert f"b was not checked: {engine.GONE}; run this again" in told
+    assert [path.name for path in (tmp_path / "out/grades").iterdir()] == ["c.json"]
+    found = rows(tmp_path)
+    assert [found[name]["result"] for name in "abc"] == ["not checked", "not checked", "fail"]
+    assert [found[name]["points"] for name in "abc"] == ["", "", "0/100"]
+    assert "not checked" in (tmp_path / "out/report.html").read_text()
+    assert check_core.main(words[:4]) == 1
+    assert "b was not checked" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "decided"),
+    [(UserError("x.v is missing"), True), (FileNotFoundError(errno.ENOENT, "no x.v"), True),
+     (OSError(errno.ENOSPC, "No space left on device"), False), (ZeroDivisionError("in the suite"), False)],
+)  # fmt: skip
+def test_what_says_nothing_of_the_core(tmp_path, monkeypatch, error, decided):
+    def ends(parsed, told):
+        raise error
+
+    monkeypatch.setattr(check_core, "checked", ends)
+    with pytest.raises(type(error)):
+        check_core.main(["--core", "core.toml", "--result", str(tmp_path / "result.json")])
+    one = read_checked(tmp_path / "result.json")
+    assert bool(one.undecided) != decided and one.error and not one.passed
 
 
 def parsed(*words):
