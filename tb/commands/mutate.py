@@ -1,4 +1,4 @@
-"""Bugs planted in the Verilog one by one: the run must turn red for each, and say where.
+"""Bugs planted in the Verilog one by one: the run, green without one, must turn red for each, and say where.
 
 ``make mutate`` runs this and prints what was reported of each; ``tb/mutation/test_mutants.py`` asks the same of all.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from tb.farm import engine
 from tb.foreign import mutants as foreign
 from tb.foreign.adapter import Adapter, read_adapter
 from tb.foreign.target import foreign_target
-from tb.mutation.plant import MUTANTS, mutation_jobs, run_mutant
+from tb.mutation.plant import MUTANTS, Mutant, mutation_jobs, run_mutant
 from tb.options import LARGEST_SEED, SETTINGS, environment, from_environment
 from tb.target import prepared
 
@@ -36,13 +37,38 @@ def foreign_reports(adapter: Adapter, planted: Sequence[foreign.Mutant], seed: i
     tasks = [layer.task for layers in layers_of(settings, c, adapter).values() for layer in layers]
     made = prepared(target, c, tasks)
 
+    unharmed = [dataclasses.replace(mutant, new=mutant.old) for mutant in planted[:1]]
     with engine.farm(os.cpu_count() or 1) as farm:
         shared = [farm.share(value) for value in (tasks, made)]
         work = [
             engine.Task(str(index), foreign.report_of, (mutant, adapter, *shared, seed))
-            for index, mutant in enumerate(planted)
+            for index, mutant in enumerate([*unharmed, *planted])
         ]
-        yield from _in_order(farm, work)
+        reports = _in_order(farm, work)
+        for _ in unharmed:
+            _check_green(next(reports), f"the core {adapter.name}")
+        yield from reports
+
+
+def own_reports(planted: Sequence[Mutant], seed: int) -> Iterator[str | None]:
+    """What is reported of each bug in this project's Verilog, None where all stays green."""
+    # Whatever is to find them must be green by itself, else its reports say nothing of the bugs.
+    unharmed = list({mutant.bench: mutant._replace(new=mutant.old) for mutant in planted}.values())
+    jobs = mutation_jobs(configuration("course_8x8"), seed)
+    with engine.farm(os.cpu_count() or 1) as farm:
+        shared = farm.share(jobs)
+        work = [
+            engine.Task(str(index), run_mutant, (mutant, shared)) for index, mutant in enumerate([*unharmed, *planted])
+        ]
+        reports = _in_order(farm, work)
+        for mutant in unharmed:
+            _check_green(next(reports), mutant.bench)
+        yield from reports
+
+
+def _check_green(report: str | None, what: str) -> None:
+    if report is not None:
+        raise UserError(f"without any bug, {what} is not green, so nothing can be said of bugs: {report}")
 
 
 def _in_order(farm: engine.Farm, tasks: list[engine.Task]) -> Iterator[str | None]:
@@ -55,7 +81,7 @@ def _in_order(farm: engine.Farm, tasks: list[engine.Task]) -> Iterator[str | Non
     wanted = next(waiting, None)
     for done in farm.run(tasks):
         if done.failure:
-            raise UserError(f"bug {int(done.task.key) + 1} of {len(tasks)} could not be tried: {done.failure}")
+            raise UserError(f"run {int(done.task.key) + 1} of {len(tasks)} could not be made: {done.failure}")
         known[done.task.key] = done.result
         while wanted is not None and wanted.key in known:
             yield known[wanted.key]
@@ -86,14 +112,9 @@ def main(words: list[str] | None = None) -> int:
         return mutate_foreign(read_adapter(parsed.core), int(parsed.seed), parsed.count)
     simulators.check_simulator("icarus")
     console = Console(highlight=False)
-    c = configuration("course_8x8")
-    jobs = mutation_jobs(c, parsed.seed)
     planted = [mutant for mutant in MUTANTS if mutant.module in parsed.module]
-    with engine.farm(os.cpu_count() or 1) as farm:
-        shared = farm.share(jobs)
-        tasks = [engine.Task(str(index), run_mutant, (mutant, shared)) for index, mutant in enumerate(planted)]
-        runs = _in_order(farm, tasks)
-        reports = list(track(runs, "planting bugs", total=len(planted), console=console, transient=True))
+    runs = own_reports(planted, parsed.seed)
+    reports = list(track(runs, "planting bugs", total=len(planted), console=console, transient=True))
     survivors = 0
     for mutant, report in zip(planted, reports, strict=True):
         survivors += report is None

@@ -158,7 +158,7 @@ def twin_job(seed: int) -> LayerJob:
 
 
 def run_mutant(mutant: Mutant, jobs: list[LayerJob], sim: str = "icarus") -> str | None:
-    """What the bench reports of a bug, None when it stays green."""
+    """What the bench reports of a bug, None when it stays green. SimulationError where it does not build."""
     if mutant.bench == "accelerator":
         return _run(mutant, accelerator_job(jobs[0].seed), jobs[0].seed, sim)
     if mutant.bench == "twin":
@@ -193,13 +193,11 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | No
                 "COSIM_CONFIGURATION": bench.configuration,
             }  # fmt: skip
         sources = [*sorted(folder.glob("*.v")), *bench.sources]
-        built = None
+        built = simulators.build(sim, bench.toplevel, bench.parameters, sources=sources)
         try:
-            built = simulators.build(sim, bench.toplevel, bench.parameters, sources=sources)
             outcomes = simulators.run(built, bench.cases, only=bench.only, seed=seed, environment=environment)
         except simulators.SimulationError as error:
             return str(error)
         finally:
-            if built is not None:
-                simulators.discard(built)
+            simulators.discard(built)
         return next((outcome.failure for outcome in outcomes if outcome.failure), None)

@@ -12,6 +12,10 @@ from quant.errors import UserError
 from tb import simulators
 from tb.commands import mutate
 from tb.farm import engine
+from tb.foreign import mutants as foreign
+from tb.foreign.adapter import read_adapter
+from tb.layers.job import LayerJob
+from tb.mutation import plant
 from tb.mutation.plant import MUTANTS, Mutant, mutation_jobs, run_mutant
 
 needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus, whose builds take no time")
@@ -47,8 +51,23 @@ def test_a_bug_that_could_not_be_tried_is_not_found():
         def run(self, tasks, told=None):
             yield from (engine.Done(task, None, engine.GONE) for task in tasks)
 
-    with pytest.raises(UserError, match="bug 1 of 2 could not be tried: the cluster's scheduler"):
+    with pytest.raises(UserError, match="run 1 of 2 could not be made: the cluster's scheduler"):
         list(mutate._in_order(Gone(), [engine.Task(str(number), run_mutant) for number in range(2)]))
+
+
+@needs_icarus
+def test_what_is_red_by_itself_says_nothing_of_bugs(monkeypatch):
+    """Of the project's benches, and of a core with a bug of its own."""
+    wrong = plant.Bench("wgt_fetch", {"WIDTH": 32, "ADDR_BITS": 11}, "tb.modules.cases_act_fetch")
+    monkeypatch.setitem(plant.BENCHES, "wgt_fetch", wrong)
+    monkeypatch.setattr(mutate.os, "cpu_count", lambda: 1)  # in this process
+    monkeypatch.setattr(mutate, "mutation_jobs", lambda c, seed: [LayerJob(c, [], seed)])
+    planted = [mutant for mutant in MUTANTS if mutant.bench == "wgt_fetch"]
+    with pytest.raises(UserError, match="without any bug, wgt_fetch is not green"):
+        list(mutate.own_reports(planted, 1))
+    adapter = read_adapter(simulators.ROOT / "tb/examples/course/core.toml", ["BUG_SIGN_EXTENSION"])
+    with pytest.raises(UserError, match=r"without any bug, the core .* is not green"):
+        list(mutate.foreign_reports(adapter, foreign.mutants(adapter, 1, 1), 1))
 
 
 def test_missing_reset_is_seen(sim, jobs):
