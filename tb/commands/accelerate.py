@@ -26,7 +26,7 @@ from tb.commands import command
 from tb.commands.cosim import Outcome, wave_file, write_report
 from tb.commands.report import convolution, counted, flow, steps
 from tb.layers.captured import RealLayer, real_layers
-from tb.layers.networks import network_with
+from tb.layers.main_job import network_with
 from tb.layers.requantised import requantised
 from tb.layers.task import LayerTask
 from tb.target import find_target, run_layers

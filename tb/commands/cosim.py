@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,7 +24,6 @@ from golden_model.configuration import DEFAULT_CONFIGURATION, Configuration, Dat
 from golden_model.raw.hints import Hints
 from quant.cli import Parser, whole
 from quant.errors import UnknownNetwork, UserError
-from quant.loose import Placement
 from tb import options, simulators
 from tb.commands import command
 from tb.commands.report import convolution, counted, flow, steps, tiles, wrapped
@@ -31,8 +31,11 @@ from tb.farm import engine
 from tb.farm.archive import packed
 from tb.layers.captured import RealLayer, as_tasks, real_layers
 from tb.layers.from_files import GoldenLayers, golden_layers
-from tb.layers.networks import MAIN_JOB, default_layers, network_with
+from tb.layers.main_job import MAIN_JOB, default_layers, network_with
 from tb.target import Ran, Target, find_target, prepared, run_layers, run_one
+
+if TYPE_CHECKING:
+    from quant.loose import Placement
 
 CORE = find_target("core")
 LOOSE = "of the layers of a checkpoint whose network is not known"
@@ -62,6 +65,12 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     options.add_cluster(parser)
     options.add_report(parser)
     return parser.parse_args(words)
+
+
+def _placement(parsed: argparse.Namespace) -> Placement:
+    from quant.loose import Placement
+
+    return Placement(parsed.stride, parsed.padding, parsed.map)
 
 
 def golden_folder(settings: dict[str, str | None], hints: Hints | None = None) -> GoldenLayers | None:
@@ -109,7 +118,7 @@ def collect(
         folder = str(settings["GOLDEN"])
         return {folder: [RealLayer(folder, name, golden.task(name, dataflow, c)) for name in golden.names]}
     from quant.checkpoints import SHIPPED
-    from quant.loose import loose_capture, loose_layers
+    from quant.loose import Placement, loose_capture, loose_layers
     from quant.network import load_network
 
     image = int(settings["IMAGE"])
@@ -301,8 +310,7 @@ def main(words: list[str] | None = None) -> int:
         c = golden.configuration()
     else:
         c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
-    placement = Placement(parsed.stride, parsed.padding, parsed.map)
-    by_checkpoint = collect(settings, c, golden, placement)
+    by_checkpoint = collect(settings, c, golden, None if golden else _placement(parsed))
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
     began = time.monotonic()
     outcomes = simulated(everything, c, sim, settings, parsed.stalls, parsed.jobs, console, cluster=cluster)

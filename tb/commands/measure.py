@@ -46,7 +46,8 @@ from tb.commands import command
 from tb.commands.cosim import simulate
 from tb.commands.report import convolution, flow, tiles
 from tb.layers.captured import RealLayer, real_layers
-from tb.layers.networks import FULL_SIZE, MAIN_JOB, NetworkLayer, network_layers
+from tb.layers.main_job import MAIN_JOB
+from tb.layers.networks import FULL_SIZE, NetworkLayer, network_layers
 from tb.layers.random_layers import random_operands
 from tb.layers.requantised import requantised
 from tb.layers.task import LayerTask
@@ -380,7 +381,7 @@ IMAGES = {"resnet20_w4a4": 3, "vgg16_w4a4": 2}  # of which the last is measured
 def image_table() -> Table:
     """An image through a whole network, every output compared, warm; in the bare C++ loop; and layer by layer."""
     table = _columns(
-        "An image, every output compared: one list; bare C++ loop; layers apart, and a start",
+        "An image, every output compared: one list; bare C++ loop; layers apart",
         ("network", "array"), ("layers", "cycles", "util", "list s", "loop s", "/loop", "apart s", "/list"),
     )  # fmt: skip
     for c, (name, count) in itertools.product(map(configuration, IMAGE_ARRAYS), IMAGES.items()):

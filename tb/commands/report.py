@@ -7,14 +7,17 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.tiling import ConvShape
-from tb.layers.captured import RealLayer
 from tb.layers.task import LayerTask
+
+if TYPE_CHECKING:
+    from tb.layers.captured import RealLayer
 
 
 def counted(console: Console) -> Progress:

@@ -16,7 +16,7 @@ from quant.models import ModelSpec
 from quant.network import load_network
 from tb import options
 from tb.commands import cosim
-from tb.layers.networks import MAIN_JOB, default_layers
+from tb.layers.main_job import MAIN_JOB, default_layers
 
 CORE = configuration("course_8x8")
 

@@ -35,6 +35,7 @@ def main(words: list[str] | None = None) -> int:
         raise UserError("which points? RUBRIC=rubric.toml; make grade CORE_ARGS=--example prints one")
     title, items = read_rubric(parsed.rubric)
     parsed.report = parsed.report or Path("grades")
+    check_core.check_asked(parsed)
     return grade(parsed, title, items)
 
 

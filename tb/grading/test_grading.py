@@ -345,6 +345,10 @@ def test_what_is_wrong_is_told(tmp_path, capfd):
     assert "is a pattern: name a folder for the table, as REPORT=out" in refused(["--core", pattern], capfd)
     out = ["--report", str(tmp_path / "out")]
     assert "matches no file; quote the pattern" in refused(["--core", pattern, *out], capfd)
+    broken(tmp_path / "t", SILENT)
+    assert "no quantised layer 'features.99'" in refused(["--core", pattern, *out, "--layer", "features.99"], capfd)
+    assert "none is not a directory" in refused(["--core", pattern, *out, "--golden", str(tmp_path / "none")], capfd)
+    assert not (tmp_path / "out").exists()
     assert "--part is of one core" in refused(["--core", pattern, *out, "--part", "l0"], capfd)
     (tmp_path / "file").write_text("")
     assert "a folder is needed here" in refused(["--core", pattern, "--report", str(tmp_path / "file")], capfd)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from golden_model.configuration import Configuration, Dataflow
 from golden_model.convolution import convolve
 from golden_model.throughput import faster_dataflow
 from golden_model.tiling import ConvShape
-from quant.capture import CapturedLayer, capture, quantised_layers, recovery_error
-from quant.data import load_data
-from quant.network import Network
 from tb.layers.task import LayerTask
+
+if TYPE_CHECKING:  # PyTorch is imported where something is captured
+    from quant.capture import CapturedLayer
+    from quant.network import Network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,8 @@ class RealLayer:
         """Mean absolute error of the recovered psum against the float reference; None without one."""
         if self.captured is None:
             return None
+        from quant.capture import recovery_error
+
         o = self.captured.operands
         return recovery_error(self.captured, convolve(o.weight, o.activation, o.stride, o.padding))[0]
 
@@ -52,6 +56,9 @@ def real_layers(
 
     Layers with activations of half ACT_BITS or less run as a2w4 where the configuration has it.
     """
+    from quant.capture import capture, quantised_layers
+    from quant.data import load_data
+
     captured = capture(network, names, image, None if data is None else load_data(data))
     ordered = {name: captured[name] for name in (names if names is not None else quantised_layers(network.model))}
     return as_tasks(ordered, network.name, configuration, dataflow, data or network.samples, f"image {image}")

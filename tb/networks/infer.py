@@ -39,7 +39,7 @@ from tb.commands.accelerate import DEFAULT_CONFIGURATION
 from tb.commands.cosim import wave_file
 from tb.commands.report import steps
 from tb.farm import engine
-from tb.layers.networks import MAIN_JOB
+from tb.layers.main_job import MAIN_JOB
 from tb.networks import batches
 from tb.networks import run as network_run
 from tb.networks.job import Check, NetworkJob
