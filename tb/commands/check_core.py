@@ -189,11 +189,12 @@ def main(words: list[str] | None = None) -> int:
 
 def check_all(parsed: argparse.Namespace) -> int:
     """Check a class; 0 where all cores are right."""
+    class_check.check_options(parsed)
+    teams = class_check.class_of(parsed)
     check_asked(parsed)
     report = class_check.report_folder(parsed)
     console = Console(highlight=False)
     with class_check.alone(report), counted_class(console) as advance:
-        teams = class_check.class_of(parsed)
         found, ran = class_check.run_class(parsed, teams, report, advance)
         class_check.write_tables(report, teams, found)
     console.print(class_check.table(teams, found, console.width))

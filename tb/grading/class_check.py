@@ -86,13 +86,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--fresh", action="store_true", help="run again what has not changed, too")
 
 
-def report_folder(parsed: argparse.Namespace) -> Path:
-    """The folder of the report. UserError where none is named, or a file has its place."""
+def check_options(parsed: argparse.Namespace) -> None:
+    """UserError where no folder for the report is named, or an option is of one core."""
     if not parsed.report:
         raise UserError(f"CORE={parsed.core} is a pattern: name a folder for the table, as REPORT=out")
     for name in ("part", "bug", "result"):
         if getattr(parsed, name):
             raise UserError(f"--{name} is of one core, and CORE={parsed.core} with a report is a class")
+
+
+def report_folder(parsed: argparse.Namespace) -> Path:
+    """The folder of the report, made where there is none."""
     report = Path(parsed.report)
     for folder in (report, report / RESULTS, report / LOGS):
         folder.mkdir(parents=True, exist_ok=True)

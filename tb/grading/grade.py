@@ -35,18 +35,19 @@ def main(words: list[str] | None = None) -> int:
         raise UserError("which points? RUBRIC=rubric.toml; make grade CORE_ARGS=--example prints one")
     title, items = read_rubric(parsed.rubric)
     parsed.report = parsed.report or Path("grades")
-    check_core.check_asked(parsed)
     return grade(parsed, title, items)
 
 
 def grade(parsed: argparse.Namespace, title: str, items: list[Item]) -> int:
     """Check the class and write points; 0 where all teams have results. A team without gets none, not 0 points."""
+    class_check.check_options(parsed)
+    teams = class_check.class_of(parsed)
+    check_core.check_asked(parsed)
     report = class_check.report_folder(parsed)
     console = Console(highlight=False)
     most = sum(item.points for item in items)
     grades: dict[str, tuple[float, float, list[Scored]]] = {}
     with class_check.alone(report), counted_class(console) as advance:
-        teams = class_check.class_of(parsed)
         found, _ = class_check.run_class(parsed, teams, report, advance)
         (report / GRADES).mkdir(exist_ok=True)
         for old in (report / GRADES).glob("*.json"):  # of teams that are no more
