@@ -70,23 +70,24 @@ def test_residuals_of_the_first_pass_wait_for_their_turn_at_the_bus():
     weights 4 + 12 + 16 beats, activations 4 + 4 + 8 + 8 + 8 (8 a segment), records 4 a turn, residuals 4 + 12 + 3 * 16.
     """
     p = plan(ConvShape(64, 8, 8, 64, 3, 3, 1, 1), NET, WS, requant=True)
-    first = reading.start(p, latency=4, records=True, residual=True)
+    first = reading.start(p, latency=4, records=reading.RECORD, residual=True)
     assert first.weights == 4 + 1 + 1 + 3 + 1  # the beat, two words written, three stages, into the tiles
     assert first.activation == 4 + 4 + 1 + 4  # behind four beats of weights
     last = 4 + (4 + 12 + 16) + (4 + 4 + 8 + 8 + 8) + 5 * 4 + 64 - 1  # the cycle of the last residual's beat
     assert first.late == last - (first.weights + 8 + 8 + 1 + 63)
-    assert reading.start(p, latency=4, records=True).late == 0
+    assert reading.start(p, latency=4, records=reading.RECORD).late == 0
     # Two positions a beat: the third burst, which begins with position 32, is the latest
     third = 4 + (4 + 4 + 4 + 4) + (12 + 4 + 4 + 12) + (16 + 8 + 4)
-    halved = reading.start(p, latency=4, records=True, residual=True, halves=True)
+    halved = reading.start(p, latency=4, records=reading.RECORD, residual=True, halves=True)
     assert halved.late == third - (first.weights + 8 + 8 + 1 + 32)
 
 
 def test_a_map_of_any_size_is_predicted_at_once():
     p = plan(ConvShape(64, 224, 224, 256, 1, 1, 1, 0), configuration("net_32x32"), WS)
     begin = time.process_time()
-    assert schedule.cycles(p, residual=True).total > p.shape.macs / 1024
-    assert time.process_time() - begin < 10  # seconds; it takes half of one
+    assert p.shape.macs / 1024 < schedule.cycles(p, residual=True).total < 1.01 * p.shape.macs / 1024
+    schedule.choose(p.shape, NET, residual=True)  # of eight numbers of bands
+    assert time.process_time() - begin < 20  # seconds; it takes two
 
 
 def test_two_bit_activations_halve_the_cycles():

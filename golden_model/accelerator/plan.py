@@ -68,15 +68,15 @@ class Plan:
     pool: bool
     requant: bool
     pitch: int  # columns of the position grid
-    phases: tuple[tuple[int, int], ...]  # (y, x), in the order of first use
+    phases: Phases  # (y, x), in the order of first use
     taps: tuple[Tap, ...]
     bands: int
     band_rows: int
     last_rows: int
     lead: int  # values before a band's first position that its block begins with
-    segment_values: int  # values of one segment of a block, on the grid
+    segment_values: int  # values of one phase of a block, on the grid
     segment_words: int  # whole memory beats
-    plane_values: int  # values of one segment of the whole map in memory, the lead included
+    plane_values: int  # values of one phase of the whole map in memory, the lead included
     slots: int
     resident: bool
     pass_words: int  # weight words of a chunk

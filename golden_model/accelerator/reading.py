@@ -20,14 +20,13 @@ from golden_model.tiling import tile_count
 BURST, FIRST_BURST = 16, 4  # beats
 FIFO, RESIDUAL_FIFO = 32, 64  # beats of a reader's FIFO
 OUTSTANDING = 16  # bursts that the memory takes
-RECORD = 4  # beats of an oc_tile's record
-KEPT = 2 * RECORD + RECORD - 1  # beats that coefficients takes before the first oc_tile is over
+RECORD, SECOND_RECORD = 4, 7  # beats of an oc_tile's record, and with a second output
 UNPACKED = 1  # cycles from a beat to its first word, written to its memory
 # Cycles from a word's writing to the array's door, where operands wait for one another.
 OF_WEIGHT = 3  # wgt_ring counts it, wgt_fetch, l0 or ififo
 INTO_TILES = 1  # WS: the last of the first pass' words goes into the tiles
 OF_ACTIVATION = 4  # act_load counts it, act_fetch (2), l0
-FOLLOWED = 8192  # psums whose residuals are followed
+FOLLOWED = 4096  # psums whose residuals are followed
 TO_SFP = 1  # beside rows + cols: from operands that enter to psums that want their residual
 
 
@@ -88,17 +87,17 @@ def _bursts(segments: Iterator[tuple[int, int]]) -> Iterator[int]:
 
 
 def _residuals(p: Plan, base: int, halves: bool) -> Iterator[tuple[int, int]]:
-    """First beat and beats of each oc_tile of each band."""
+    """First beat and beats of each oc_tile of each band; in memory an oc_tile's bands follow one another."""
+    a_beat = 2 if halves else 1
+    plane = tile_count(p.shape.n_o_nij, a_beat)
     for band in range(p.bands):
-        beats = tile_count(p.positions(band), 2 if halves else 1)
-        for _ in range(p.oc_tiles):
-            yield base, beats
-            base += beats
+        for oc in range(p.oc_tiles):
+            yield base + oc * plane + band * p.positions(0) // a_beat, tile_count(p.positions(band), a_beat)
 
 
 def _dues(p: Plan, halves: bool) -> tuple[list[tuple[int, bool]], int]:
     """When psums of the oc_tiles' first passes would want their residuals, counted from the very first one, and whether
-    they are the last that a beat has; then the number of all such psums, of which no more than FOLLOWED are given.
+    they are the last that a beat has; then the number of all such psums, of which the first FOLLOWED are given.
 
     Where so many passes come between that the FIFO is full again, the first oc_tile is all.
     """
@@ -108,17 +107,16 @@ def _dues(p: Plan, halves: bool) -> tuple[list[tuple[int, bool]], int]:
         n = p.positions(band)
         tile = p.ic_tiles * p.shape.n_kij * max(n, p.load_words)
         for _ in range(p.oc_tiles):
+            dues += [(begin + i, not halves or i % 2 == 1 or i == n - 1) for i in range(min(n, FOLLOWED - len(dues)))]
             total += n
-            if len(dues) < FOLLOWED:
-                dues += [(begin + i, not halves or i % 2 == 1 or i == n - 1) for i in range(n)]
             begin += tile
             if tile >= n + 2 * RESIDUAL_FIFO:
                 return dues, total
     return dues, total
 
 
-def _readers(p: Plan, records: bool, residual: bool, halves: bool) -> list[_Reader]:
-    """Weights, activations, records, residuals, in the order of their ids."""
+def _readers(p: Plan, records: int, residual: bool, halves: bool) -> list[_Reader]:
+    """Weights, activations, records, residuals, in the order of their ids. Of activations the first band is enough."""
     ws = p.dataflow is Dataflow.weight_stationary
     per_beat = bus_bits(p.configuration) // p.weight_slot_bits
     chunk = p.chunk_words // per_beat
@@ -128,14 +126,15 @@ def _readers(p: Plan, records: bool, residual: bool, halves: bool) -> list[_Read
     segments = p.segments * (p.ic_tiles if ws else 1)
     of_weights = segments * plane  # the first beat of each region
     of_records = of_weights + p.oc_tiles * chunk
-    of_residuals = of_records + (p.oc_tiles * RECORD if records else 0)
+    of_residuals = of_records + p.oc_tiles * records
+    every = range(p.bands * p.oc_tiles)
     kept = max(tile_count(p.configuration.wgt_depth, per_beat), tile_count(p.load_words, per_beat))
     return [
-        _Reader(_bursts((of_weights + oc * chunk, chunk) for oc in range(p.oc_tiles)), FIFO, per_beat, kept),
+        _Reader(_bursts((of_weights + n % p.oc_tiles * chunk, chunk) for n in every), FIFO, per_beat, kept),
         _Reader(_bursts((index * plane, segment) for index in range(segments)), FIFO, p.words_per_beat,
                 p.slots * p.block_words // p.words_per_beat),
-        _Reader(_bursts((of_records + oc * RECORD, RECORD) for oc in range(p.oc_tiles if records else 0)), FIFO, 1,
-                KEPT),
+        # coefficients takes two records, and of a third what comes before its last beat, until an oc_tile is over.
+        _Reader(_bursts((of_records + n % p.oc_tiles * records, records) for n in every), FIFO, 1, 3 * records - 1),
         _Reader(_bursts(_residuals(p, of_residuals, halves) if residual else iter(())), RESIDUAL_FIFO),
     ]  # fmt: skip
 
@@ -149,10 +148,11 @@ def _ask(readers: list[_Reader], turn: int) -> int | None:
     return None
 
 
-def start(p: Plan, *, latency: int, records: bool = False, residual: bool = False, halves: bool = False) -> Start:
+def start(p: Plan, *, latency: int, records: int = 0, residual: bool = False, halves: bool = False) -> Start:
     """What a plan's first cycles wait for, its regions lying in memory as ``tb.accelerator.command`` puts them.
 
-    records: biases or scales are read. residual: psums come from memory; halves: as 16 bits, two positions a beat.
+    records: beats of an oc_tile's biases and scales. residual: psums come from memory; halves: as 16 bits, two to a
+    beat.
     """
     ws = p.dataflow is Dataflow.weight_stationary
     readers = _readers(p, records, residual, halves)

@@ -47,15 +47,22 @@ class CycleCount:
 
 
 def cycles(
-    p: Plan, *, bias: bool = False, residual: bool = False, halves: bool = False, latency: int = MEMORY_LATENCY
+    p: Plan,
+    *,
+    bias: bool = False,
+    second: bool = False,
+    residual: bool = False,
+    halves: bool = False,
+    latency: int = MEMORY_LATENCY,
 ) -> CycleCount:
     """Cycles of a plan behind a memory of that ``latency``.
 
-    bias: there are records, as for requantised outputs. residual: psums come from memory; halves: as 16 bits.
+    bias: there are records, as for requantised outputs; second: with what a second output needs. residual: psums come
+    from memory; halves: as 16 bits.
     """
     c = p.configuration
     ws = p.dataflow is Dataflow.weight_stationary
-    records = bias or p.requant
+    records = reading.SECOND_RECORD if second else reading.RECORD if bias or p.requant else 0
     begin = reading.start(p, latency=latency, records=records, residual=residual and ws, halves=halves)
     first = begin.weights if ws else max(begin.weights, gather_cycles(c) * p.tiles_at_once + GATHER)
     flow = _Flow(p, clock=first, loaded=float(begin.activation - 1))
@@ -90,7 +97,7 @@ def _tail(p: Plan) -> int:
     return (1 + p.tiles_at_once) * c.rows + c.cols + REGISTERS + max(behind - dropped, DROPPED)
 
 
-def _beyond_the_bus(p: Plan, records: bool, residual: bool, halves: bool) -> int:
+def _beyond_the_bus(p: Plan, records: int, residual: bool, halves: bool) -> int:
     """WS: what the beats of a layer are more than its passes take, where the weights alone leave the bus no gap."""
     bands = range(p.bands)
     flow = sum(p.passes(band) * _steady(p, band) for band in bands)
@@ -98,8 +105,7 @@ def _beyond_the_bus(p: Plan, records: bool, residual: bool, halves: bool) -> int
     if weights < flow:
         return 0
     others = p.act_repeats * p.bands * p.ic_tiles * p.block_words // p.words_per_beat
-    if records:
-        others += reading.RECORD * p.oc_tiles * p.bands
+    others += records * p.oc_tiles * p.bands
     if residual:
         others += sum(tile_count(p.positions(band), 2 if halves else 1) for band in bands) * p.oc_tiles
     return weights + others - flow
@@ -187,7 +193,7 @@ def _grid(p: Plan, band: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _words(p: Plan, band: int, kij: int) -> np.ndarray:
-    """WS: the word of the block that each position of tap ``kij`` reads, -1 for padding."""
+    """WS: the word of the block that each position of tap ``kij`` reads, far below 0 for padding."""
     oi, oj = _grid(p, band)
     tap, s = p.taps[kij], p.shape
     ki, kj = divmod(kij, s.kw)
@@ -199,7 +205,7 @@ def _words(p: Plan, band: int, kij: int) -> np.ndarray:
 
 
 def _os_words(p: Plan, band: int, number: int) -> np.ndarray:
-    """OS: the last word that each operand of a pass reads, -1 for padding in all rows."""
+    """OS: the last word that each operand of a pass reads, far below 0 for padding in all rows."""
     c, s = p.configuration, p.shape
     first_tile = number * p.tiles_at_once % p.o_tiles(band)
     o_tile = first_tile + p.tiles_at_once - 1  # the last of the pass
@@ -225,13 +231,14 @@ def choose(
     simd: bool = False,
     pool: bool = False,
     requant: bool = False,
-    residual: bool = False,
     latency: int = MEMORY_LATENCY,
     fits: Callable[[Plan], bool] = lambda _: True,
+    **beside: bool,
 ) -> Plan:
     """The plan with the fewest cycles, weight-stationary where both dataflows need the same.
 
-    Of the bands that fit, all in few rows are tried. fits: what else a plan must be. PlanError where none is.
+    Of the bands that fit, all in few rows are tried. fits: what else a plan must be. beside: what :func:`cycles` must
+    know of the layer. PlanError where there is no plan.
     """
     best: tuple[int, Plan] | None = None
     reasons: list[PlanError] = []
@@ -252,7 +259,7 @@ def choose(
         if not candidates:
             reasons.append(PlanError(f"no {flow.name} plan suits what comes before or follows"))
         for candidate in candidates:
-            total = cycles(candidate, residual=residual, latency=latency).total
+            total = cycles(candidate, latency=latency, **beside).total
             if best is None or total < best[0]:
                 best = total, candidate
     if best is None:

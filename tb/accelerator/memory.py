@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from golden_model import tiling
-from golden_model.accelerator.plan import Plan, bus_bits, slot_bits
+from golden_model.accelerator.plan import Phases, Plan, bus_bits, slot_bits
 from golden_model.configuration import Dataflow
 from golden_model.requantise import Requantisation
 
@@ -66,9 +66,6 @@ def noise(like: np.ndarray, bits: int, shape: tuple[int, ...]) -> np.ndarray:
     Zeros there would be what padding is, and hide that it is read.
     """
     return np.random.default_rng(zlib.crc32(like.tobytes())).integers(0, 1 << bits, shape)
-
-
-Phases = Sequence[tuple[int, int]]
 
 
 def activation_memory(plan: Plan, activation: np.ndarray, phases: Phases | None = None) -> np.ndarray:

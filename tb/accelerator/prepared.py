@@ -31,7 +31,7 @@ def chosen(c: Configuration, task: LayerTask, dataflow: Dataflow | None = None) 
     o = task.operands
     best = schedule.choose(
         o.shape, c, dataflow=dataflow, simd=o.simd, pool=o.pool, requant=o.requant is not None,
-        residual=o.residual is not None,
+        bias=o.bias is not None, residual=o.residual is not None,
     )  # fmt: skip
     return dataclasses.replace(task, dataflow=best.dataflow, band_rows=best.band_rows)
 

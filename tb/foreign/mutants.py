@@ -112,7 +112,15 @@ def _structural(node: syntax.SyntaxNode) -> bool:
     return False
 
 
-def report_of(mutant: Mutant, adapter: Adapter, tasks: list[LayerTask], made: list, seed: int) -> str | None:
+@dataclasses.dataclass(frozen=True)
+class Untried:
+    """A bug of which nothing is known: it does not build, or what ran it was lost."""
+
+    why: str
+    builds: bool = True
+
+
+def report_of(mutant: Mutant, adapter: Adapter, tasks: list[LayerTask], made: list, seed: int) -> str | Untried | None:
     """What layers on Icarus report of the bug, None where they stay green. made: what ``prepared`` gave for them."""
     c = adapter.configuration
     with tempfile.TemporaryDirectory(prefix="mutant-") as work:
@@ -123,7 +131,7 @@ def report_of(mutant: Mutant, adapter: Adapter, tasks: list[LayerTask], made: li
         try:
             built = other.build("icarus", c)
         except simulators.SimulationError as error:
-            return str(error)
+            return Untried(f"it does not build: {error}", builds=False)
         try:
             return run_layers(other, c, tasks, sim="icarus", seed=seed, built=built, made=made, timeout=600).failure
         finally:

@@ -297,23 +297,21 @@ def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowa
             why = str(reason)
         finally:
             end_all(process, mark)
-        one = read_checked(Path(work, "result.json")) or Checked(str(team.core))
+        told = read_checked(Path(work, "result.json"))
+        one = told or Checked(str(team.core))
         _keep_log(printed, log)
     one.core, one.seconds = str(team.core), round(time.monotonic() - began, 1)
     one.log = f"{LOGS}/{log.name}"
-    ended_by_itself = process.returncode in (0, 1, 2)
-    if why or (process.returncode not in (0, 1) and not one.error):
-        one.error = why or f"the check itself ended with exit code {process.returncode}; see {one.log}"
-        one.mismatch = one.error
     if not one.replay:
         one.replay = replay(team, words)
-    one.ended = str(allowance) if why else ""
     one.key = team.key
-    # What was ended by something else than the core says nothing of it, and is to be run again.
-    if one.undecided and not why:
+    if why:
+        one.error = one.mismatch = why
+        one.ended, one.undecided = str(allowance), ""  # the check was asked to end, and took it for an interruption
+    elif told is None or process.returncode not in (0, 1, 2):
+        one.not_checked(f"the check itself ended with exit code {process.returncode}; see {one.log}")
+    elif one.undecided:
         one.not_checked(one.undecided)
-    elif not ended_by_itself and not why:
-        one.not_checked(one.error)
     one.save(result)
     return one
 

@@ -50,7 +50,7 @@ def grade(parsed: argparse.Namespace, title: str, items: list[Item]) -> int:
     with class_check.alone(report), counted_class(console) as advance:
         found, _ = class_check.run_class(parsed, teams, report, advance)
         (report / GRADES).mkdir(exist_ok=True)
-        for old in (report / GRADES).glob("*.json"):  # of teams that are no more
+        for old in (report / GRADES).glob("*.json"):  # of teams that are no more, or were not checked
             old.unlink()
         for team, one in zip(teams, found, strict=True):
             if one.undecided:

@@ -114,6 +114,7 @@ def test_thirty_cores(only_icarus, left_over, tmp_path, capfd):
         "team": "right", "result": "pass", "builds": "yes", "self_test": "9/9", "layers": "1/1", "mismatch": "",
         "looks_like": "", "cycles": "1657", "seconds": "", "replay": "",
     }  # fmt: skip
+    assert all(line["result"] in ("pass", "fail") for line in found.values())
     assert "ended after 60 s" in found["endless"]["mismatch"] and found["endless"]["builds"] == "yes"
     assert "printed more than" in found["printing"]["mismatch"]
     assert "called $finish" in found["ending"]["mismatch"]
@@ -234,15 +235,37 @@ def test_an_interrupted_class_goes_on(only_icarus, left_over, tmp_path, by):
     assert known["a"].key and not (known["z"] and known["z"].key)
 
 
+# A check in short: what it was started with, and how it leaves a result
+SAVES = """
+import pathlib, signal, sys, time
+from tb.grading.checked import Checked
+def save(**fields):
+    Checked("core.toml", **fields).save(pathlib.Path(sys.argv[sys.argv.index("--result") + 1]))
+"""
+
+
+def test_a_check_that_takes_too_long_is_a_failure(tmp_path, monkeypatch):
+    """It is asked to end, and says that it was interrupted: that is the core's doing all the same."""
+    waits = f"{SAVES}signal.signal(15, lambda *_: (save(undecided='interrupted'), sys.exit(130)))\ntime.sleep(60)"
+    monkeypatch.setattr(class_check, "_command", lambda team: [sys.executable, "-c", waits])
+    for folder in ("results", "logs"):
+        (tmp_path / folder).mkdir()
+    slow = class_check.Team("slow", tmp_path / "core.toml", "key")
+    allowance = class_check.Allowance(3, 2, 2)
+    one = class_check.check_team(slow, [], tmp_path, allowance)
+    assert not one.undecided and "ended after 3 s" in one.mismatch and class_check.row(slow, one)["result"] == "fail"
+    assert class_check._known(tmp_path, slow, allowance) == one
+
+
 def test_what_ends_a_check_from_outside_costs_no_points(tmp_path, monkeypatch, capfd):
     """A killed check, and a task that was lost, say nothing of the core: no points, not 0, and the run says so."""
-    for name in "abc":
+    for name in "abcd":
         broken(tmp_path / "teams" / name, SILENT)
     kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    fail = "import sys; sys.exit(1)"
+    fail = f"{SAVES}save(mismatch='wrong'); sys.exit(1)"
 
     def started(team):
-        return [sys.executable, "-c", kill if team.name == "a" else fail]
+        return [sys.executable, "-c", {"a": kill, "c": fail, "d": "import no_such_module"}[team.name]]
 
     class Loses(engine.Farm):
         def run(self, tasks, told=None):
@@ -257,12 +280,12 @@ def test_what_ends_a_check_from_outside_costs_no_points(tmp_path, monkeypatch, c
     words += ["--rubric", str(tmp_path / "rubric.toml")]
     assert command.run(lambda: grade.main(words)) == 1
     told = capfd.readouterr().out
-    assert "1 of 3 teams" in told and "a was not checked: the check itself ended with exit code -9" in told
+    assert "1 of 4 teams" in told and "a was not checked: the check itself ended with exit code -9" in told
     assert f"b was not checked: {engine.GONE}; run this again" in told
     assert [path.name for path in (tmp_path / "out/grades").iterdir()] == ["c.json"]
     found = rows(tmp_path)
-    assert [found[name]["result"] for name in "abc"] == ["not checked", "not checked", "fail"]
-    assert [found[name]["points"] for name in "abc"] == ["", "", "0/100"]
+    assert [found[name]["result"] for name in "abcd"] == ["not checked", "not checked", "fail", "not checked"]
+    assert [found[name]["points"] for name in "abcd"] == ["", "", "0/100", ""]
     assert "not checked" in (tmp_path / "out/report.html").read_text()
     assert check_core.main(words[:4]) == 1
     assert "b was not checked" in capfd.readouterr().out

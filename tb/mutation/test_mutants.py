@@ -46,13 +46,21 @@ def test_the_command_as_it_is_started():
     assert told.count("red  ") == number and "cluster" not in told, told
 
 
-def test_a_bug_that_could_not_be_tried_is_not_found():
+def test_a_bug_that_could_not_be_tried_is_not_found(capsys):
     class Gone(engine.Farm):
         def run(self, tasks, told=None):
             yield from (engine.Done(task, None, engine.GONE) for task in tasks)
 
-    with pytest.raises(UserError, match="run 1 of 2 could not be made: the cluster's scheduler"):
-        list(mutate._in_order(Gone(), [engine.Task(str(number), run_mutant) for number in range(2)]))
+    lost = mutate._in_order(Gone(), [engine.Task(str(number), run_mutant) for number in range(2)])
+    assert mutate._told(["a", "b"], lost) == 1
+    told = capsys.readouterr().out
+    assert "?     a" in told and engine.GONE in told and "0 of 0 bugs were found; 2 could not be tried" in told
+    unbuilt = foreign.Untried("it does not build", builds=False)
+    assert mutate._told(["a", "b"], iter(["seen", unbuilt])) == 0
+    assert "1 of 1 bugs were found; 1 do not build" in capsys.readouterr().out
+    assert mutate._told(["a"], iter([None])) == 1
+    with pytest.raises(UserError, match="what could not be run without a bug"):
+        list(mutate._after_green(iter([unbuilt]), ["what"]))
 
 
 @needs_icarus

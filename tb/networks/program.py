@@ -58,8 +58,8 @@ class ProgramLayer:
     def cycles(self) -> int:
         """By the cycle model."""
         return schedule.cycles(
-            self.plan, bias=bool(self.fields["bias"]), residual=self.residual is not None,
-            halves=bool(self.fields.get("residual_half")),
+            self.plan, bias=bool(self.fields["bias"]), second=len(self.outputs) > 1,
+            residual=self.residual is not None, halves=bool(self.fields.get("residual_half")),
         ).total  # fmt: skip
 
 
@@ -291,6 +291,7 @@ def _planned(
     """The plan of each layer, those of the layers behind it first: they decide how it must write."""
     planned: dict[str, Plan] = {}
     readers = {piece.source: piece.name for piece in pieces}
+    shortcuts = {tensor for piece in pieces for tensor, requant, _ in piece.outputs if requant is not None}
     for piece in reversed(pieces):
         behind = [planned[readers[tensor]] for tensor, _, _ in piece.outputs if tensor in readers]
 
@@ -306,7 +307,8 @@ def _planned(
 
         options = {
             "simd": bool(c.simd and piece.bits <= c.act_bits // 2), "pool": piece.outputs[0][2],
-            "requant": piece.outputs[0][1] is not None, "residual": piece.residual is not None,
+            "requant": piece.outputs[0][1] is not None, "second": len(piece.outputs) > 1,
+            "residual": piece.residual is not None, "halves": piece.residual in shortcuts,
         }  # fmt: skip
         shape = _conv_shape(piece, shapes)
         plan = None
