@@ -71,14 +71,18 @@ class CannotRun(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Ran:
-    """What was measured of each layer that ran, and the failure that ended the run, if one did. began: whether the
-    simulation came as far as to report anything. ended_early: from outside, or when its time
-    was over. wrong: where values were wrong in the layer that failed (``tb.parts.scoreboard.Channel.place``)."""
+    """What was measured of each layer that ran, and the failure that ended the run, if one did.
+
+    began: whether the simulation came as far as to report anything. ended_early: from outside, by a crash, or when its
+    time was over; from_outside: so that nothing is known of the design. wrong: where values were wrong in the layer
+    that failed (``tb.parts.scoreboard.Channel.place``).
+    """
 
     results: list[dict]
     failure: str | None
     began: bool = True
     ended_early: bool = False
+    from_outside: bool = False
     wrong: list[dict] = dataclasses.field(default_factory=list)
 
 
@@ -140,12 +144,15 @@ def run_layers(
                     built, target.cases, only=only, seed=seed, environment=variables, keep=keep, timeout=timeout,
                     limits=target.limits,
                 )  # fmt: skip
-            failure = next((outcome.failure for outcome in outcomes if outcome.failure), None)
+            failure, ended = next((outcome.failure for outcome in outcomes if outcome.failure), None), None
         except simulators.SimulationError as error:
-            failure = str(error)
+            failure, ended = str(error), error
         if failure and keep is not None:
             failure += "".join(f"\nwaves: {file}" for file in keep.parent.glob(f"{keep.name}.*"))
-        return Ran(read_results(path), failure, results_path(path).exists(), wrong=read_wrong(path))
+        return Ran(
+            read_results(path), failure, results_path(path).exists(), isinstance(ended, simulators.EndedEarly),
+            isinstance(ended, simulators.EndedFromOutside), read_wrong(path),
+        )  # fmt: skip
 
 
 def run_one(

@@ -13,6 +13,7 @@ from golden_model.convolution import convolve
 from golden_model.files.operands import GoldenSetError
 from golden_model.raw.hints import FILE, Hints
 from golden_model.raw.understand import layers_of
+from tb.commands import golden_check
 from tests.course_folders import ENDS, HEADERS, OUTPUTS, VARIANTS, WEIGHTS, Folder, matters, write
 
 
@@ -63,6 +64,20 @@ def cut(path, line):
     lines = path.read_text().split("\n")
     del lines[line - 1]
     path.write_text("\n".join(lines))
+
+
+def test_what_was_not_compared_is_named(tmp_path, capsys):
+    """A link to nothing, and sums that nothing explains: neither may pass as one of the files that agree."""
+    write(tmp_path / "g", Folder(), 3)
+    (tmp_path / "g/out_relu.txt").symlink_to(tmp_path / "nowhere")
+    lines = (tmp_path / "g/out.txt").read_text().split("\n")
+    (tmp_path / "g/psum.txt").write_text("\n".join([*lines[:3], *(line[::-1] for line in lines[3:])]))
+    layer = only(tmp_path / "g")
+    assert layer.right
+    told = "\n".join(layer.notes)
+    assert "out_relu.txt (a link to nothing)" in told and "not understood, not compared: psum.txt" in told
+    assert golden_check.main(["--out", str(tmp_path / "g")]) == 0
+    assert "all files that were compared agree" in capsys.readouterr().out
 
 
 BOTH, RELU = Folder(), Folder(outputs=(None, "out.txt"))

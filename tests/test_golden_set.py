@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from golden_model.configuration import Dataflow, configuration, configurations
 from golden_model.convolution import convolve
+from golden_model.files.folder import MANIFEST, GoldenFolder, manifest_text
 from golden_model.files.golden_set import read_golden_set, write_golden_set, write_network_sets
 from golden_model.files.operands import GoldenSetError, Source
 from golden_model.files.vectors import VectorFileError, read_vectors
@@ -626,3 +627,9 @@ def test_a_manifest_cannot_point_out_of_its_directory(tmp_path):
     change_meta(tmp_path / "g", files={"../secret": ""})
     with pytest.raises(GoldenSetError, match=r"'\.\./secret' is not in this directory"):
         read_golden_set(tmp_path / "g")
+
+
+def test_a_manifest_without_layers_is_refused(tmp_path):
+    (tmp_path / MANIFEST).write_bytes(manifest_text({"layers": {}}))
+    with pytest.raises(GoldenSetError, match="lists no layer, so there is nothing to compare"):
+        list(GoldenFolder(tmp_path).sets)

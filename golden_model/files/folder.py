@@ -61,7 +61,9 @@ class GoldenFolder:
 
     @functools.cached_property
     def sets(self) -> dict[str, GoldenFolder]:
-        """The sets by layer: the folders in it, or itself."""
+        """The sets by layer: the folders in it, or itself. GoldenSetError where it lists none."""
+        if self.several and not self.meta["layers"]:
+            raise GoldenSetError(f"{self.manifest} lists no layer, so there is nothing to compare")
         if self.several:
             return {layer: GoldenFolder(self.directory / layer) for layer in self.meta["layers"]}
         return {str(self.meta.get("layer")): self}

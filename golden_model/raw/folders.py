@@ -14,7 +14,8 @@ MOST_FILES = 20_000
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The files of a layer. name: of its folder, within the one that was given. ignored: names that are not read."""
+    """The files of a layer. name: of its folder, within the one that was given. ignored: names that are not read, and
+    why."""
 
     name: str
     directory: Path
@@ -41,7 +42,11 @@ def layer_folders(directory: Path | str, given: Hints | None = None) -> list[Fou
     if len(paths) > MOST_FILES:
         raise GoldenSetError(f"{directory} holds {len(paths):,} files; a golden folder has {MOST_FILES:,} at most")
     taken = [path for path in paths if hints.takes(path.relative_to(directory).as_posix())]
-    ignored = [path.relative_to(directory).as_posix() for path in paths if path not in set(taken)]
+    ignored = [f"{path.relative_to(directory).as_posix()} (ignored)" for path in paths if path not in set(taken)]
+    ignored += [
+        f"{path.relative_to(directory).as_posix()} (a link to nothing)" for path in sorted(directory.rglob("*"))
+        if path.is_symlink() and not path.exists()
+    ]  # fmt: skip
     found = _split(directory, directory, taken, hints, [])
     return [dataclasses.replace(found[0], ignored=ignored), *found[1:]]
 

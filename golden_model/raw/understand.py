@@ -118,7 +118,7 @@ def _understand(found: Found) -> list[Layer]:
     directory, hints = found.directory, found.hints
     tables: list[Table] = []
     twins: list[Table] = []
-    wrong, unread = [], [f"{name} (ignored)" for name in found.ignored]
+    wrong, unread = [], list(found.ignored)
     there = set(found.paths)
     for path in found.paths:
         name = path.relative_to(directory).as_posix()

@@ -96,6 +96,8 @@ def self_test(
         timeout=limit,
         keep=wave,
     )
+    if ran.from_outside:
+        raise simulators.EndedFromOutside(ran.failure or "")
     if ran.failure is None and len(ran.results) < len(tasks):
         ran = dataclasses.replace(ran, failure=f"only {len(ran.results)} of {len(tasks)} self-tests reported anything")
     console.print("self-test", style="bold")
@@ -112,7 +114,7 @@ def self_test(
         console.print(f"\n[bold red]FAIL[/] {escape(why)}", soft_wrap=True)
         shown = [case.told for case in told.self_test if not case.passed and case.told != "did not run"]
         told.failed("\n".join([*shown[:1], why]))
-    return ran.failure is None
+    return ran.failure is None and all(case.passed for case in told.self_test)
 
 
 def stopped(failure: str, began: bool) -> str:
@@ -172,7 +174,8 @@ def main(words: list[str] | None = None) -> int:
     except (UserError, ValueError, OSError, *command.ERRORS) as error:
         told.error = cli.told(error)
         told.failed(told.error)
-        if isinstance(error, OSError) and error.errno in LACKING:
+        lacking = isinstance(error, OSError) and error.errno in LACKING
+        if lacking or isinstance(error, simulators.EndedFromOutside):
             told.undecided = told.error
         raise
     except KeyboardInterrupt:
@@ -355,6 +358,9 @@ def check(
     start = time.monotonic()
     outcomes = simulated(everything, c, sim, settings, stalls, jobs, console, target)
     seconds = time.monotonic() - start
+    for outcome in outcomes.values():
+        if outcome.from_outside:
+            raise simulators.EndedFromOutside(outcome.failure or "")
     failed, adders = 0, set()
     for checkpoint, layers in by_checkpoint.items():
         rows = [outcomes[id(layer)] for layer in layers]

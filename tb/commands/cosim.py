@@ -45,12 +45,16 @@ LARGEST_ERROR = 1e-3  # mean error of psum x scales against the float network
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A layer that ran: what was measured, or why it failed, and where values were wrong, as far as is known."""
+    """A layer that ran: what was measured, or why it failed, and where values were wrong, as far as is known.
+
+    from_outside: it was ended by something else than the design.
+    """
 
     layer: RealLayer
     measured: dict | None
     failure: str | None
     wrong: tuple[dict, ...] = ()
+    from_outside: bool = False
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -235,8 +239,11 @@ def simulated(
             by_key[task.key] = layer
         for done in farm.run(tasks):
             layer = by_key[done.task.key]
-            ran = done.result or Ran([], done.failure)
-            outcomes[id(layer)] = Outcome(layer, ran.results[0] if ran.results else None, ran.failure, tuple(ran.wrong))
+            ran = done.result or Ran([], done.failure, from_outside=True)
+            measured, failure = (ran.results[0] if ran.results else None), ran.failure
+            if measured is None and failure is None:
+                failure = f"{layer.task.title}: the simulation ended without a result"
+            outcomes[id(layer)] = Outcome(layer, measured, failure, tuple(ran.wrong), ran.from_outside)
             progress.advance(bar)
     return outcomes
 

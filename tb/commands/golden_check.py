@@ -80,7 +80,8 @@ def _check_found(directory: Path, hints: Hints) -> int:
         _print(layer.findings)
         wrong = len(layer.findings)
         if layer.right:
-            print(f"{layer.directory}: all files agree")
+            left = any("not compared" in note for note in layer.notes)
+            print(f"{layer.directory}: all files {'that were compared ' if left else ''}agree")
         elif wrong:
             print(f"{layer.directory}: {wrong} finding{'s' * (wrong > 1)}")
         else:

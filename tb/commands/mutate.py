@@ -114,6 +114,8 @@ def main(words: list[str] | None = None) -> int:
     if parsed.core:
         adapter = read_adapter(parsed.core)
         drawn = foreign.mutants(adapter, int(parsed.seed), parsed.count or COUNT)
+        if not drawn:
+            raise UserError(f"{adapter.path}: no file of the core has an operator that could be exchanged")
         return _told([str(mutant) for mutant in drawn], foreign_reports(adapter, drawn, int(parsed.seed)))
     planted = [mutant for mutant in MUTANTS if parsed.module is None or mutant.module in parsed.module]
     names = [f"{mutant.module}: {mutant.bug}" for mutant in planted]

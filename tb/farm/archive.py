@@ -66,6 +66,11 @@ def unpacked(archive: Archive, where: Path | None = None) -> Build:
     if where.stat().st_uid != os.getuid():
         raise SimulationError(f"{where} belongs to somebody else; set TMPDIR to a folder of your own")
     target = where / archive.name
+    if target.exists() and target not in _whole:
+        if _is_whole(archive.data, target):
+            _whole.add(target)
+        else:  # what clears temporary files by their age has taken some
+            shutil.rmtree(target, ignore_errors=True)
     if not target.exists():
         _forget_old(where)
         with tempfile.TemporaryDirectory(dir=where, prefix=".new-") as work:
@@ -73,9 +78,19 @@ def unpacked(archive: Archive, where: Path | None = None) -> Build:
             _extract(archive.data, fresh)
             with contextlib.suppress(OSError):  # another was first
                 fresh.rename(target)
-    with contextlib.suppress(OSError):
-        os.utime(target)
+    for path in (target, *target.iterdir()):  # in use, so not old
+        with contextlib.suppress(OSError):
+            os.utime(path)
     return Build(archive.simulator, archive.toplevel, target, archive.waves)
+
+
+_whole: set[Path] = set()  # unpacked builds that this process has seen to be whole
+
+
+def _is_whole(data: bytes, folder: Path) -> bool:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        sizes = {member.name: member.size for member in tar}
+    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
 
 
 def _extract(data: bytes, folder: Path) -> None:

@@ -133,6 +133,8 @@ def report_of(mutant: Mutant, adapter: Adapter, tasks: list[LayerTask], made: li
         except simulators.SimulationError as error:
             return Untried(f"it does not build: {error}", builds=False)
         try:
-            return run_layers(other, c, tasks, sim="icarus", seed=seed, built=built, made=made, timeout=600).failure
+            ran = run_layers(other, c, tasks, sim="icarus", seed=seed, built=built, made=made, timeout=600)
+            return Untried(ran.failure or "") if ran.from_outside else ran.failure
         finally:
-            simulators.discard(built)
+            if mutant.new != mutant.old:  # else others use it too
+                simulators.discard(built)

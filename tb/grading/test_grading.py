@@ -294,6 +294,8 @@ def test_what_ends_a_check_from_outside_costs_no_points(tmp_path, monkeypatch, c
 @pytest.mark.parametrize(
     ("error", "decided"),
     [(UserError("x.v is missing"), True), (FileNotFoundError(errno.ENOENT, "no x.v"), True),
+     (simulators.EndedFromOutside("the simulation was ended by SIGKILL"), False),
+     (simulators.SimulationError("it ended with exit code 1 before its tests did"), True),
      (OSError(errno.ENOSPC, "No space left on device"), False), (ZeroDivisionError("in the suite"), False)],
 )  # fmt: skip
 def test_what_says_nothing_of_the_core(tmp_path, monkeypatch, error, decided):

@@ -20,6 +20,7 @@ from golden_model.configuration import Configuration, Dataflow, Precision, confi
 from golden_model.operands import Operands
 from golden_model.requantise import Requantisation
 from tb import simulators
+from tb.foreign.mutants import Untried
 from tb.layers.captured import real_layers
 from tb.layers.job import LayerJob
 from tb.layers.random_layers import random_task, twin_tasks
@@ -157,7 +158,7 @@ def twin_job(seed: int) -> LayerJob:
     return LayerJob(c, tasks, seed, prepared=prepared(find_target("accelerator"), c, tasks))
 
 
-def run_mutant(mutant: Mutant, jobs: list[LayerJob], sim: str = "icarus") -> str | None:
+def run_mutant(mutant: Mutant, jobs: list[LayerJob], sim: str = "icarus") -> str | Untried | None:
     """What the bench reports of a bug, None when it stays green. SimulationError where it does not build."""
     if mutant.bench == "accelerator":
         return _run(mutant, accelerator_job(jobs[0].seed), jobs[0].seed, sim)
@@ -168,7 +169,7 @@ def run_mutant(mutant: Mutant, jobs: list[LayerJob], sim: str = "icarus") -> str
     return next(filter(None, (_run(mutant, job, job.seed, sim) for job in jobs)), None)
 
 
-def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | None:
+def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | Untried | None:
     with tempfile.TemporaryDirectory(prefix="mutant-") as work:
         folder = Path(work)
         for source in simulators.rtl_sources():
@@ -196,8 +197,11 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | No
         built = simulators.build(sim, bench.toplevel, bench.parameters, sources=sources)
         try:
             outcomes = simulators.run(built, bench.cases, only=bench.only, seed=seed, environment=environment)
+        except simulators.EndedFromOutside as error:
+            return Untried(str(error))
         except simulators.SimulationError as error:
             return str(error)
         finally:
-            simulators.discard(built)
+            if mutant.new != mutant.old:  # else others use it too
+                simulators.discard(built)
         return next((outcome.failure for outcome in outcomes if outcome.failure), None)

@@ -122,6 +122,8 @@ class NetworkBench(AcceleratorBench):
         if check:
             self._compare(number, memory, unknown, values, program.layers)
         sums = self._get(memory, program.tensors[program.sums])
+        if self._get(unknown, program.tensors[program.sums]).any():
+            raise LayerFailed(f"image {number}: {program.layers[-1].name}: some of its sums are unknown (X)")
         return ImageRun(
             number, program.classify(sums[None])[0].tolist(), scores.tolist(), status["list_cycles"], counters,
             self.compared,

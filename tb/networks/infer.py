@@ -155,11 +155,20 @@ def head_of(work: Work, built: simulators.Build, job: NetworkJob) -> dict:
         "images": fingerprint(work.data),
         "configuration": work.program.configuration.name,
         "build": batches.build_key(built),
+        "program": program_hash(work.program),
         "check": job.check.value,
         "seed": job.seed,
         "stalls": job.stalls,
         "layers": [layer.name for layer in work.program.layers],
     }
+
+
+def program_hash(program: NetworkProgram) -> str:
+    """Of all that the accelerator is given beside an image: weights, records, the list with each layer's plan."""
+    digest = hashlib.sha256(repr(sorted(program.host_fields.items())).encode())
+    for region in program.constant:
+        digest.update(region.address.to_bytes(8, "little") + region.data.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def fingerprint(data: DataSet) -> str:
@@ -396,6 +405,8 @@ def main(words: list[str] | None = None) -> int:
     if failures:
         again = replay(settings | {"SIM": sim}, parsed, failures[0], layer is not None)
         console.print(f"replay: {escape(again)}", soft_wrap=True)
+    if parsed.report and not results:  # one of another run would stand for this one
+        (parsed.report / views.REPORT).unlink(missing_ok=True)
     if parsed.report and results:
         figures = summary(work, found, seconds)
         with tempfile.TemporaryDirectory(prefix="cosim-") as folder, steps(console, "writing the report"):

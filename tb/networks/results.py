@@ -29,7 +29,7 @@ FIELDS = ("image", "label", "rtl", "integer", "fake_quantised", "cycles", "compa
 SAME = {
     "network": "checkpoint", "sha256": "checkpoint", "data": "data set", "images": "data set",
     "configuration": "CONFIG", "build": "build (RTL, parameters, simulator)", "check": "CHECK",
-    "seed": "SEED", "stalls": "--stalls",
+    "seed": "SEED", "stalls": "--stalls", "program": "DATAFLOW, or plan of the layers",
 }  # fmt: skip
 
 

@@ -243,6 +243,7 @@ def test_a_changed_checkpoint_is_not_mixed(undisturbed, capsys, tmp_path):
     for more, told in (
         (["--checkpoint", "vgg16_digits"], "another checkpoint"), (["--seed", "2"], "another SEED"),
         (["--config", "net_16x16"], "another CONFIG, build"), (["--check", "top1"], "another CHECK"),
+        (["--dataflow", "output_stationary"], "another DATAFLOW"),
     ):  # fmt: skip
         code = command.run(lambda more=more: infer.main([*words(path), *more]))
         said = capsys.readouterr()

@@ -6,6 +6,7 @@ from tb.simulators.sources import BUILD, HDL, ROOT, RTL, rtl_source, rtl_sources
 from tb.simulators.tools import (
     SIMULATORS,
     EndedEarly,
+    EndedFromOutside,
     Limits,
     Overflowed,
     SimulationError,
@@ -16,7 +17,7 @@ from tb.simulators.tools import (
 )
 
 __all__ = [
-    "BUILD", "HDL", "ROOT", "RTL", "SIMULATORS", "Build", "EndedEarly", "Foreign", "Limits", "Overflowed",
-    "SimulationError", "TestOutcome", "build", "check_simulator", "discard", "preprocessed", "repeated", "rtl_source",
-    "rtl_sources", "run", "stop_all", "suite_hash", "system_sources", "verilator_environment",
+    "BUILD", "HDL", "ROOT", "RTL", "SIMULATORS", "Build", "EndedEarly", "EndedFromOutside", "Foreign", "Limits",
+    "Overflowed", "SimulationError", "TestOutcome", "build", "check_simulator", "discard", "preprocessed", "repeated",
+    "rtl_source", "rtl_sources", "run", "stop_all", "suite_hash", "system_sources", "verilator_environment",
 ]  # fmt: skip

@@ -15,8 +15,19 @@ from xml.etree import ElementTree
 
 from tb.simulators.build import Build
 from tb.simulators.sources import BUILD, ROOT
-from tb.simulators.tools import EndedEarly, Limits, SimulationError, cocotb_libraries, command, execute, tail
+from tb.simulators.tools import (
+    EndedEarly,
+    EndedFromOutside,
+    Limits,
+    SimulationError,
+    cocotb_libraries,
+    command,
+    execute,
+    tail,
+)
 
+# Signals that a design has no way to send: a user, a session that ends, the system that lacks memory
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _ENDED_EARLY = "the simulation ended prematurely"  # cocotb's words
 
 
@@ -43,7 +54,7 @@ def run(
 
     ``environment`` goes to the tests; ``keep`` is where the wave file goes; ``limits`` hold for the process.
     SimulationError when the simulation ends without results, EndedEarly when it is ended from outside or after
-    ``timeout`` seconds, SimulationError too when it ran no test.
+    ``timeout`` seconds, or crashes, SimulationError too when it ran no test.
     """
     # What the simulation itself can reach from its folder is not where its results are.
     with tempfile.TemporaryDirectory(prefix="cosim-") as work, tempfile.TemporaryDirectory(prefix="results-") as kept:
@@ -71,6 +82,9 @@ def run(
             **(environment or {}),
         }  # fmt: skip
         variables.pop("MALLOC_TRIM_THRESHOLD_", None)  # Dask's, for its workers: gives memory back all the time
+        variables.pop("PYTHONOPTIMIZE", None)  # benches assert
+        if names is None:
+            variables.pop("COCOTB_TEST_FILTER", None)  # the caller's
         variables.pop("PYTHONDONTWRITEBYTECODE", None)  # set in many containers to keep folders clean, as build/ does
         code = execute(words, Path(work), variables, log, timeout, limits)
         if built.waves and keep is not None:
@@ -87,6 +101,7 @@ def run(
             if code is None:
                 reason = f"took longer than {timeout:g} s"
             elif code < 0:
+                kind = EndedFromOutside if -code in FROM_OUTSIDE else EndedEarly
                 reason = f"was ended by {signal.Signals(-code).name}: killed from outside, crashed or out of memory"
             else:
                 kind, reason = SimulationError, f"ended with exit code {code} before its tests did"

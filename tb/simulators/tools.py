@@ -38,7 +38,11 @@ class SimulationError(RuntimeError):
 
 
 class EndedEarly(SimulationError):
-    """A simulation that was ended when its time was over, or from outside."""
+    """A simulation that was ended when its time was over, from outside, or by a crash."""
+
+
+class EndedFromOutside(EndedEarly):
+    """A simulation that somebody ended, or the system for want of memory: nothing is known of the design."""
 
 
 def check_simulator(name: str) -> str:
