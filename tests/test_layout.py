@@ -73,6 +73,25 @@ def test_no_circle():
         visit(name, ())
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["commands.check_core", "commands.cosim", "commands.calibrate", "commands.golden_check", "commands.golden_write",
+     "grading.grade"],
+)  # fmt: skip
+def test_commands_of_files_start_without_torch(command):
+    """Its import takes over a second; a class of thirty cores would pay it thirty times."""
+    reached, waiting = set(), [f"tb.{command}"]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += imports(name, everywhere=False)
+            for node in ast.parse(MODULES[name].read_text()).body:
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                assert not {given.split(".")[0] for given in names} & {"torch", "torchvision"}, name
+
+
 @pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()} | set((ROOT / "rtl").iterdir())))
 def test_rooms_are_small(folder):
     if folder.is_dir():
