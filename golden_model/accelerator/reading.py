@@ -133,8 +133,9 @@ def _readers(p: Plan, records: int, residual: bool, halves: bool) -> list[_Reade
         _Reader(_bursts((of_weights + n % p.oc_tiles * chunk, chunk) for n in every), FIFO, per_beat, kept),
         _Reader(_bursts((index * plane, segment) for index in range(segments)), FIFO, p.words_per_beat,
                 p.slots * p.block_words // p.words_per_beat),
-        # coefficients takes two records, and of a third what comes before its last beat, until an oc_tile is over.
-        _Reader(_bursts((of_records + n % p.oc_tiles * records, records) for n in every), FIFO, 1, 3 * records - 1),
+        # Until an oc_tile is over, coefficients takes two records, and of a third what comes before its scales.
+        _Reader(_bursts((of_records + n % p.oc_tiles * records, records) for n in every), FIFO, 1,
+                2 * records + RECORD - 1),
         _Reader(_bursts(_residuals(p, of_residuals, halves) if residual else iter(())), RESIDUAL_FIFO),
     ]  # fmt: skip
 

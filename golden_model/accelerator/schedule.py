@@ -24,7 +24,7 @@ GATHER = 3  # cycles from os_rows' first flags to the array's door: act_walk, ac
 REGISTERS = 2  # three: start, operand, product; rows + cols counts one cycle twice
 REQUANT = 3
 RAW = 2  # psums, a beat each: the address of a burst goes before its beats
-WRITE_BACK = 3  # sfp, pack, the last beat and its response
+WRITE_BACK = 3  # sfp, place, the last beat and its response
 DROPPED = 3  # from the last row that is dropped
 OFIFO_LEAST = 4  # words beside rows + cols (WS) that ofifo needs for full rate, see issue
 

@@ -1,6 +1,6 @@
 // pool: 2x2 maximum, stride 2, of activations that come row by row.
 //
-// Place     : requant -> pool -> pack. enable low: words pass.
+// Place     : requant -> pool -> place. enable low: words pass.
 // Latency   : 0; of four words, the last leaves with the maximum. An odd last row or column is dropped.
 // Requires  : row_words <= 2*DEPTH + 1.
 

@@ -1,7 +1,7 @@
 // requant: scales psums to the next layer's activations, clamp((psum * M[oc] + B[oc]) >> shift, 0, 2^bits - 1), or to 16 bits
 // that are added to the sums of a later one.
 //
-// Place     : sfp -> requant -> pool -> pack. golden_model.requantise is the same function in Python; its rounding term
+// Place     : sfp -> requant -> pool -> place. golden_model.requantise is the same function in Python; its rounding term
 //             2^(shift-1) is part of the B that the record holds.
 // Latency   : 3 cycles (multiply; add; shift and clamp); a word a cycle.
 // Wide      : 16 bits in two's complement; negative: those below 0 stay, else they become 0.

@@ -1,6 +1,6 @@
 // segment_count: counts the words of each oc_tile of each band, to tell where one oc_tile ends.
 //
-// Place     : beside whatever handles a stream of one word a position: base_stage, requant, pack.
+// Place     : beside whatever handles a stream of one word a position: base_stage, requant, pool.
 // Latency   : 0; segment_end shows whether the word that moves in this cycle is the last of its oc_tile.
 
 `default_nettype none

@@ -1,4 +1,4 @@
-"""``make calibrate CORE=adapter.toml``: find the latencies of a core of the class's interface, and write them into the
+"""``make calibrate CORE=core.toml``: find the latencies of a core of the class's interface, and write them into the
 file.
 
 All combinations are tried on the core itself, on random data. Nothing is written where none fits, or several that
@@ -106,7 +106,7 @@ def main(words: list[str] | None = None) -> int:
     settings = {s.variable: getattr(parsed, s.variable, None) for s in options.SETTINGS}
     options.check(settings)
     if not parsed.core:
-        raise UserError("which core? CORE=path/to/adapter.toml; make new-core RTL=folder TOP=module writes one")
+        raise UserError("which core? CORE=path/to/core.toml; make new-core RTL=folder TOP=module writes one")
     sim = settings["SIM"] or "icarus"
     simulators.check_simulator(sim)
     adapter = read_adapter(parsed.core, parsed.define)

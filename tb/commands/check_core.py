@@ -1,4 +1,4 @@
-"""``make check-core CORE=adapter.toml``: is this core right, and where is it wrong?
+"""``make check-core CORE=core.toml``: is this core right, and where is it wrong?
 
 The core that the adapter file describes is built, tested with little layers that tell the usual mistakes apart, and
 then run on layers captured live from trained networks. Every psum and output that can be seen is compared.
@@ -260,7 +260,7 @@ def checked(parsed: argparse.Namespace, told: Checked) -> int:
     sim = told.sim = settings["SIM"] or "icarus"
     simulators.check_simulator(sim)
     if not parsed.core:
-        raise UserError("which core? CORE=path/to/adapter.toml; make new-core RTL=folder TOP=module writes one")
+        raise UserError("which core? CORE=path/to/core.toml; make new-core RTL=folder TOP=module writes one")
     adapter = read_adapter(parsed.core, parsed.define)
     settings["CORE"] = parsed.core
     again = [f"--define {name}" for name in parsed.define]

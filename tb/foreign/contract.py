@@ -1,4 +1,4 @@
-"""What a driver of a foreign core does: six coroutines, and the tile that they are called for."""
+"""What a driver of a foreign core does: seven coroutines, four with defaults, and the tile that they are called for."""
 
 from __future__ import annotations
 

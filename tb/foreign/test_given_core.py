@@ -1,4 +1,4 @@
-"""``pytest tb/ --core adapter.toml``: a core of the user's own, its self-test and its layers, each a test."""
+"""``pytest tb/ --core core.toml``: a core of the user's own, its self-test and its layers, each a test."""
 
 import pytest
 

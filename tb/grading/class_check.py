@@ -1,4 +1,4 @@
-"""Many cores at once: ``make check-core CORE='teams/*/adapter.toml' REPORT=out/``.
+"""Many cores at once: ``make check-core CORE='teams/*/core.toml' REPORT=out/``.
 
 Each core is checked in processes of its own, which may take so much time, memory and disk; what one does harms no
 other. The table of the class is written as CSV and HTML. What did not change since the last time is not run again.

@@ -1,4 +1,4 @@
-"""``make grade CORE='teams/*/adapter.toml' RUBRIC=rubric.toml``: the table of a class, as points.
+"""``make grade CORE='teams/*/core.toml' RUBRIC=rubric.toml``: the table of a class, as points.
 
 The class is checked as ``make check-core`` does, only what changed. For each team a JSON in the form that Gradescope's
 autograders take lies in REPORT/grades; the table and the report get a column of points.
