@@ -34,19 +34,22 @@ def layer_folders(directory: Path | str, given: Hints | None = None) -> list[Fou
     if not directory.is_dir():
         raise GoldenSetError(f"{directory} is not a directory")
     hints = read_hints(directory, given)
-    paths = sorted(
+    shown = [
         path for path in directory.rglob("*")
-        if path.is_file() and path.name != FILE
-        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
-    )  # fmt: skip
+        if path.name != FILE and not any(part.startswith(".") for part in path.relative_to(directory).parts)
+    ]  # fmt: skip
+    paths = sorted(path for path in shown if path.is_file())
     if len(paths) > MOST_FILES:
         raise GoldenSetError(f"{directory} holds {len(paths):,} files; a golden folder has {MOST_FILES:,} at most")
     taken = [path for path in paths if hints.takes(path.relative_to(directory).as_posix())]
     ignored = [f"{path.relative_to(directory).as_posix()} (ignored)" for path in paths if path not in set(taken)]
-    ignored += [
-        f"{path.relative_to(directory).as_posix()} (a link to nothing)" for path in sorted(directory.rglob("*"))
-        if path.is_symlink() and not path.exists()
-    ]  # fmt: skip
+    broken = sorted(path for path in shown if path.is_symlink() and not path.exists())
+    nowhere = [name for name in (path.relative_to(directory).as_posix() for path in broken) if hints.takes(name)]
+    if nowhere and not taken:
+        raise GoldenSetError(
+            f"{directory}: {nowhere[0]} is a link to nothing, and no other file is there to be compared"
+        )
+    ignored += [f"{name} (a link to nothing)" for name in nowhere]
     found = _split(directory, directory, taken, hints, [])
     return [dataclasses.replace(found[0], ignored=ignored), *found[1:]]
 

@@ -133,12 +133,12 @@ def _told(names: Collection[str], reports: Iterator[Report]) -> int:
         for line in [line.strip() for line in text.splitlines() if line.strip()][:2]:
             console.print(f"        {line}", markup=False, soft_wrap=True)
     tried = [report for report in found if not isinstance(report, Untried)]
-    lost = sum(isinstance(report, Untried) and report.builds for report in found)
-    unbuilt = len(found) - len(tried) - lost
+    refused = sum(isinstance(report, Untried) and report.refused for report in found)
+    lost = len(found) - len(tried) - refused
     survivors = tried.count(None)
-    more = [f"{number} {what}" for number, what in ((unbuilt, "do not build"), (lost, "could not be tried")) if number]
+    more = [f"{number} {what}" for number, what in ((refused, "do not build"), (lost, "could not be tried")) if number]
     console.print("; ".join([f"{len(tried) - survivors} of {len(tried)} bugs were found", *more]))
-    return 1 if survivors or lost else 0
+    return 1 if survivors or lost or not tried else 0
 
 
 if __name__ == "__main__":

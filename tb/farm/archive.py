@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import filelock
+
 from tb.simulators import Build, SimulationError
 
 # What made a build and does not run it
@@ -66,25 +68,24 @@ def unpacked(archive: Archive, where: Path | None = None) -> Build:
     if where.stat().st_uid != os.getuid():
         raise SimulationError(f"{where} belongs to somebody else; set TMPDIR to a folder of your own")
     target = where / archive.name
-    if target.exists() and target not in _whole:
-        if _is_whole(archive.data, target):
-            _whole.add(target)
-        else:  # what clears temporary files by their age has taken some
-            shutil.rmtree(target, ignore_errors=True)
-    if not target.exists():
-        _forget_old(where)
-        with tempfile.TemporaryDirectory(dir=where, prefix=".new-") as work:
-            fresh = Path(work, "build")
-            _extract(archive.data, fresh)
-            with contextlib.suppress(OSError):  # another was first
-                fresh.rename(target)
-    for path in (target, *target.iterdir()):  # in use, so not old
-        with contextlib.suppress(OSError):
+    if target not in _whole:
+        with filelock.FileLock(where / f".{archive.name}.lock"):
+            if target.exists() and not _is_whole(archive.data, target):
+                shutil.rmtree(target)  # what clears temporary files by their age has taken some
+            if not target.exists():
+                _forget_old(where)
+                with tempfile.TemporaryDirectory(dir=where, prefix=".new-") as work:
+                    fresh = Path(work, "build")
+                    _extract(archive.data, fresh)
+                    fresh.rename(target)
+        _whole.add(target)
+    with contextlib.suppress(OSError):  # in use, so not old
+        for path in (target, *target.iterdir()):
             os.utime(path)
     return Build(archive.simulator, archive.toplevel, target, archive.waves)
 
 
-_whole: set[Path] = set()  # unpacked builds that this process has seen to be whole
+_whole: set[Path] = set()  # unpacked builds that were whole when this process first used them
 
 
 def _is_whole(data: bytes, folder: Path) -> bool:

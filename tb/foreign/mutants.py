@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from pyslang import syntax
 
+from quant.errors import UserError
 from tb import simulators
 from tb.foreign.adapter import Adapter
 from tb.foreign.target import foreign_target
@@ -114,10 +115,10 @@ def _structural(node: syntax.SyntaxNode) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Untried:
-    """A bug of which nothing is known: it does not build, or what ran it was lost."""
+    """A bug of which nothing is known: the simulator refuses it, or what built or ran it came to no end."""
 
     why: str
-    builds: bool = True
+    refused: bool = False
 
 
 def report_of(mutant: Mutant, adapter: Adapter, tasks: list[LayerTask], made: list, seed: int) -> str | Untried | None:
@@ -130,8 +131,9 @@ def report_of(mutant: Mutant, adapter: Adapter, tasks: list[LayerTask], made: li
         other = foreign_target(dataclasses.replace(adapter, sources=sources))
         try:
             built = other.build("icarus", c)
-        except simulators.SimulationError as error:
-            return Untried(f"it does not build: {error}", builds=False)
+        except (simulators.SimulationError, UserError) as error:
+            # Complaints come with a place in the file; a full disk, a killed compiler do not.
+            return Untried(str(error), refused=f"{mutant.file.name}:" in str(error))
         try:
             ran = run_layers(other, c, tasks, sim="icarus", seed=seed, built=built, made=made, timeout=600)
             return Untried(ran.failure or "") if ran.from_outside else ran.failure

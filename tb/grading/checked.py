@@ -48,9 +48,9 @@ class Checked:
     undecided: str = ""
 
     def not_checked(self, why: str) -> None:
-        """Note that the check came to no end, through no doing of the core's."""
-        self.undecided = self.error = why
-        self.mismatch = f"not checked: {why}"
+        """Note that the check came to no end, through no doing of the core's; the first line says why."""
+        self.undecided = self.error = why.splitlines()[0].rstrip(":") if why else "for no reason that is known"
+        self.mismatch = f"not checked: {self.undecided}"
         self.key = ""
 
     @property

@@ -308,10 +308,10 @@ def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowa
     if why:
         one.error = one.mismatch = why
         one.ended, one.undecided = str(allowance), ""  # the check was asked to end, and took it for an interruption
-    elif told is None or process.returncode not in (0, 1, 2):
-        one.not_checked(f"the check itself ended with exit code {process.returncode}; see {one.log}")
     elif one.undecided:
         one.not_checked(one.undecided)
+    elif told is None or process.returncode not in (0, 1, 2):
+        one.not_checked(f"the check itself ended with exit code {process.returncode}; see {one.log}")
     one.save(result)
     return one
 

@@ -114,7 +114,7 @@ def test_thirty_cores(only_icarus, left_over, tmp_path, capfd):
         "team": "right", "result": "pass", "builds": "yes", "self_test": "9/9", "layers": "1/1", "mismatch": "",
         "looks_like": "", "cycles": "1657", "seconds": "", "replay": "",
     }  # fmt: skip
-    assert all(line["result"] in ("pass", "fail") for line in found.values())
+    assert found["endless"]["result"] == "fail"
     assert "ended after 60 s" in found["endless"]["mismatch"] and found["endless"]["builds"] == "yes"
     assert "printed more than" in found["printing"]["mismatch"]
     assert "called $finish" in found["ending"]["mismatch"]

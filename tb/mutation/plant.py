@@ -159,7 +159,7 @@ def twin_job(seed: int) -> LayerJob:
 
 
 def run_mutant(mutant: Mutant, jobs: list[LayerJob], sim: str = "icarus") -> str | Untried | None:
-    """What the bench reports of a bug, None when it stays green. SimulationError where it does not build."""
+    """What the bench reports of a bug, None when it stays green."""
     if mutant.bench == "accelerator":
         return _run(mutant, accelerator_job(jobs[0].seed), jobs[0].seed, sim)
     if mutant.bench == "twin":
@@ -194,7 +194,10 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | Un
                 "COSIM_CONFIGURATION": bench.configuration,
             }  # fmt: skip
         sources = [*sorted(folder.glob("*.v")), *bench.sources]
-        built = simulators.build(sim, bench.toplevel, bench.parameters, sources=sources)
+        try:
+            built = simulators.build(sim, bench.toplevel, bench.parameters, sources=sources)
+        except simulators.SimulationError as error:
+            return Untried(str(error))
         try:
             outcomes = simulators.run(built, bench.cases, only=bench.only, seed=seed, environment=environment)
         except simulators.EndedFromOutside as error:

@@ -30,7 +30,7 @@ def jobs(request):
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[f"{m.module}-{m.bug.replace(' ', '_')}" for m in MUTANTS])
 def test_mutant(mutant, jobs):
     report = run_mutant(mutant, jobs)
-    assert report is not None, f"{mutant.module}: {mutant.bug} went unseen"
+    assert isinstance(report, str), f"{mutant.module}: {mutant.bug} went unseen, {report}"
     if mutant.bench == "core" and " mismatch: " in report:
         assert re.search(r"oc_tile \d+, .*o_nij -?\d+.*, column \d+: expected -?\d+, got (X|-?\d+)", report), report
 
@@ -55,7 +55,7 @@ def test_a_bug_that_could_not_be_tried_is_not_found(capsys):
     assert mutate._told(["a", "b"], lost) == 1
     told = capsys.readouterr().out
     assert "?     a" in told and engine.GONE in told and "0 of 0 bugs were found; 2 could not be tried" in told
-    unbuilt = foreign.Untried("it does not build", builds=False)
+    unbuilt = foreign.Untried("core.v:3: syntax error", refused=True)
     assert mutate._told(["a", "b"], iter(["seen", unbuilt])) == 0
     assert "1 of 1 bugs were found; 1 do not build" in capsys.readouterr().out
     assert mutate._told(["a"], iter([None])) == 1
@@ -82,4 +82,4 @@ def test_missing_reset_is_seen(sim, jobs):
     """On Verilator only because registers start at random there: at 0 the FIFO's indices would need no reset."""
     cleared = "wr_index_q <= {INDEX_BITS{1'b0}};\n            rd_index_q <= {INDEX_BITS{1'b0}};\n"
     report = run_mutant(Mutant("fifo", "indices without reset", cleared, ""), jobs, sim)
-    assert report is not None and "building" not in report
+    assert isinstance(report, str), report

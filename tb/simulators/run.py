@@ -26,7 +26,7 @@ from tb.simulators.tools import (
     tail,
 )
 
-# Signals that a design has no way to send: a user, a session that ends, the system that lacks memory
+# Signals that no Verilog sends: a user, a session that ends, the system that lacks memory
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _ENDED_EARLY = "the simulation ended prematurely"  # cocotb's words
 
@@ -53,8 +53,8 @@ def run(
     """Run the cocotb tests of the module ``cases`` (those whose whole name matches the pattern ``only``) on a build.
 
     ``environment`` goes to the tests; ``keep`` is where the wave file goes; ``limits`` hold for the process.
-    SimulationError when the simulation ends without results, EndedEarly when it is ended from outside or after
-    ``timeout`` seconds, or crashes, SimulationError too when it ran no test.
+    SimulationError when the simulation ends without results, EndedEarly when that is after ``timeout`` seconds or by a
+    crash, EndedFromOutside when somebody ended it, SimulationError too when it ran no test.
     """
     # What the simulation itself can reach from its folder is not where its results are.
     with tempfile.TemporaryDirectory(prefix="cosim-") as work, tempfile.TemporaryDirectory(prefix="results-") as kept:
@@ -85,6 +85,7 @@ def run(
         variables.pop("PYTHONOPTIMIZE", None)  # benches assert
         if names is None:
             variables.pop("COCOTB_TEST_FILTER", None)  # the caller's
+        variables.pop("COCOTB_TESTCASE", None)
         variables.pop("PYTHONDONTWRITEBYTECODE", None)  # set in many containers to keep folders clean, as build/ does
         code = execute(words, Path(work), variables, log, timeout, limits)
         if built.waves and keep is not None:
@@ -107,9 +108,12 @@ def run(
                 kind, reason = SimulationError, f"ended with exit code {code} before its tests did"
             raise kind(f"the simulation of {built.toplevel} on {built.simulator} {reason}:\n{tail(log, 25)}")
         if any(outcome.failure and _ENDED_EARLY in outcome.failure for outcome in outcomes):
-            raise SimulationError(
+            # Both simulators say where $finish stands.
+            finished = "$finish" in log.read_text(errors="replace")
+            why = "the design called $finish" if finished else "the simulator was ended from outside (SIGTERM)"
+            raise (SimulationError if finished else EndedFromOutside)(
                 f"the simulation of {built.toplevel} on {built.simulator} ended before its tests did, in "
-                f"{outcomes[-1].name}: the design called $finish, or the simulator was ended from outside (SIGTERM)"
+                f"{outcomes[-1].name}: {why}"
             )
         if not outcomes:
             raise SimulationError(f"no test of {cases} matched {only!r}: nothing was checked")
