@@ -118,6 +118,12 @@ class Plan:
         return _group_words(self.dataflow, self.phases, self.ic_words)
 
     @property
+    def plane_beats(self) -> int:
+        """Memory beats of one segment of the whole map."""
+        group = 1 if self.dataflow is Dataflow.weight_stationary else self.configuration.rows
+        return tile_count(tile_count(self.plane_values, group) * self.group_words, self.words_per_beat)
+
+    @property
     def segments(self) -> int:
         """Segments of a block."""
         return _segments(self.dataflow, self.phases)

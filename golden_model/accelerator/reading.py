@@ -121,17 +121,15 @@ def _readers(p: Plan, records: int, residual: bool, halves: bool) -> list[_Reade
     per_beat = bus_bits(p.configuration) // p.weight_slot_bits
     chunk = p.chunk_words // per_beat
     segment = p.segment_words // p.words_per_beat
-    group = 1 if ws else p.configuration.rows
-    plane = tile_count(tile_count(p.plane_values, group) * p.group_words, p.words_per_beat)
     segments = p.segments * (p.ic_tiles if ws else 1)
-    of_weights = segments * plane  # the first beat of each region
+    of_weights = segments * p.plane_beats  # the first beat of each region
     of_records = of_weights + p.oc_tiles * chunk
     of_residuals = of_records + p.oc_tiles * records
     every = range(p.bands * p.oc_tiles)
     kept = max(tile_count(p.configuration.wgt_depth, per_beat), tile_count(p.load_words, per_beat))
     return [
         _Reader(_bursts((of_weights + n % p.oc_tiles * chunk, chunk) for n in every), FIFO, per_beat, kept),
-        _Reader(_bursts((index * plane, segment) for index in range(segments)), FIFO, p.words_per_beat,
+        _Reader(_bursts((index * p.plane_beats, segment) for index in range(segments)), FIFO, p.words_per_beat,
                 p.slots * p.block_words // p.words_per_beat),
         # Until an oc_tile is over, coefficients takes two records, and of a third what comes before its scales.
         _Reader(_bursts((of_records + n % p.oc_tiles * records, records) for n in every), FIFO, 1,

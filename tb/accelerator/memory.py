@@ -102,8 +102,8 @@ def activation_memory(plan: Plan, activation: np.ndarray, phases: Phases | None 
         words = padded.reshape(*planes.shape[:2], groups, c.rows).transpose(2, 0, 1, 3)  # [group, phase, channel, row]
         words = words.reshape(1, 1, -1, c.rows)
     tiles, segments, n_words, _ = words.shape
-    whole_beats = -(-n_words // plan.words_per_beat) * plan.words_per_beat
-    whole = noise(activation, c.act_bits, (tiles, segments, whole_beats, c.rows))
+    of_beats = -(-n_words // plan.words_per_beat) * plan.words_per_beat
+    whole = noise(activation, c.act_bits, (tiles, segments, of_beats, c.rows))
     whole[:, :, :n_words] = words
     return pack_words(whole.reshape(-1, c.rows), c.act_bits, slot).reshape(tiles, segments, -1)
 

@@ -47,10 +47,8 @@ class Tensor:
         """Activations: tiles, segments, bytes; else bytes of an oc_tile, and how many."""
         if self.kind is Kind.activations:
             p = self.plan
-            words = p.plane_values if _ws(p) else -(-p.plane_values // p.configuration.rows) * p.group_words
-            beats = -(-words // p.words_per_beat)
             tiles, segments = (p.ic_tiles, len(self.phases)) if _ws(p) else (1, 1)
-            return tiles, segments, beats * bus_bits(p.configuration) // 8
+            return tiles, segments, p.plane_beats * bus_bits(p.configuration) // 8
         return self.plan.oc_tiles, self.plane
 
     @property
