@@ -12,7 +12,7 @@ import pytest
 from tb import simulators
 
 CASES = """
-import os, signal
+import os, signal, sys
 import cocotb
 from cocotb.triggers import Timer
 
@@ -37,6 +37,28 @@ async def broken(dut):
 @cocotb.test()
 async def passes(dut):
     await Timer(1, "ns")
+
+@cocotb.test()
+async def light(dut):
+    await Timer(1, "ns")
+    assert not [name for name in sys.modules if name.startswith(("_pytest.config", "_pytest.assertion"))]
+
+@cocotb.test()
+async def raises(dut):
+    import pytest
+    with pytest.raises(KeyError):
+        {}["x"]
+    assert 0.1 + 0.2 == pytest.approx(0.3) and "_pytest.config" in sys.modules
+    await Timer(1, "ns")
+    with pytest.raises(KeyError):
+        pass
+
+@cocotb.test()
+async def matches(dut):
+    import pytest
+    await Timer(1, "ns")
+    with pytest.RaisesGroup(KeyError):
+        raise ExceptionGroup("two", [KeyError("x"), ValueError("y")])
 
 @cocotb.test()
 async def endless(dut):
@@ -69,6 +91,14 @@ def test_failures_say_what_and_where(run):
     found = {outcome.name: outcome.failure for outcome in run("bare|told|broken|passes")}
     assert "assert value == 4" in found["bare"] and found["told"].startswith("three, not four")
     assert found["broken"].startswith("KeyError: 'x' (") and "cases_of_a_test.py:" in found["broken"]
+    assert found["passes"] is None
+
+
+def test_pytest_is_there_for_who_uses_it_alone(run):
+    """Each simulation starts without it, a third sooner; a bench of the user's own may want it."""
+    assert [outcome.failure for outcome in run("light")] == [None]
+    found = {outcome.name: outcome.failure for outcome in run("raises|matches|passes")}
+    assert "DID NOT RAISE" in found["raises"] and "did not match: 1 matched" in found["matches"]
     assert found["passes"] is None
 
 

@@ -28,6 +28,13 @@ from tb.simulators.tools import (
 
 # Signals that no Verilog sends: a user, a session that ends, the system that lacks memory
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+# What cocotb's Python carries out when a simulation starts: a module of here, then what it does by itself
+START = ",".join(
+    (
+        "tb.parts.start:lightly", "cocotb_tools._coverage:start_cocotb_library_coverage",
+        "cocotb.logging:_configure", "cocotb._init:init_package_from_simulation", "cocotb.regression:_run_regression",
+    )
+)  # fmt: skip
 _ENDED_EARLY = "the simulation ended prematurely"  # cocotb's words
 
 
@@ -77,7 +84,8 @@ def run(
             "PYTHONPYCACHEPREFIX": os.environ.get("COSIM_BYTECODE") or str(BUILD.parent / "bytecode"),
             # Where another machine made the build, its cocotb lies elsewhere.
             "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [cocotb_libraries(), os.environ.get("LD_LIBRARY_PATH")])),
-            "COCOTB_REWRITE_ASSERTION_FILES": "",  # pytest and its plugins would be loaded, a quarter of the start
+            "PYGPI_USERS": START,
+            "COCOTB_REWRITE_ASSERTION_FILES": "",
             "PYTHONPATH": os.pathsep.join([str(ROOT), prepared.env.get("PYTHONPATH", "")]),
             **(environment or {}),
         }  # fmt: skip
