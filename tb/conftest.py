@@ -57,6 +57,7 @@ CASES = pytest.StashKey[tuple[str, ...]]()
 _outcomes: dict[tuple, dict[str, simulators.TestOutcome]] = {}  # of simulations that ran several cases
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config, items):
     """With --core, that core's tests and no others. Tests that differ in their ``case`` alone can share one simulation,
     if one worker runs them all."""

@@ -1,4 +1,4 @@
-"""What a failed test says: with which seed and command it comes again, on the terminal and in JUnit's XML."""
+"""What a failed test says, with which seed and command it comes again; which tests share a simulation, and a worker."""
 
 from __future__ import annotations
 
@@ -26,3 +26,22 @@ def test_failures_in_junit_xml_say_how_they_come_again(tmp_path, body):
     again = "replay: pytest 'test_it.py::test_wrong[verilator]' --seed 7 --sim verilator"
     assert again in failure.get("message"), failure.get("message")
     assert again in done.stdout
+
+
+def test_cases_of_one_build_run_on_one_worker(tmp_path):
+    """Else each worker simulates all of them."""
+    test = tmp_path / "test_it.py"
+    test.write_text(
+        "import os, pytest\n"
+        "@pytest.mark.parametrize('width', [3, 4])\n"
+        "@pytest.mark.parametrize('case', ['one', 'two', 'three', 'four', 'five'])\n"
+        "def test_it(simulate, width, case, worker_id):\n"
+        "    open(f'{width}-{case}', 'w').write(worker_id)\n"
+    )
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "tb.conftest", "-p", "no:cacheprovider", "--sim", "verilator",
+             "-n", "2", "--dist", "loadgroup", str(test)]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(simulators.ROOT)}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    workers = [{path.read_text() for path in tmp_path.glob(f"{width}-*")} for width in (3, 4)]
+    assert [len(one) for one in workers] == [1, 1] and workers[0] != workers[1]
