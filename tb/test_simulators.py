@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -107,6 +109,27 @@ def test_a_simulation_without_end_is_ended(run):
     with pytest.raises(simulators.SimulationError, match="took longer than 2 s"):
         run("endless", timeout=2.0)
     assert time.perf_counter() - began < 10
+
+
+def test_time_in_which_others_had_the_processor_does_not_count(tmp_path):
+    """A limit says something of the design; on a busy machine a good one would exceed it."""
+
+    def python(text):
+        return [sys.executable, "-c", f"import os, time; os.sched_setaffinity(0, [{cpu}]); {text}"]
+
+    cpu = min(os.sched_getaffinity(0))
+    others = [subprocess.Popen(python("\nwhile True: pass"), start_new_session=True) for _ in range(4)]
+    try:
+        began = time.monotonic()
+        words = python("\nwhile time.process_time() < 0.8: pass")
+        assert simulators.tools.execute(words, tmp_path, os.environ, tmp_path / "log", 1.6) == 0
+        assert time.monotonic() - began > 1.6
+        for text in ("time.sleep(60)", "\nwhile True: pass"):
+            assert simulators.tools.execute(python(text), tmp_path, os.environ, tmp_path / "log", 0.5) is None
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGSEGV"])
