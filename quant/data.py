@@ -4,6 +4,8 @@ Every image is a float32 tensor [3, 32, 32], normalised per channel as (pixel - 
 values of both signs occur. Random augmentation, on training images only, draws from torch's global generator.
 """
 
+import gzip
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,6 +112,33 @@ def load_data(name: str, root: str | os.PathLike | None = None, download: bool =
     raise DataError(f"unknown data set {name!r}; the data sets are {', '.join(NAMES)}")
 
 
+def _packaged(*name: str) -> Path:
+    """A file of scikit-learn's data sets. Importing the package takes longer than torch itself."""
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise DataError("digits and photos come with scikit-learn: pip install scikit-learn")
+    path = Path(package.origin).parent.joinpath("datasets", *name)
+    if not path.is_file():
+        raise DataError(f"this version of scikit-learn has no {path}; 'make setup' installs one that has")
+    return path
+
+
+def _normalised_digit(image: Tensor) -> Tensor:
+    return (image - torch.tensor(DIGITS_MEAN)[:, None, None]) / torch.tensor(DIGITS_STD)[:, None, None]
+
+
+@cache
+def _shake() -> Callable[[Tensor], Tensor]:
+    torchvision()
+    from torchvision.transforms import InterpolationMode, v2
+
+    return v2.RandomAffine(10, translate=(0.08, 0.08), scale=(0.9, 1.1), interpolation=InterpolationMode.BILINEAR)
+
+
+def _shaken_digit(image: Tensor) -> Tensor:
+    return _normalised_digit(_shake()(image))
+
+
 @cache
 def _digits() -> DataSet:
     """scikit-learn's 1,797 handwritten digits, 8x8 in 0..16, enlarged bilinearly to 32x32.
@@ -117,30 +146,21 @@ def _digits() -> DataSet:
     Of each class's samples, in the packaged order, every fifth belongs to the test split: 20 %, stratified, and the
     same on every machine.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise DataError("the digits data set comes with scikit-learn: pip install scikit-learn") from error
-    packaged = load_digits()
-    labels = torch.from_numpy(packaged.target.astype(np.int64))
-    images = torch.from_numpy(packaged.images.astype(np.float32))[:, None] / 16
+    with gzip.open(_packaged("data", "digits.csv.gz"), "rt") as file:
+        packaged = np.loadtxt(file, delimiter=",")
+    labels = torch.from_numpy(packaged[:, -1].astype(np.int64))
+    images = torch.from_numpy(packaged[:, :-1].astype(np.float32)).reshape(-1, 1, 8, 8) / 16
     images = F.interpolate(images, size=(SIZE, SIZE), mode="bilinear", align_corners=False).expand(-1, 3, -1, -1)
     is_test = torch.zeros(len(labels), dtype=torch.bool)
     for digit in range(10):
         is_test[torch.nonzero(labels == digit).flatten()[::DIGITS_TEST_EVERY]] = True
-
-    torchvision()
-    from torchvision.transforms import InterpolationMode, v2
-
-    normalise = v2.Normalize(DIGITS_MEAN, DIGITS_STD)
-    shake = v2.RandomAffine(10, translate=(0.08, 0.08), scale=(0.9, 1.1), interpolation=InterpolationMode.BILINEAR)
     return DataSet(
         name="digits",
         classes=tuple(str(digit) for digit in range(10)),
         mean=DIGITS_MEAN,
         std=DIGITS_STD,
-        train=_TransformedTensors(images[~is_test], labels[~is_test], v2.Compose([shake, normalise])),
-        test=_TransformedTensors(images[is_test], labels[is_test], normalise),
+        train=_TransformedTensors(images[~is_test], labels[~is_test], _shaken_digit),
+        test=_TransformedTensors(images[is_test], labels[is_test], _normalised_digit),
     )
 
 
@@ -152,11 +172,8 @@ def _photos() -> DataSet:
     side/32 pixels squared, which float32 holds exactly: nothing of the images depends on how a machine rounds. The
     largest squares come first, the photographs in turn: 0 shows the temple, 1 the flower. All are test images.
     """
-    try:
-        from sklearn.datasets import load_sample_images
-    except ImportError as error:
-        raise DataError("the photographs come with scikit-learn: pip install scikit-learn") from error
-    photographs = torch.from_numpy(np.stack(load_sample_images().images)).permute(0, 3, 1, 2).float()
+    both = [np.asarray(read_image(_packaged("images", name))) for name in ("china.jpg", "flower.jpg")]
+    photographs = torch.from_numpy(np.stack(both)).permute(0, 3, 1, 2).float()
     squares = []
     for side in PHOTO_SIDES:
         rows, columns = (length // side for length in photographs.shape[2:])

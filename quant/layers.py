@@ -61,8 +61,9 @@ class QuantConv2d(nn.Conv2d):
         self.small_maps_as_product = False  # in training; sums are rounded in another order
         self.weight_quant = WeightQuantizer(w_bits)
         self.act_alpha = nn.Parameter(torch.tensor(8.0))
-        self.register_buffer("weight_q", torch.zeros_like(self.weight))
-        self.refresh_weight_q()
+        self.register_buffer("weight_q", torch.empty(self.weight.shape))
+        if not self.weight.is_meta:  # where shapes alone are wanted; and there PyTorch loads its compiler for a mean
+            self.refresh_weight_q()
 
     def forward(self, x: Tensor) -> Tensor:
         if self.floating:

@@ -1,8 +1,12 @@
 """Data sets: splits, normalisation, and messages for what is not there."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from quant import eval, export, pack, train
@@ -25,6 +29,39 @@ def test_digits_shapes_and_split(digits):
     image, label = digits.test_image(0)
     assert image.shape == (3, 32, 32) and image.dtype == torch.float32
     assert digits.classes[label] == str(label)
+
+
+def test_digits_are_those_of_the_packages_that_are_not_imported(digits):
+    """scikit-learn's images, normalised as torchvision does it, to the bit."""
+    from sklearn.datasets import load_digits
+
+    torchvision()
+    from torchvision.transforms import v2
+
+    packaged, normalise = load_digits(), v2.Normalize(digits.mean, digits.std)
+    label_of = {
+        image[0].numpy().tobytes(): int(label)
+        for split in (digits.train, digits.test)
+        for image, label in zip(split.images, split.labels, strict=True)
+    }
+    assert len(label_of) == len(packaged.images)
+    for image, label in zip(packaged.images, packaged.target, strict=True):
+        larger = F.interpolate(torch.from_numpy(image).float()[None, None] / 16, size=(32, 32), mode="bilinear")[0, 0]
+        assert label_of[larger.numpy().tobytes()] == label
+    for index in range(0, len(digits.test), 7):
+        assert torch.equal(digits.test[index][0], normalise(digits.test.images[index]))
+
+
+def test_layers_are_captured_without_packages_that_take_seconds_to_import():
+    """Each check of a core would pay for them."""
+    command = (
+        "import sys; from quant.capture import capture, check_request; from quant.network import load_network\n"
+        "for name in ('vgg16_digits', 'resnet20_w4a4'):\n"
+        "    check_request(name, None, 0); capture(load_network(name), None, 0)\n"
+        "print([name for name in ('torchvision', 'sklearn', 'torch._dynamo', 'pytest') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_digits_splits_are_disjoint(digits):
