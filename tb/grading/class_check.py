@@ -40,7 +40,7 @@ from tb import options, simulators
 from tb.farm import engine
 from tb.foreign.adapter import AdapterError, read_adapter
 from tb.grading.checked import Checked, read_checked
-from tb.simulators.tools import tool_version
+from tb.simulators.tools import held_up, tool_version
 
 MARK = "COSIM_CLASS"  # an environment variable by which what a check started is found, whatever it did
 EVERY = 0.5  # seconds between two looks at what a check takes
@@ -339,15 +339,23 @@ def replay(team: Team, words: Sequence[str]) -> str:
 
 
 def watch(process: subprocess.Popen, mark: str, work: Path, printed: Path, allowance: Allowance) -> None:
-    """Wait for a check. Limited: it takes more than it may."""
-    end = time.monotonic() + allowance.seconds
+    """Wait for a check. Limited: it takes more than it may.
+
+    Seconds in which its processes were ready and others had the processors do not count, up to nine in ten.
+    """
+    began = last = time.monotonic()
+    used, held = 0.0, {process.pid: held_up(process.pid)}
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(EVERY)
             return
-        if time.monotonic() > end:
+        own, now = list(marked(mark)), time.monotonic()
+        before, held = held, {one.pid: held_up(one.pid) for one in own}
+        used += max(0.0, now - last - sum(seconds - before.get(one, 0.0) for one, seconds in held.items()))
+        last = now
+        if used > allowance.seconds or now - began > 10 * allowance.seconds:
             raise Limited(f"ended after {allowance.seconds:g} s: --limit gives it more")
-        if (memory := sum(_memory(one) for one in marked(mark))) > allowance.memory * (1 << 30):
+        if (memory := sum(_memory(one) for one in own)) > allowance.memory * (1 << 30):
             raise Limited(f"ended at {memory / (1 << 30):.1f} GiB of memory: --memory gives it more")
         if (disk := _size(work)) > allowance.disk * (1 << 30):
             raise Limited(f"ended at {disk / (1 << 30):.1f} GiB of disk: --disk gives it more")

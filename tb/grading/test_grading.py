@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -255,6 +256,26 @@ def test_a_check_that_takes_too_long_is_a_failure(tmp_path, monkeypatch):
     one = class_check.check_team(slow, [], tmp_path, allowance)
     assert not one.undecided and "ended after 3 s" in one.mismatch and class_check.row(slow, one)["result"] == "fail"
     assert class_check._known(tmp_path, slow, allowance) == one
+
+
+def test_a_busy_machine_costs_no_core_its_time(tmp_path, monkeypatch):
+    cpu = min(os.sched_getaffinity(0))
+    here = f"import os, time; os.sched_setaffinity(0, [{cpu}])\n"
+    works = f"{here}{SAVES}while time.process_time() < 0.8: pass\nsave(builds=True)"
+    spins = f"{here}while True: pass"
+    for folder in ("results", "logs"):
+        (tmp_path / folder).mkdir()
+    team, allowance = class_check.Team("late", tmp_path / "core.toml", "key"), class_check.Allowance(1.5, 2, 2)
+    others = [subprocess.Popen([sys.executable, "-c", spins], start_new_session=True) for _ in range(2)]
+    try:
+        for script, told in ((works, ""), (spins, "ended after 1.5 s")):
+            monkeypatch.setattr(class_check, "_command", lambda team, script=script: [sys.executable, "-c", script])
+            one = class_check.check_team(team, [], tmp_path, allowance)
+            assert one.seconds > 1.5 and told in one.mismatch and bool(one.mismatch) == bool(told), one
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 def test_what_ends_a_check_from_outside_costs_no_points(tmp_path, monkeypatch, capfd):

@@ -252,7 +252,7 @@ def execute(
             while limits is None or log.stat().st_size <= limits.log:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     return process.wait(0.2)
-                if timeout is not None and time.monotonic() - began - _held_up(process.pid) > timeout:
+                if timeout is not None and time.monotonic() - began - held_up(process.pid) > timeout:
                     return None
             raise Overflowed(f"it printed more than {limits.log >> 20} MiB")
         finally:
@@ -262,7 +262,7 @@ def execute(
                 process.wait()
 
 
-def _held_up(process: int) -> float:
+def held_up(process: int) -> float:
     """Seconds that a process has waited for a processor that others had, as far as the system tells."""
     with contextlib.suppress(OSError, IndexError, ValueError):
         return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
