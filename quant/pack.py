@@ -27,6 +27,7 @@ from quant.network import Network, load_network
 from quant.storage.checkpoint import META_FORMAT, read_checkpoint, write_checkpoint
 from quant.storage.packed import SUFFIX, pack
 from quant.storage.provenance import commit
+from quant.training.recipes import names_of
 
 
 def convert(
@@ -80,7 +81,8 @@ def _fields(network: Network, content: dict[str, Any], samples: str | None, note
     meta = content.get("meta") or {}
     recipe = meta.get("recipe")
     if recipe:
-        names = {key: Path(recipe[key]).name for key in ("warm_start", "teacher") if recipe.get(key)}
+        names = {"warm_start": [recipe.get("warm_start")], "teacher": names_of(recipe.get("teacher"))}
+        names = {key: "+".join(Path(name).name for name in several) for key, several in names.items() if any(several)}
         same = {"data": network.dataset} if recipe.get("data") == meta["dataset"] else {}
         recipe = {**recipe, **names, **same}
     fields = {

@@ -221,13 +221,19 @@ def test_the_recipe_keeps_no_folder(tmp_path):
     trained, out = tmp_path / "trained.pth", tmp_path / "a.safetensors"
     pack.convert(course_file(tmp_path / "course.pth", SPEC), trained, dataset="folder:somewhere")
     content = torch.load(trained, weights_only=True)
-    recipe = {"data": "folder:somewhere", "epochs": 2, "warm_start": "somewhere/first.pth", "teacher": "resnet20_w4a4"}
+    recipe = {"data": "folder:somewhere", "epochs": 2, "warm_start": "somewhere/first.pth",
+              "teacher": "resnet20_w4a4+somewhere/b.pth"}  # fmt: skip
     content["meta"]["recipe"] = recipe
     torch.save(content, trained)
     pack.convert(trained, out, dataset="cifar10")
     stored = read_checkpoint(out)["meta"]
     assert stored["dataset"] == "cifar10"
-    assert stored["recipe"] == {**recipe, "data": "cifar10", "warm_start": "first.pth"}
+    assert stored["recipe"] == {
+        **recipe,
+        "data": "cifar10",
+        "warm_start": "first.pth",
+        "teacher": "resnet20_w4a4+b.pth",
+    }
     assert b"somewhere" not in out.read_bytes()
 
 

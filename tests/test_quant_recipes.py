@@ -271,6 +271,21 @@ def test_teacher_is_learned_from(tmp_path, small_data):
         Trainer(other, small_data, torch.device("cpu"), neighbours=tmp_path)
 
 
+def test_several_teachers_are_one(tmp_path, small_data):
+    teacher = replace(RECIPE, epochs=1, warmup=0, ema=0.0)
+    run(teacher, tmp_path / "a", small_data)
+    run(replace(teacher, seed=2, lr=0.2), tmp_path / "b", small_data)
+    recipe = replace(RECIPE, distill=1.0, amp=False)
+    both, a, b = (
+        Trainer(replace(recipe, teacher=name), small_data, torch.device("cpu"), neighbours=tmp_path).teachers_aims()
+        for name in ("a+b", "a", "b")
+    )
+    assert not torch.allclose(a, b, atol=1e-3)
+    torch.testing.assert_close(both, (a + b) / 2)
+    with pytest.raises(QuantError, match="'c' is no file"):
+        Trainer(replace(recipe, teacher="a+c"), small_data, torch.device("cpu"), neighbours=tmp_path)
+
+
 def test_warm_start_skips_and_names_what_does_not_fit(tmp_path, small_data):
     torch.manual_seed(1)
     source = ModelSpec(width=0.125).build()  # seed 002: features.29 follows the squeeze
@@ -412,6 +427,11 @@ def test_recipes_build_on_one_another(tmp_path):
     assert builds_on("resnet20_w2a4", lambda name: name == "resnet20_w4a4") == ["teacher", "resnet20_w2a4"]
     assert builds_on("vgg16_digits") == ["vgg16_digits"]
     assert builds_on("resnet20_float", given={"teacher": None}) == ["resnet20_float"]
+    assert builds_on("resnet20_float", given={"teacher": "vgg16_float+mine"}) == [
+        "teacher",
+        "vgg16_float",
+        "resnet20_float",
+    ]
     own = {"teacher": "runs/mine.pth.tar", "warm_start": "vgg16_digits"}
     assert builds_on("resnet20_w4a4", given=own) == ["vgg16_digits", "resnet20_w4a4"]
     assert builds_on("resnet20_w4a4", given={"teacher": None}) == ["teacher", "resnet20_float", "resnet20_w4a4"]

@@ -27,6 +27,13 @@ def named_recipe(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return fields, fields.pop("model")
 
 
+def names_of(teachers: str | None) -> list[str]:
+    """The teachers that ``a+b`` means."""
+    if teachers is None or Path(teachers).is_file():
+        return [teachers] if teachers else []
+    return teachers.split("+")
+
+
 def share(name: str) -> float:
     """The recipe's part of the minutes, beside those that it builds on."""
     return _recipe(name).get(SHARE, 1.0)
@@ -45,7 +52,7 @@ def builds_on(
 
     def visit(recipe: str) -> None:
         fields = {**_recipe(recipe), **(given or {})} if recipe == name else _recipe(recipe)
-        for before in (fields.get("teacher"), fields.get("warm_start")):
+        for before in (*names_of(fields.get("teacher")), fields.get("warm_start")):
             if before in known and before not in order and not at_hand(before):
                 visit(before)
         order.append(recipe)

@@ -26,6 +26,7 @@ from quant.storage.provenance import commit
 from quant.training.batches import Batches
 from quant.training.calibration import calibrate, keep_alphas_positive, remeasure_statistics
 from quant.training.recipe import Recipe
+from quant.training.recipes import names_of
 from quant.training.runlog import CSV, PNG, SPLITS, log_fields, write_csv
 from quant.training.schedule import CLOCK, FINISH, Clock, share_of_rate
 from quant.training.warm_start import warm_start
@@ -35,6 +36,13 @@ BEST = "model_best.pth.tar"
 MOMENTUM = 0.9
 HELD_OUT_SEED = 2026  # the same images in every run, so that a network that starts from another has not seen them
 MEASURING = 250  # images in a batch that measures
+
+
+class Together(nn.ModuleList):
+    """Networks of the same classes as one: the mean of their scores."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.stack([network(images).float() for network in self]).mean(0)
 
 
 class Trainer:
@@ -140,14 +148,14 @@ class Trainer:
         return warm_start(self.model, load_network(find_run(self.recipe.warm_start, neighbours), floating=True).model)
 
     def _teacher(self, neighbours: Path) -> nn.Module | None:
-        if self.recipe.teacher is None:
-            return None
-        network = load_network(find_run(self.recipe.teacher, neighbours), floating=True)
-        if network.spec.num_classes != self.recipe.spec.num_classes:
-            raise QuantError(
-                f"teacher {network.path} has {network.spec.num_classes} classes, not those of {self.data.name}"
-            )
-        return network.model.requires_grad_(False).to(self.device, **self.layout)
+        networks = [load_network(find_run(name, neighbours), floating=True) for name in names_of(self.recipe.teacher)]
+        for network in networks:
+            if network.spec.num_classes != self.recipe.spec.num_classes:
+                raise QuantError(
+                    f"teacher {network.path} has {network.spec.num_classes} classes, not those of {self.data.name}"
+                )
+        models = [network.model.requires_grad_(False).to(self.device, **self.layout) for network in networks]
+        return Together(models) if models else None
 
     def prepare(self) -> None:
         """What comes before the first epoch: first clipping levels, statistics of a network that another one began."""
