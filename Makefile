@@ -117,10 +117,11 @@ $(SETUP): pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(RUN) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	    print("\n".join(p["dependencies"] + p["optional-dependencies"]["test"]))' > $(VENV)/wanted.txt
-	@set -o pipefail; $(RUN) -m pip install --disable-pip-version-check --progress-bar off -r $(VENV)/wanted.txt 2>&1 | awk ' \
+	@set -o pipefail; if [ -t 1 ]; then terminal=1; else terminal=0; fi; \
+	$(RUN) -m pip install --disable-pip-version-check --progress-bar off -r $(VENV)/wanted.txt 2>&1 | awk -v terminal=$$terminal ' \
 	    tolower($$0) ~ /^ *error/ { print > "/dev/stderr" } \
-	    /^Collecting / { printf "\r  %d packages found ", ++found; fflush() } \
-	    /^Installing collected/ { printf "\r  installing %d packages, the last step\n", NF - 2; fflush() }'
+	    /^Collecting / { if (terminal) printf "\r  %d packages found ", ++found; fflush() } \
+	    /^Installing collected/ { printf "%s  installing %d packages, the last step\n", terminal ? "\r" : "", NF - 3; fflush() }'
 	@$(RUN) -c 'import os, sysconfig; open(os.path.join(sysconfig.get_path("purelib"), "checkout.pth"), "w").write(os.getcwd() + "\n")'
 	@touch $@
 
