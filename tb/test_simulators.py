@@ -55,6 +55,13 @@ async def raises(dut):
     with pytest.raises(KeyError):
         pass
 
+@cocotb.test(expect_fail=True)
+async def fails_as_expected(dut):
+    import pytest
+    await Timer(1, "ns")
+    with pytest.raises(KeyError):
+        pass
+
 @cocotb.test()
 async def matches(dut):
     import pytest
@@ -99,9 +106,9 @@ def test_failures_say_what_and_where(run):
 def test_pytest_is_there_for_who_uses_it_alone(run):
     """Each simulation starts without it, a third sooner; a bench of the user's own may want it."""
     assert [outcome.failure for outcome in run("light")] == [None]
-    found = {outcome.name: outcome.failure for outcome in run("raises|matches|passes")}
+    found = {outcome.name: outcome.failure for outcome in run("raises|matches|fails_as_expected|passes")}
     assert "DID NOT RAISE" in found["raises"] and "did not match: 1 matched" in found["matches"]
-    assert found["passes"] is None
+    assert found["fails_as_expected"] is None and found["passes"] is None
 
 
 def test_a_simulation_without_end_is_ended(run):
