@@ -123,7 +123,9 @@ class _DaskFarm(Farm):
 
     def share(self, value: Any) -> Any:
         if id(value) not in self._shared:
-            self._shared[id(value)] = (value, self.client.scatter(value, broadcast=True, hash=False))
+            # A task in place of Dask's scatter: the scheduler makes it again where the only worker that has it dies.
+            future = self.client.submit(_Same(value), key=f"cosim-shared-{uuid.uuid4().hex}", pure=False)
+            self._shared[id(value)] = (value, future)
         return self._shared[id(value)][1]
 
     def _workers(self) -> int:
@@ -183,6 +185,16 @@ class _DaskFarm(Farm):
                     self.client.unsubscribe_topic(topic)
             with contextlib.suppress(Exception):
                 self.client.cancel([future for future in futures.values() if not future.done()], force=True)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Same:
+    """Called in the worker: gives the value."""
+
+    value: Any
+
+    def __call__(self) -> Any:
+        return self.value
 
 
 def _ended(task: Task, future: Any) -> Done:

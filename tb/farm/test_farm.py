@@ -127,22 +127,42 @@ def cluster(workers: int, folder: Path, *, environment: dict | None = None):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"tcp://127.0.0.1:{port}"
+    with contextlib.ExitStack() as stack:
+        words = ("dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+        stack.enter_context(part_of_a_cluster(folder, words, environment))
+        yield address, [stack.enter_context(worker(address, folder, environment)) for _ in range(workers)]
+
+
+def worker(address: str, folder: Path, environment: dict | None = None):
+    options = ("--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1", "--local-directory")
+    return part_of_a_cluster(folder, ("dask_worker", address, *options, str(folder)), environment)
+
+
+@contextlib.contextmanager
+def part_of_a_cluster(folder: Path, words: tuple[str, ...], environment: dict | None):
     environment = {**os.environ, "PYTHONPATH": str(simulators.ROOT), "TMPDIR": str(folder), **(environment or {})}
-    with contextlib.ExitStack() as stack, (folder / "cluster.log").open("wb") as log:
+    with (folder / "cluster.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli." + words[0], *words[1:]], cwd=folder, env=environment,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
-        def start(*words: str) -> subprocess.Popen:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "distributed.cli." + words[0], *words[1:]], cwd=folder, env=environment,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            return process
 
-        start("dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
-        options = ("--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1", "--local-directory")
-        found = [start("dask_worker", address, *options, str(folder)) for _ in range(workers)]
-        yield address, found
+def test_what_tasks_share_outlives_its_worker(tmp_path):
+    """The second worker comes after it was shared, and only the first has it, which dies."""
+    with cluster(1, tmp_path) as (address, (first,)), engine.farm(2, engine.Cluster(address)) as farm:
+        shared = farm.share(5)
+        assert [done.result for done in farm.run([engine.Task("a", square, (shared,))])] == [25]
+        with worker(address, tmp_path):
+            farm.client.wait_for_workers(2, timeout=engine.WAIT)
+            first.kill()
+            found = list(farm.run([engine.Task(name, square, (shared,)) for name in "bcd"]))
+    assert [(done.result, done.failure) for done in found] == [(25, None)] * 3
 
 
 def test_workers_of_another_version_are_refused(tmp_path, monkeypatch):
