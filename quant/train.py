@@ -71,6 +71,7 @@ _OPTIONS = (
     ("teacher", shared.name_or_none, "checkpoint or recipe to distil from, several as a+b, or 'none'"),
     ("distill", float, "weight of the teacher beside the labels"),
     ("temperature", float, "of the teacher's scores"),
+    ("aims_each_step", bool, "the teacher scores each batch as the network sees it, not every image once"),
 )
 
 

@@ -271,6 +271,28 @@ def test_teacher_is_learned_from(tmp_path, small_data):
         Trainer(other, small_data, torch.device("cpu"), neighbours=tmp_path)
 
 
+@pytest.mark.parametrize("small", [0, 16])
+def test_a_teacher_may_score_what_the_network_sees(tmp_path, small_data, small):
+    """Moved and blanked as it is for the network, but never made smaller; and not every image before."""
+    run(replace(RECIPE, epochs=1, warmup=0, ema=0.0), tmp_path / "teacher", small_data)
+    recipe = replace(
+        RECIPE, augment="alternating", hole=8, warmup=0, calibration="none", amp=False, teacher="teacher", distill=1.0,
+        small=small, small_until=1.0 if small else 0.0, aims_each_step=True,
+    )  # fmt: skip
+    trainer = Trainer(recipe, small_data, torch.device("cpu"), neighbours=tmp_path)
+    seen = {"network": [], "teacher": []}
+    trainer.model.register_forward_pre_hook(lambda _, inputs: seen["network"].append(inputs[0]))
+    trainer.teacher.register_forward_pre_hook(lambda _, inputs: seen["teacher"].append(inputs[0]))
+    loss = trainer.train_epoch()
+    assert trainer.train_loader.aims is None and loss > 0
+    assert len(seen["network"]) == len(seen["teacher"]) == len(trainer.train_loader) > 1
+    for network, teacher in zip(*seen.values(), strict=True):
+        assert teacher.shape[2:] == (32, 32) and network.shape[2:] == ((small, small) if small else (32, 32))
+        assert small or torch.equal(network, teacher)
+    plain = torch.cat([images for images, _ in trainer.train_loader.plain(64)])
+    assert not any((plain == image).all((1, 2, 3)).any() for image in torch.cat(seen["teacher"]))  # each has its hole
+
+
 def test_several_teachers_are_one(tmp_path, small_data):
     teacher = replace(RECIPE, epochs=1, warmup=0, ema=0.0)
     run(teacher, tmp_path / "a", small_data)
@@ -423,7 +445,9 @@ def test_image_folders_are_decoded_once(tmp_path):
 
 def test_recipes_build_on_one_another(tmp_path):
     assert builds_on("resnet20_w4a4") == ["teacher", "resnet20_float", "resnet20_w4a4"]
-    assert builds_on("vgg16_w4a2") == ["teacher", "vgg16_float", "vgg16_w4a4", "vgg16_w4a2"]
+    assert builds_on("vgg16_w4a2") == [
+        "teacher", "vgg16_float", "vgg16_w4a4", "resnet20_float", "resnet20_w4a4", "vgg16_w4a2"
+    ]  # fmt: skip
     assert builds_on("resnet20_w2a4", lambda name: name == "resnet20_w4a4") == ["teacher", "resnet20_w2a4"]
     assert builds_on("vgg16_digits") == ["vgg16_digits"]
     assert builds_on("resnet20_float", given={"teacher": None}) == ["resnet20_float"]

@@ -21,6 +21,7 @@ _LATER = (
     "learn_steps",
     "statistics",
     "compile",
+    "aims_each_step",
 )
 
 
@@ -54,6 +55,8 @@ class Recipe:
         trained beside this one, or the name of a shipped network; several teachers, with + between them, are learned
         from as one, by the mean of their scores. With 'alternating' the teacher scores every image once, before the
         first epoch: the mean of its scores of the image and of its mirror image.
+    aims_each_step: the teacher scores every batch as the network sees it, moved and blanked, in place of that: what is
+        learned never repeats, so it is not learned by heart (Beyer et al., 2022), for a third more time.
     """
 
     spec: ModelSpec
@@ -88,6 +91,7 @@ class Recipe:
     teacher: str | None = None
     distill: float = 0.7
     temperature: float = 3.0
+    aims_each_step: bool = False
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "lr", "temperature"):

@@ -155,6 +155,11 @@ class Trainer:
                     f"teacher {network.path} has {network.spec.num_classes} classes, not those of {self.data.name}"
                 )
         models = [network.model.requires_grad_(False).to(self.device, **self.layout) for network in networks]
+        if self.recipe.aims_each_step and self.compiled is not self.model:
+            # Compiled, a wide network is slower and its scores are not numbers.
+            for model in models:
+                if not isinstance(model, WideNet):
+                    model.compile(dynamic=False)
         return Together(models) if models else None
 
     def prepare(self) -> None:
@@ -208,7 +213,7 @@ class Trainer:
             self.prepare()
         if self.recipe.augment == "alternating":
             self.train_loader.epoch = self.epoch
-            if self.teacher is not None and self.train_loader.aims is None:
+            if self.teacher is not None and self.train_loader.aims is None and not self.recipe.aims_each_step:
                 self.train_loader.aims = self.teachers_aims()
         self.model.train()
         small = self.recipe.small if self.progress < self.recipe.small_until else 0
@@ -225,13 +230,14 @@ class Trainer:
             # channels_last is a third faster for small convolutions on the CPU; the weights keep their layout.
             images = images.to(self.device, memory_format=torch.channels_last)
             labels = labels.to(self.device)
+            whole = images
             if small:
                 images = F.interpolate(images, (small, small), mode="bilinear", antialias=True)
                 images = images.contiguous(memory_format=torch.channels_last)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
                 scores = self.compiled(images)
             scores = scores.float()
-            loss = self._loss(images, scores, labels, *aim)
+            loss = self._loss(whole, scores, labels, *aim)
             self.optimizer.zero_grad()
             loss.backward()
             if self.recipe.clip_grad:
@@ -263,7 +269,8 @@ class Trainer:
         return f"{self.epoch + 1}" + (f"/{self.recipe.epochs}" if self.clock is None else "")
 
     def _loss(self, images: Tensor, scores: Tensor, labels: Tensor, aim: Tensor | None = None) -> Tensor:
-        """Cross entropy with the labels, and, where there is a teacher, the divergence from its scores ``aim``."""
+        """Cross entropy with the labels, and, where there is a teacher, the divergence from its scores: ``aim``, or
+        those of ``images``, 32 pixels wide even where the network sees fewer."""
         loss = self.criterion(scores, labels)
         if self.teacher is None:
             return loss
