@@ -36,11 +36,15 @@ def setting(config, variable: str) -> str | None:
     return config.getoption(found.option) or options.from_environment(found)
 
 
+def wanted_simulators(config) -> list[str]:
+    return [name.strip() for name in (setting(config, "SIM") or "icarus").split(",")]
+
+
 def pytest_configure(config):
     config.option_values = {s.variable: setting(config, s.variable) for s in options.SETTINGS}
     try:
-        for name in (config.option_values["SIM"] or "icarus").split(","):
-            simulators.check_simulator(name.strip())
+        for name in wanted_simulators(config):
+            simulators.check_simulator(name)
         options.check(config.option_values)
     except (simulators.SimulationError, ConfigurationError, ValueError) as error:
         raise pytest.UsageError(str(error)) from None
@@ -48,8 +52,7 @@ def pytest_configure(config):
 
 def pytest_generate_tests(metafunc):
     if "sim" in metafunc.fixturenames:
-        names = (setting(metafunc.config, "SIM") or "icarus").split(",")
-        metafunc.parametrize("sim", [name.strip() for name in names], scope="session")
+        metafunc.parametrize("sim", wanted_simulators(metafunc.config), scope="session")
 
 
 # Of a test whose ``case`` names a cocotb test: all cases that are wanted of the same build.
@@ -95,6 +98,13 @@ def pytest_runtest_makereport(item, call):
         crash.message = f"{crash.message}\n{again}"
         report.sections.append(("again", again))
     return report
+
+
+@pytest.fixture(scope="session")
+def verilator(pytestconfig) -> None:
+    """Of what takes Icarus minutes: skipped where Verilator is not wanted."""
+    if "verilator" not in wanted_simulators(pytestconfig):
+        pytest.skip("takes Icarus minutes; --sim verilator runs it")
 
 
 @pytest.fixture

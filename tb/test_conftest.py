@@ -28,6 +28,28 @@ def test_failures_in_junit_xml_say_how_they_come_again(tmp_path, body):
     assert again in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "variable", "count"),
+    [
+        ((), None, "1 skipped"),
+        ((), "verilator", "1 passed"),
+        (("--sim", "icarus, verilator"), None, "1 passed"),
+        (("--sim", "icarus"), "verilator", "1 skipped"),
+    ],
+)
+def test_what_takes_icarus_minutes_is_skipped_there(tmp_path, words, variable, count):
+    """However the simulator is named, or not at all."""
+    test = tmp_path / "test_it.py"
+    test.write_text("def test_it(verilator):\n    pass\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tb.conftest", "-p", "no:cacheprovider", *words, str(test)]
+    environment = {**os.environ, "PYTHONPATH": str(simulators.ROOT)}
+    environment.pop("SIM", None)
+    if variable:
+        environment["SIM"] = variable
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and count in done.stdout, done.stdout + done.stderr
+
+
 def test_cases_of_one_build_run_on_one_worker(tmp_path):
     """Else each worker simulates all of them."""
     test = tmp_path / "test_it.py"

@@ -134,10 +134,8 @@ def in_order(path: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, request) -> bytes:
+def undisturbed(tmp_path_factory, verilator) -> bytes:
     """The lines of ten images in order."""
-    if "verilator" not in request.config.getoption("--sim"):
-        pytest.skip("takes Icarus minutes")
     path = tmp_path_factory.mktemp("results") / "r.csv"
     assert command.run(lambda: infer.main([*words(path), "--jobs", "1"])) == 0
     return in_order(path)

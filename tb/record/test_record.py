@@ -38,10 +38,8 @@ def run(main, *words: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def inferred(tmp_path_factory, request) -> Path:
+def inferred(tmp_path_factory, verilator) -> Path:
     """The folder of a report of three images."""
-    if "verilator" not in request.config.getoption("--sim"):
-        pytest.skip("takes Icarus minutes")
     folder = tmp_path_factory.mktemp("report")
     words = ("--checkpoint", NETWORK, "--images", "0:2,5", "--jobs", "1", "--sim", "verilator")
     assert run(infer.main, *words, "--report", str(folder)) == 0
