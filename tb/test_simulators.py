@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,10 @@ def test_what_verilator_builds_share_is_kept_for_each_kind(sim, tmp_path, monkey
         [part in log for part in ("verilated.cpp", "verilated_vpi.cpp", "verilated_timing.cpp")] for log in logs
     ]
     assert compiled == [[True, True, False], [True, True, True], [False, False, False]]
+
+
+def test_warnings_stay_as_they_were(tmp_path, sim):
+    """Of what is deprecated: cocotb-test turns them all on, and PyTorch has many."""
+    before = list(warnings.filters)
+    simulators.tools.command(sim, "fifo", {}, [], tmp_path, False)
+    assert warnings.filters == before

@@ -490,7 +490,7 @@ def test_a_recipe_carries_out_what_it_needs(tmp_path, monkeypatch, small_data, c
     )
     with pytest.raises(CheckpointError, match="float network"):
         load_network(tmp_path / "start" / BEST)
-    assert train.main([*arguments, "--restart", "--minutes", "0.04"]) == 0
+    assert train.main([*arguments, "--restart", "--minutes", "0.1"]) == 0
     output = capsys.readouterr().out
     assert "wide" not in output.split("best test")[0]
     parts = train.divided(["wide", "start", "end"], 8, tmp_path, resume=False)
@@ -598,6 +598,19 @@ def test_minutes_end_with_a_rate_of_zero_on_any_machine(tmp_path, small_data, mo
     rates = [row["lr"] for row in read_csv(tmp_path)]
     assert max(rates) > 0.5 * recipe.lr and rates[-1] < 0.1 * recipe.lr
     assert is_finished(tmp_path)
+
+
+@pytest.mark.parametrize("held_out", [0, 16])
+def test_minutes_that_end_before_the_first_step_are_told(tmp_path, small_data, monkeypatch, held_out):
+    """On a machine so busy that its preparation takes them all."""
+    now = [0.0]
+    monkeypatch.setattr("quant.training.schedule.time.monotonic", lambda: now[0])
+    original = Trainer.prepare
+    monkeypatch.setattr(Trainer, "prepare", lambda self: (now.__setitem__(0, 100.0), original(self)))
+    recipe = replace(RECIPE, minutes=0.5, warmup=0, rise=0.1, augment="alternating", held_out=held_out)
+    with pytest.raises(QuantError, match=r"the 0.5 minutes of .* were over before its first step.*--restart"):
+        run(recipe, tmp_path, small_data)
+    assert not (tmp_path / BEST).exists() and not is_finished(tmp_path)
 
 
 def test_steps_learn_from_rounding():

@@ -511,6 +511,11 @@ def train(
         write_csv(out, trainer.log, trainer.split)
         mark = f" ({seconds:.1f} s){'  best' if improved else ''}"
         report(f"epoch {name}: loss {loss:.4f}, {chosen_on} accuracy {accuracy:.2f} %{mark}")
+    if not best.exists():
+        raise QuantError(
+            f"the {recipe.minutes:g} minutes of {out} were over before its first step, so there is no network; "
+            "give more --minutes, and --restart"
+        )
     accuracy = trainer.finish(best)
     trainer.finished = True
     write_checkpoint(last, trainer.checkpoint())

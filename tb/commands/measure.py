@@ -414,7 +414,6 @@ def image_table() -> Table:
 def training_table() -> Table:
     """Images a second of an epoch on scikit-learn's digits, after an epoch to warm up, on all cores."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning")  # of the processes that compile
     data = load_data("digits")
     means = {
         "float32": {},

@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -176,8 +177,11 @@ def command(
         sources = [visible, *sources]
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        # redirect_stderr acts on the whole process, and the main job simulates in threads
-        with _command_lock, open(os.devnull, "w") as quiet, contextlib.redirect_stderr(quiet):
+        # What follows acts on the whole process, and the main job simulates in threads. cocotb-test turns on every
+        # warning of what is deprecated, for whatever runs after it.
+        with (
+            _command_lock, open(os.devnull, "w") as quiet, contextlib.redirect_stderr(quiet), warnings.catch_warnings(),
+        ):  # fmt: skip
             return kind(
                 toplevel=toplevel,
                 module=kwargs.pop("module", "none"),
