@@ -1,6 +1,7 @@
 """Named recipes, data held on the device, warm start, averaged weights, distillation, and the log of a run."""
 
 import csv
+import itertools
 import math
 import subprocess
 from dataclasses import fields, replace
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from quant import cli, layers, pack, train
+from quant import cli, data, layers, pack, train
 from quant._torchvision import torchvision
 from quant.data import DataSet, load_data
 from quant.errors import CheckpointError, DataError, QuantError
@@ -490,6 +491,8 @@ def test_a_recipe_carries_out_what_it_needs(tmp_path, monkeypatch, small_data, c
     )
     with pytest.raises(CheckpointError, match="float network"):
         load_network(tmp_path / "start" / BEST)
+    now = itertools.count(0, 0.05)
+    monkeypatch.setattr("quant.training.schedule.time.monotonic", lambda: next(now))  # seconds; a look at it takes some
     assert train.main([*arguments, "--restart", "--minutes", "0.1"]) == 0
     output = capsys.readouterr().out
     assert "wide" not in output.split("best test")[0]
@@ -611,6 +614,24 @@ def test_minutes_that_end_before_the_first_step_are_told(tmp_path, small_data, m
     with pytest.raises(QuantError, match=r"the 0.5 minutes of .* were over before its first step.*--restart"):
         run(recipe, tmp_path, small_data)
     assert not (tmp_path / BEST).exists() and not is_finished(tmp_path)
+
+
+def test_a_best_network_that_is_gone_is_told(tmp_path, small_data):
+    run(replace(RECIPE, epochs=2), tmp_path, small_data)
+    (tmp_path / BEST).unlink()
+    with pytest.raises(QuantError, match=f"{BEST} is gone, and no epoch is left.*--restart"):
+        run(replace(RECIPE, epochs=2), tmp_path, small_data, resume=True)
+
+
+def test_worker_processes_import_nothing(small_data):
+    """They begin anew in each epoch; and what was imported for them draws no random number."""
+    drawn = []
+    for workers in (0, 2):
+        data._shake.cache_clear()
+        Trainer(replace(RECIPE, augment="dataset"), small_data, torch.device("cpu"), workers)
+        assert data._shake.cache_info().currsize == (workers > 0)
+        drawn.append(torch.rand(4))
+    assert torch.equal(*drawn)
 
 
 def test_steps_learn_from_rounding():

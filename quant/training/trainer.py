@@ -91,6 +91,9 @@ class Trainer:
         self.shuffle = torch.Generator("cpu" if own else device).manual_seed(recipe.seed)
         options = {"num_workers": workers, "pin_memory": cuda}
         if own:
+            if workers:  # they begin as copies of this process, anew in each epoch: what they need is imported here
+                with torch.random.fork_rng(devices=()):
+                    data.train[0]
             self.train_loader = DataLoader(
                 data.train, recipe.batch_size, shuffle=True, generator=self.shuffle, drop_last=True, **options
             )
@@ -513,7 +516,9 @@ def train(
         report(f"epoch {name}: loss {loss:.4f}, {chosen_on} accuracy {accuracy:.2f} %{mark}")
     if not best.exists():
         raise QuantError(
-            f"the {recipe.minutes:g} minutes of {out} were over before its first step, so there is no network; "
+            f"{best} is gone, and no epoch is left that could write it; --restart trains anew"
+            if trainer.epoch
+            else f"the {recipe.minutes:g} minutes of {out} were over before its first step, so there is no network; "
             "give more --minutes, and --restart"
         )
     accuracy = trainer.finish(best)

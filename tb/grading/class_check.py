@@ -40,10 +40,11 @@ from tb import options, simulators
 from tb.farm import engine
 from tb.foreign.adapter import AdapterError, read_adapter
 from tb.grading.checked import Checked, read_checked
-from tb.simulators.tools import held_up, tool_version
+from tb.simulators.tools import HeldUp, tool_version
 
 MARK = "COSIM_CLASS"  # an environment variable by which what a check started is found, whatever it did
 EVERY = 0.5  # seconds between two looks at what a check takes
+MOST = 10  # times its limit, after which a check ends however much of it others had the processors
 GRACE = 5.0  # seconds that a check has to end by itself
 LOG = 1 << 20  # bytes of what a check prints that are kept
 RESULTS, LOGS, RECORDS = "results", "logs", "layers"  # the last: a report of each core's layers
@@ -341,20 +342,21 @@ def replay(team: Team, words: Sequence[str]) -> str:
 def watch(process: subprocess.Popen, mark: str, work: Path, printed: Path, allowance: Allowance) -> None:
     """Wait for a check. Limited: it takes more than it may.
 
-    Seconds in which its processes were ready and others had the processors do not count, up to nine in ten.
+    Seconds in which its processes were ready and others had the processors do not count, up to ``MOST`` in all.
     """
     began = last = time.monotonic()
-    used, held = 0.0, {process.pid: held_up(process.pid)}
+    used, held_up = 0.0, HeldUp()
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(EVERY)
             return
         own, now = list(marked(mark)), time.monotonic()
-        before, held = held, {one.pid: held_up(one.pid) for one in own}
-        used += max(0.0, now - last - sum(seconds - before.get(one, 0.0) for one, seconds in held.items()))
+        used += max(0.0, now - last - held_up.look(one.pid for one in own))
         last = now
-        if used > allowance.seconds or now - began > 10 * allowance.seconds:
+        if used > allowance.seconds:
             raise Limited(f"ended after {allowance.seconds:g} s: --limit gives it more")
+        if now - began > (most := MOST * allowance.seconds):
+            raise Limited(f"ended after {most:g} s, while others had the processors: --limit gives it more")
         if (memory := sum(_memory(one) for one in own)) > allowance.memory * (1 << 30):
             raise Limited(f"ended at {memory / (1 << 30):.1f} GiB of memory: --memory gives it more")
         if (disk := _size(work)) > allowance.disk * (1 << 30):

@@ -279,6 +279,17 @@ def test_a_busy_machine_costs_no_core_its_time(tmp_path, monkeypatch):
             other.wait()
 
 
+def test_a_check_that_others_hold_up_without_end_is_ended(tmp_path, monkeypatch):
+    for folder in ("results", "logs"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr(class_check.HeldUp, "look", lambda self, processes: 600.0)
+    monkeypatch.setattr(class_check, "MOST", 2)
+    monkeypatch.setattr(class_check, "_command", lambda team: [sys.executable, "-c", "import time; time.sleep(600)"])
+    team = class_check.Team("late", tmp_path / "core.toml", "key")
+    one = class_check.check_team(team, [], tmp_path, class_check.Allowance(0.5, 2, 2))
+    assert "ended after 1 s, while others had the processors" in one.mismatch
+
+
 def test_what_ends_a_check_from_outside_costs_no_points(tmp_path, monkeypatch, capfd):
     """A killed check, and a task that was lost, say nothing of the core: no points, not 0, and the run says so."""
     for name in "abcd":

@@ -14,11 +14,12 @@ import sysconfig
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cocotb_tools.config
+import psutil
 from cocotb_test.simulator import Icarus, Verilator
 
 from tb.simulators.sources import BUILD, ROOT, visible_ports
@@ -210,6 +211,9 @@ def stop_all() -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+LOOK = 2.0  # seconds between two looks at what a command waited for
+
+
 class Limits(NamedTuple):
     """What the process of a foreign design may take: bytes of memory, of each file that it writes, and of its log."""
 
@@ -238,7 +242,7 @@ def execute(
 ) -> int | None:
     """Exit code of a command whose output goes to ``log``; None after a time-out. Its children end with it.
 
-    timeout: seconds, but for those in which it was ready and others had the processors.
+    timeout: seconds, but for those in which it, or what it waits for, was ready and others had the processors.
     """
     words = [*_dies_with_us(), *words]
     if limits is not None:
@@ -249,14 +253,20 @@ def execute(
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         _running.add(process)
-        began = time.monotonic()
+        began = looked = time.monotonic()
+        held_up = HeldUp()
         try:
             if timeout is None and limits is None:
                 return process.wait()
             while limits is None or log.stat().st_size <= limits.log:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     return process.wait(0.2)
-                if timeout is not None and time.monotonic() - began - held_up(process.pid) > timeout:
+                now = time.monotonic()
+                late = timeout is not None and now - began - held_up.seconds > timeout
+                if late or now - looked > LOOK:
+                    held_up.look(_with_children(process.pid))
+                    looked = now
+                if late and now - began - held_up.seconds > timeout:
                     return None
             raise Overflowed(f"it printed more than {limits.log >> 20} MiB")
         finally:
@@ -266,11 +276,36 @@ def execute(
                 process.wait()
 
 
-def held_up(process: int) -> float:
-    """Seconds that a process has waited for a processor that others had, as far as the system tells."""
+class HeldUp:
+    """Seconds in which processes were ready and others had the processors, as far as the system tells.
+
+    Of those that run at once, the one that waited longest counts: what they take from each other is their own affair.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._known: dict[int, float] = {}
+
+    def look(self, processes: Iterable[int]) -> float:
+        """Add what passed since the last look, at which a process was known or had not begun; returns it."""
+        waited = {process: found for process in processes if (found := _waited(process)) is not None}
+        more = max(0.0, *(found - self._known.get(process, 0.0) for process, found in waited.items()), 0.0)
+        self.seconds += more
+        self._known |= waited
+        return more
+
+
+def _waited(process: int) -> float | None:
+    """Seconds that a process has waited for a processor since it began; None where it has ended."""
     with contextlib.suppress(OSError, IndexError, ValueError):
         return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
-    return 0.0
+    return None
+
+
+def _with_children(process: int) -> list[int]:
+    with contextlib.suppress(psutil.Error):
+        return [process, *(child.pid for child in psutil.Process(process).children(recursive=True))]
+    return [process]
 
 
 @contextlib.contextmanager
