@@ -123,7 +123,7 @@ def load_network(
             classes=tuple(meta["classes"]),
             mean=tuple(meta["mean"]),
             std=tuple(meta["std"]),
-            accuracy=_per_cent(content.get("best_prec")),
+            accuracy=None if _is_held_out(meta) else _per_cent(content.get("best_prec")),
             path=path,
         )
     except KeyError as error:
@@ -154,6 +154,12 @@ def _spec_of(meta: dict[str, Any]) -> ModelSpec:
         found = meta.get("format") if isinstance(meta, dict) else meta
         raise CheckpointError(f"its metadata has format {found!r}; this version reads format {META_FORMAT}")
     return ModelSpec.from_dict(meta["model"])
+
+
+def _is_held_out(meta: dict[str, Any]) -> bool:
+    """Whether the stored accuracy is that of held-out training images: of a run that has not come to its end yet."""
+    recipe = meta.get("recipe")
+    return isinstance(recipe, dict) and bool(recipe.get("held_out")) and "test_images" not in meta
 
 
 def _per_cent(value: Any) -> float | None:

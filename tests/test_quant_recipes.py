@@ -623,6 +623,18 @@ def test_a_best_network_that_is_gone_is_told(tmp_path, small_data):
         run(replace(RECIPE, epochs=2), tmp_path, small_data, resume=True)
 
 
+def test_the_accuracy_of_a_run_that_goes_on_is_none_of_test_images(tmp_path, small_data, monkeypatch):
+    recipe = replace(RECIPE, augment="alternating", held_out=16, epochs=2, warmup=0)
+    monkeypatch.setattr(Trainer, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path, small_data)
+    assert load_network(tmp_path / BEST).accuracy is None
+    assert "test accuracy unknown" in pack.convert(tmp_path / BEST, tmp_path / "packed.safetensors")
+    assert load_network(tmp_path / "packed.safetensors").accuracy is None
+    monkeypatch.undo()
+    assert run(recipe, tmp_path, small_data, resume=True) == load_network(tmp_path / BEST).accuracy
+
+
 def test_worker_processes_import_nothing(small_data):
     """They begin anew in each epoch; and what was imported for them draws no random number."""
     drawn = []
