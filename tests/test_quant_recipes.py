@@ -309,6 +309,18 @@ def test_several_teachers_are_one(tmp_path, small_data):
         Trainer(replace(recipe, teacher="a+c"), small_data, torch.device("cpu"), neighbours=tmp_path)
 
 
+def test_a_packed_network_is_trained_as_another(small_data):
+    """Its weights are made from integers; were they large, as the quantiser allows, steps would not turn them."""
+    recipe = replace(RECIPE, spec=load_network("resnet20_digits").spec, warm_start="resnet20_digits", warmup=0)
+    trainer = Trainer(replace(recipe, lr=0.01, calibration="none"), small_data, torch.device("cpu"))
+    convolutions = [layer for layer in trainer.model.modules() if isinstance(layer, layers.QuantConv2d)]
+    before = [layer.weight.detach().clone() for layer in convolutions]
+    assert all(0.7 < old.std() / (2 / old[0].numel()) ** 0.5 < 1.5 for old in before)
+    trainer.train_epoch()
+    moved = [(layer.weight - old).norm() / old.norm() for layer, old in zip(convolutions, before, strict=True)]
+    assert sum(share > 0.001 for share in moved) > len(moved) / 2, moved
+
+
 def test_warm_start_skips_and_names_what_does_not_fit(tmp_path, small_data):
     torch.manual_seed(1)
     source = ModelSpec(width=0.125).build()  # seed 002: features.29 follows the squeeze

@@ -10,7 +10,13 @@ other in turn finds a common point. Elements of the same integer may share a val
 unknowns however many weights it has; each integer gets two values, one for even and one for odd places, since their
 distance is a freedom that some layers need. Where that finds nothing, as with a long tail on one side that the clipping
 level cuts off, one weight at each end gets a value of its own.
+
+What is found is made as small as a layer's first weights are in training (He et al., 2015), by a power of two, which
+changes no integer: the quantiser takes no notice of a tensor's size, but the smaller it is the further a step turns it.
+Training that starts from weights of deviation 1 moves everything but the weights.
 """
+
+import math
 
 import torch
 from torch import Tensor
@@ -46,12 +52,18 @@ def latent_weight(name: str, integers: Tensor, alpha: float, bits: int) -> Tenso
             if values is None:
                 continue
             weight = values[group].float().reshape(integers.shape)
+            weight = weight * 2.0 ** round(math.log2(math.sqrt(2 / _inputs(weight))))
             if torch.equal(quantised_integers(weight, alpha, bits), integers.to(torch.int32)):
                 return weight
     raise CheckpointError(
         f"{name}: no weights of mean 0 and deviation 1 round to its integers at wgt_alpha {alpha:.4g} "
         f"({int(flat.count_nonzero())} of {len(flat)} are not 0), so the course's quantiser cannot have made them"
     )
+
+
+def _inputs(weight: Tensor) -> int:
+    """How many products make an output of a layer with such weights, [OC, ...]."""
+    return max(1, weight[0].numel()) if weight.dim() > 1 else 1
 
 
 @torch.no_grad()
