@@ -19,7 +19,15 @@ from quant.layers import QuantConv2d
 from quant.models import ModelSpec, shortcut_of
 from quant.network import load_network
 
-SHIPPED = ["vgg16_digits", "vgg16_w4a2_digits", "resnet20_digits", "resnet20_w4a4", "resnet20_w2a4", "vgg16_w4a2"]
+SHIPPED = [
+    "vgg16_digits",
+    "vgg16_w4a2_digits",
+    "resnet20_digits",
+    "resnet20_w4a4",
+    "resnet20_w2a4",
+    "vgg16_w4a2",
+    "vgg16_w4a2_image4",
+]
 
 
 def images_of(network, count):

@@ -10,6 +10,7 @@ NAMES = (
     "vgg16_w4a2_digits",
     "vgg16_w4a4",
     "vgg16_w4a2",
+    "vgg16_w4a2_image4",
     "resnet20_w4a4",
     "resnet20_w2a4",
 )
