@@ -342,7 +342,8 @@ def replay(team: Team, words: Sequence[str]) -> str:
 def watch(process: subprocess.Popen, mark: str, work: Path, printed: Path, allowance: Allowance) -> None:
     """Wait for a check. Limited: it takes more than it may.
 
-    Seconds in which its processes were ready and others had the processors do not count, up to ``MOST`` times the limit in all.
+    Seconds in which its processes were ready and others had the processors do not count, up to ``MOST`` times the limit
+    in all.
     """
     began = last = time.monotonic()
     used, held_up = 0.0, HeldUp()
