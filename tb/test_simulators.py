@@ -120,7 +120,7 @@ def test_a_simulation_without_end_is_ended(run):
     began = time.perf_counter()
     with pytest.raises(simulators.SimulationError, match="took longer than 2 s"):
         run("endless", timeout=2.0)
-    assert time.perf_counter() - began < 60  # others may have the processors, and such time does not count
+    assert time.perf_counter() - began < 10
 
 
 def test_what_processes_take_from_each_other_counts(monkeypatch):

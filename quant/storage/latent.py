@@ -52,18 +52,14 @@ def latent_weight(name: str, integers: Tensor, alpha: float, bits: int) -> Tenso
             if values is None:
                 continue
             weight = values[group].float().reshape(integers.shape)
-            weight = weight * 2.0 ** round(math.log2(math.sqrt(2 / _inputs(weight))))
+            # weight[0]: of an output, as many weights as it has products
+            weight = weight * 2.0 ** round(math.log2(math.sqrt(2 / weight[0].numel())))
             if torch.equal(quantised_integers(weight, alpha, bits), integers.to(torch.int32)):
                 return weight
     raise CheckpointError(
         f"{name}: no weights of mean 0 and deviation 1 round to its integers at wgt_alpha {alpha:.4g} "
         f"({int(flat.count_nonzero())} of {len(flat)} are not 0), so the course's quantiser cannot have made them"
     )
-
-
-def _inputs(weight: Tensor) -> int:
-    """How many products make an output of a layer with such weights, [OC, ...]."""
-    return max(1, weight[0].numel()) if weight.dim() > 1 else 1
 
 
 @torch.no_grad()

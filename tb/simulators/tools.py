@@ -289,7 +289,7 @@ class HeldUp:
     def look(self, processes: Iterable[int]) -> float:
         """Add what passed since the last look, at which a process was known or had not begun; returns it."""
         waited = {process: found for process in processes if (found := _waited(process)) is not None}
-        more = max(0.0, *(found - self._known.get(process, 0.0) for process, found in waited.items()), 0.0)
+        more = max([0.0, *(found - self._known.get(process, 0.0) for process, found in waited.items())])
         self.seconds += more
         self._known |= waited
         return more
