@@ -123,7 +123,7 @@ def load_network(
             classes=tuple(meta["classes"]),
             mean=tuple(meta["mean"]),
             std=tuple(meta["std"]),
-            accuracy=None if _is_held_out(meta) else _per_cent(content.get("best_prec")),
+            accuracy=None if _is_of_training_images(meta) else _per_cent(content.get("best_prec")),
             path=path,
         )
     except KeyError as error:
@@ -156,10 +156,11 @@ def _spec_of(meta: dict[str, Any]) -> ModelSpec:
     return ModelSpec.from_dict(meta["model"])
 
 
-def _is_held_out(meta: dict[str, Any]) -> bool:
-    """Whether the stored accuracy is that of held-out training images: of a run that has not come to its end yet."""
+def _is_of_training_images(meta: dict[str, Any]) -> bool:
+    """Whether the stored accuracy is that of training images: of a run that has not come to its end yet."""
     recipe = meta.get("recipe")
-    return isinstance(recipe, dict) and bool(recipe.get("held_out")) and "test_images" not in meta
+    watched = isinstance(recipe, dict) and (recipe.get("held_out") or recipe.get("keep_last"))
+    return bool(watched) and "test_images" not in meta
 
 
 def _per_cent(value: Any) -> float | None:

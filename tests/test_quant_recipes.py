@@ -530,6 +530,73 @@ def test_held_out_images_are_not_trained_on(byte_data):
         Trainer(replace(recipe, held_out=24), byte_data, torch.device("cpu"))
 
 
+def test_all_images_are_trained_on_where_the_last_epoch_is_kept(tmp_path, byte_data, monkeypatch):
+    """No epoch is chosen, however the accuracies go, and the test images are looked at once: at the end."""
+    spec = replace(SPEC, num_classes=10)
+    recipe = replace(RECIPE, augment="alternating", keep_last=True, epochs=3, warmup=0, batch_size=4, spec=spec)
+    accuracies = iter((90.0, 30.0, 60.0))
+    monkeypatch.setattr(Trainer, "test", lambda _: next(accuracies))
+    monkeypatch.setattr("quant.training.trainer.WATCHED", 7)
+    trainer = Trainer(recipe, byte_data, torch.device("cpu"))
+    assert [len(loader.images) for loader in (trainer.train_loader, trainer.test_loader)] == [24, 7]
+    accuracy = run(recipe, tmp_path, byte_data)
+    best, last = (read_checkpoint(tmp_path / name) for name in (BEST, LAST))
+    assert best["epoch"] == 3 and best["meta"]["seen_accuracy"] == 60.0
+    assert all(torch.equal(value, last["average"][name]) for name, value in best["state_dict"].items())
+    assert load_network(tmp_path / BEST).accuracy == accuracy == best["best_prec"]
+    rows = read_csv(tmp_path)
+    assert [row["seen_accuracy"] for row in rows] == [90.0, 30.0, 60.0] and "test_accuracy" not in rows[0]
+    assert plot(tmp_path).is_file()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_pasted_rectangles_bring_their_share_of_the_label(byte_data, share):
+    def batches(paste):
+        loader = Batches(byte_data.train, byte_data, 8, torch.device("cpu"), "none", generator(), paste=paste)
+        loader.labels = torch.arange(24) % 10
+        return [batch for _ in range(20) for batch in loader]
+
+    def generator():
+        return torch.Generator().manual_seed(3)
+
+    if not share:
+        assert all(labels.dtype == torch.int64 for _, labels in batches(share))
+        return
+    loader = Batches(byte_data.train, byte_data, 8, torch.device("cpu"), "none", generator(), paste=share)
+    plain = torch.randn(8, 3, 32, 32)  # no two pixels are equal
+    own = torch.eye(8, 10)
+    pasted, areas = 0, set()
+    for _ in range(200):
+        images, labels = loader._pasted(plain.clone(), own)
+        torch.testing.assert_close(labels.sum(1), torch.ones(8))
+        inside = (images != plain).all(1)
+        assert torch.equal(images, torch.where(inside[:, None], plain.roll(1, 0), plain))
+        rows, columns = inside.any(2).sum(1), inside.any(1).sum(1)
+        assert torch.equal(inside.sum((1, 2)), rows * columns)  # a rectangle
+        area = inside.sum((1, 2))[:, None] / 1024
+        torch.testing.assert_close(labels, own * (1 - area) + own.roll(1, 0) * area)
+        pasted += bool(inside.any())
+        areas.add(round(float(area[0]), 2))
+    assert abs(pasted - 200 * share) < 30 and max(areas) > 0.7 and len(areas) > 20
+    assert all(labels.shape == (8, 10) for _, labels in batches(share))
+
+
+def test_pasted_images_are_trained_on(tmp_path, small_data):
+    recipe = replace(RECIPE, augment="alternating", paste=1.0, epochs=1, warmup=0)
+    trainer = Trainer(recipe, small_data, torch.device("cpu"))
+    loss, kinds = trainer._loss, []
+    trainer._loss = lambda images, scores, labels, *aim: (
+        kinds.append(labels.dtype) or loss(images, scores, labels, *aim)
+    )
+    assert math.isfinite(trainer.train_epoch()) and 0 <= trainer.last_train[1] <= 100
+    assert set(kinds) == {torch.float32}
+    with pytest.raises(QuantError, match="paste needs aims_each_step"):
+        replace(recipe, teacher="vgg16_digits")
+    assert replace(recipe, teacher="vgg16_digits", aims_each_step=True).paste
+    with pytest.raises(QuantError, match="keep_last needs images held in memory"):
+        replace(RECIPE, augment="dataset", keep_last=True)
+
+
 def test_alternating_mirrors_every_other_epoch(byte_data, monkeypatch):
     monkeypatch.setattr("quant.training.batches.SHIFT", 0)
     loader = Batches(byte_data.train, byte_data, 24, torch.device("cpu"), "alternating", torch.Generator())
@@ -635,8 +702,9 @@ def test_a_best_network_that_is_gone_is_told(tmp_path, small_data):
         run(replace(RECIPE, epochs=2), tmp_path, small_data, resume=True)
 
 
-def test_the_accuracy_of_a_run_that_goes_on_is_none_of_test_images(tmp_path, small_data, monkeypatch):
-    recipe = replace(RECIPE, augment="alternating", held_out=16, epochs=2, warmup=0)
+@pytest.mark.parametrize("fields", [{"held_out": 16}, {"keep_last": True}], ids=["held_out", "keep_last"])
+def test_the_accuracy_of_a_run_that_goes_on_is_none_of_test_images(tmp_path, small_data, monkeypatch, fields):
+    recipe = replace(RECIPE, augment="alternating", epochs=2, warmup=0, **fields)
     monkeypatch.setattr(Trainer, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run(recipe, tmp_path, small_data)

@@ -65,6 +65,8 @@ class Batches:
         'strong': that, a blank square, brightness and contrast; 'alternating': moved by up to 2 pixels, the border
         reflected, and mirrored in every other epoch (Jordan, 2024), so that two epochs see each image both ways.
     hole: side of the square that 'alternating' blanks; 0: none.
+    paste: share of the batches in which every image has a rectangle of another one of the batch in it. Labels are then
+        float32 [B, classes], in every batch: each class's share of the image.
     generator: on ``device``; None: in order, without augmentation, the last batch included. With one: shuffled, whole
         batches only.
 
@@ -81,11 +83,13 @@ class Batches:
         augment: str = "none",
         generator: torch.Generator | None = None,
         hole: int = 0,
+        paste: float = 0.0,
     ):
         images, labels = pixels_of(split)
         self.images, self.labels = images.to(device), labels.to(device)
         self.batch_size, self.device, self.augment, self.generator = batch_size, device, augment, generator
-        self.mirror, self.hole = data.name != "digits", hole
+        self.mirror, self.hole, self.paste = data.name != "digits", hole, paste
+        self.classes = len(data.classes)
         self.epoch = 0
         self.aims: Tensor | None = None
         if generator is not None and augment == "alternating":
@@ -107,8 +111,11 @@ class Batches:
             chosen = order[start : start + self.batch_size]
             mirrored = self._mirrored(chosen)
             images = self._prepared(self.images[chosen], mirrored)
+            labels = self.labels[chosen]
+            if self.paste:
+                images, labels = self._pasted(images, F.one_hot(labels, self.classes).float())
             aims = () if self.aims is None else (self.aims[chosen],)
-            yield images, self.labels[chosen], *aims
+            yield images, labels, *aims
 
     def plain(self, batch_size: int, count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, as they are, in batches of ``batch_size``; or ``count`` of them, in batches that are
@@ -182,3 +189,15 @@ class Batches:
         inside = [(pixel - self._random(len(images), SIZE)[:, None] + side // 2) for _ in range(2)]
         rows, columns = ((offset >= 0) & (offset < side) for offset in inside)
         return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
+
+    def _pasted(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """In the share ``paste`` of the batches: a rectangle, of a size and at a place drawn for all, of each image's
+        neighbour, and of its label [B, classes] the rectangle's share of the image (CutMix; Yun et al., 2019)."""
+        chance, area, *centre = torch.rand(4, generator=self.generator, device=self.device).tolist()
+        if chance >= self.paste:
+            return images, labels
+        reach = SIZE * area**0.5 / 2
+        rows, columns = (slice(max(0, round(SIZE * at - reach)), min(SIZE, round(SIZE * at + reach))) for at in centre)
+        images[:, :, rows, columns] = images.roll(1, 0)[:, :, rows, columns]
+        share = (rows.stop - rows.start) * (columns.stop - columns.start) / SIZE**2
+        return images, labels.lerp(labels.roll(1, 0), share)

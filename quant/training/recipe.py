@@ -22,6 +22,8 @@ _LATER = (
     "statistics",
     "compile",
     "aims_each_step",
+    "paste",
+    "keep_last",
 )
 
 
@@ -40,8 +42,12 @@ class Recipe:
     small: side in pixels to which the images are brought while less than ``small_until`` of the run has passed; 0: 32.
     augment: 'dataset': the data set's own transform, image by image. Others: :mod:`quant.training.batches`.
     hole: side of the square that 'alternating' blanks in each image; 0: none.
+    paste: share of the batches in which every image has a rectangle of another one in it, and of its label as much
+        (CutMix; Yun et al., 2019). Needs images held in memory, and of a teacher that it scores what the network sees.
     held_out: training images that are not trained on; they choose the epoch, and the test images are looked at once,
         at the end. 0: the epoch is chosen on the test images, as the seeds do.
+    keep_last: no epoch is chosen: the last is kept. Without ``held_out`` all images are trained on, of which some are
+        watched, and the test images are looked at once, at the end. For a run whose length another one has shown.
     decay_all: weight decay on BatchNorm and biases too.
     learn_steps: LSQ's gradients for the clipping levels (:mod:`quant.quantizers`).
     statistics: training images on which BatchNorm's statistics are measured anew before the first epoch of a network
@@ -92,6 +98,8 @@ class Recipe:
     distill: float = 0.7
     temperature: float = 3.0
     aims_each_step: bool = False
+    paste: float = 0.0
+    keep_last: bool = False
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "lr", "temperature"):
@@ -99,7 +107,7 @@ class Recipe:
                 raise QuantError(f"{name} must be above 0, got {getattr(self, name)!r}")
         ranges = {
             "minutes": 1e6, "warmup": self.epochs - 1, "rise": 0.99, "ema": 0.99999, "distill": 1, "clip_grad": 1e9,
-            "small_until": 1, "hole": 32, "held_out": 1e9, "statistics": 1e9,
+            "small_until": 1, "hole": 32, "paste": 1, "held_out": 1e9, "statistics": 1e9,
         }  # fmt: skip
         for name, top in ranges.items():
             if not 0 <= getattr(self, name) <= top:
@@ -110,9 +118,11 @@ class Recipe:
         if self.small and not 8 <= self.small < 32:
             raise QuantError(f"small must be 0 or lie in 8..31 pixels, got {self.small!r}")
         if self.augment == "dataset":
-            for name in ("held_out", "statistics"):
+            for name in ("held_out", "statistics", "paste", "keep_last"):
                 if getattr(self, name):
                     raise QuantError(f"{name} needs images held in memory; choose an --augment other than 'dataset'")
+        if self.paste and self.teacher and self.augment == "alternating" and not self.aims_each_step:
+            raise QuantError("paste needs aims_each_step: a teacher's scores of whole images tell nothing of these")
 
     @property
     def by_step(self) -> bool:

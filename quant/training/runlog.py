@@ -8,11 +8,12 @@ from quant.files import write_whole
 
 CSV, PNG = "log.csv", "log.png"
 FIELDS = ("epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
-SPLITS = {"test": "test", "held_out": "held-out"}  # in the log, in words: the images that choose the epoch
+# In the log, in words: the images on which each epoch is measured. ``seen``: training images, where none are held out.
+SPLITS = {"test": "test", "held_out": "held-out", "seen": "training images'"}
 
 
 def log_fields(split: str) -> tuple[str, ...]:
-    """The log's columns where the images of ``split``, one of :data:`SPLITS`, choose the epoch."""
+    """The log's columns where each epoch is measured on ``split``, one of :data:`SPLITS`."""
     return tuple(name.replace("test_", f"{split}_") for name in FIELDS)
 
 

@@ -34,6 +34,7 @@ from quant.training.warm_start import warm_start
 LAST = "checkpoint.pth"
 BEST = "model_best.pth.tar"
 MOMENTUM = 0.9
+WATCHED = 5000  # training images on which an epoch is measured where none are held out
 HELD_OUT_SEED = 2026  # the same images in every run, so that a network that starts from another has not seen them
 MEASURING = 250  # images in a batch that measures
 
@@ -101,7 +102,7 @@ class Trainer:
         else:
             train_split, chooses = self._splits()
             self.train_loader = Batches(
-                train_split, data, recipe.batch_size, device, recipe.augment, self.shuffle, recipe.hole
+                train_split, data, recipe.batch_size, device, recipe.augment, self.shuffle, recipe.hole, recipe.paste
             )
             self.test_loader = Batches(chooses, data, max(256, recipe.batch_size), device)
         if len(self.train_loader) == 0:
@@ -119,19 +120,22 @@ class Trainer:
         self.commit = commit()
 
     def _splits(self) -> tuple[Subset, Subset]:
-        """What is trained on, and what chooses the epoch."""
+        """What is trained on, and what each epoch is measured on."""
         held_out, split = self.recipe.held_out, self.data.train
-        if not held_out:
+        if self.split == "test":
             return split, self.data.test
         if held_out >= len(split):
             raise QuantError(f"held_out must be less than the {len(split)} training images, got {held_out}")
         order = torch.randperm(len(split), generator=torch.Generator().manual_seed(HELD_OUT_SEED)).tolist()
-        return Subset(split, sorted(order[held_out:])), Subset(split, sorted(order[:held_out]))
+        measured = Subset(split, sorted(order[: held_out or WATCHED]))
+        return Subset(split, sorted(order[held_out:])) if held_out else split, measured
 
     @property
     def split(self) -> str:
-        """Which images choose the epoch: a key of :data:`quant.training.runlog.SPLITS`."""
-        return "held_out" if self.recipe.held_out else "test"
+        """Which images each epoch is measured on: a key of :data:`quant.training.runlog.SPLITS`."""
+        if self.recipe.held_out:
+            return "held_out"
+        return "seen" if self.recipe.keep_last else "test"
 
     @property
     def progress(self) -> float:
@@ -251,7 +255,7 @@ class Trainer:
             steps += 1
             self._average()
             total += loss.detach()
-            hits += (scores.detach().argmax(1) == labels).sum()
+            hits += (scores.detach().argmax(1) == (labels.argmax(1) if labels.dim() > 1 else labels)).sum()
             seen += len(labels)
             if not bar.disable:
                 bar.set_postfix(loss=f"{loss.item():.3f}")
@@ -302,12 +306,12 @@ class Trainer:
         return self.model if self.average is None else self.average
 
     def test(self) -> float:
-        """Accuracy in per cent of the images that choose the epoch.
+        """Accuracy in per cent of the images that each epoch is measured on.
 
-        In full precision, but where held-out images do and the network is compiled: :meth:`finish` looks at the test
-        images in full precision then, and a VGG16 takes a seventh of its epoch otherwise.
+        In full precision, but where these are training images and the network is compiled: :meth:`finish` looks at the
+        test images in full precision then, and a VGG16 takes a seventh of its epoch otherwise.
         """
-        quick = self.amp and self.compiled is not self.model and self.recipe.held_out > 0
+        quick = self.amp and self.compiled is not self.model and self.split != "test"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=quick):
             result = evaluate(self.tested, self._timed(self.test_loader), self.device)
         self.test_loss = result.loss
@@ -316,10 +320,10 @@ class Trainer:
     def finish(self, best: Path) -> float:
         """The last look at the network that ``best`` holds; returns what is stored as its accuracy, in per cent.
 
-        Its statistics are measured anew where the held-out images say that this is better, and where there are such,
-        the test images are looked at for the first time.
+        Its statistics are measured anew where the held-out images say that this is better, or where there are none that
+        could. The test images are looked at here for the first time, but where they chose the epoch.
         """
-        if not self.recipe.held_out:
+        if self.split == "test":
             return self.best
         content = read_checkpoint(best)
         load_state(self.tested, content["state_dict"])
@@ -327,14 +331,14 @@ class Trainer:
             before = _on_cpu(self.tested)
             self.remeasure()
             accuracy = self.test()
-            if accuracy > self.best:
+            if accuracy > self.best or self.split == "seen":
                 self.best = accuracy
             else:
                 self.tested.load_state_dict(before)
         test = Batches(self.data.test, self.data, MEASURING, self.device)
         accuracy = evaluate(self.tested, test, self.device).accuracy
         content |= {"state_dict": _on_cpu(self.tested), "best_prec": accuracy}
-        content["meta"] |= {"held_out_accuracy": self.best, "test_images": len(self.data.test)}
+        content["meta"] |= {f"{self.split}_accuracy": self.best, "test_images": len(self.data.test)}
         write_checkpoint(best, content)
         return accuracy
 
@@ -502,8 +506,8 @@ def train(
             rate = trainer.optimizer.param_groups[0]["lr"]
         accuracy = trainer.test()
         seconds = time.perf_counter() - began
-        improved = accuracy > trainer.best or not best.exists()
-        trainer.best = max(trainer.best, accuracy)
+        improved = recipe.keep_last or accuracy > trainer.best or not best.exists()
+        trainer.best = accuracy if improved else trainer.best
         values = (trainer.epoch, rate, loss, trainer.last_train[1], trainer.test_loss, accuracy, round(seconds, 2))
         trainer.log.append(dict(zip(log_fields(trainer.split), values, strict=True)))
         checkpoint = trainer.checkpoint()
