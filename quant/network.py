@@ -114,7 +114,8 @@ def load_network(
             if "meta" in content or given:
                 raise
             raise UnknownNetwork(str(error)) from error  # its names are those of a network, its shapes are not
-        _refuse_contradictions(model, state)
+        if "integers" not in content:  # of a packed file, reading has made the weights from the integers
+            _refuse_contradictions(model, state)
         return Network(
             model=model.eval(),
             spec=spec,
@@ -142,7 +143,8 @@ def _refuse_other_bits(
     for name, value in asked.items():
         if value != getattr(stored, name):
             raise CheckpointError(f"it is packed with {name} {getattr(stored, name)}, which cannot be read as {value}")
-    built = {name for name, layer in spec.build().named_modules() if isinstance(layer, QuantConv2d)}
+    with torch.device("meta"):  # the names alone are wanted
+        built = {name for name, layer in spec.build().named_modules() if isinstance(layer, QuantConv2d)}
     if different := sorted(built ^ set(integers)):
         raise CheckpointError(
             f"it is packed with other quantised layers than {spec.name} has: {', '.join(different[:3])}"

@@ -132,6 +132,9 @@ def test_integers_that_no_weights_give_are_refused():
         latent_weight("features.3", torch.zeros(8, 1, 3, 3, dtype=torch.int32), 3.0, 4)
     with pytest.raises(CheckpointError, match="no weights"):
         latent_weight("features.3", torch.full((8,), 5, dtype=torch.int32), 3.0, 4)
+    for shape in ((), (1,), (0, 3, 1, 1), (5, 0)):
+        with pytest.raises(CheckpointError, match="no weights"):
+            latent_weight("features.3", torch.ones(shape, dtype=torch.int32), 3.0, 4)
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())

@@ -36,24 +36,27 @@ def latent_weight(name: str, integers: Tensor, alpha: float, bits: int) -> Tenso
     The result is checked with the quantiser itself. CheckpointError names the layer ``name`` where no such weights were
     found: an all-zero layer at alpha 3, for one, cannot have deviation 1.
     """
-    flat = integers.flatten().to(torch.int64)
     levels = weight_levels(bits)
-    places = torch.arange(len(flat))
-    pairs = 2 * (flat + levels) + places % 2
-    outliers = pairs.clone()
-    for top in (-levels, levels):
-        outliers[(flat == top).nonzero()[:1, 0]] = 4 * levels + 3 + (top > 0)
-    for group in (pairs, outliers):
-        used, group = torch.unique(group, return_inverse=True)
-        counts = torch.bincount(group).double()
-        kinds = torch.empty(len(used), dtype=torch.int64).scatter_(0, group, flat)
+    flat = integers.flatten().to(torch.int64)
+    # Two groups for each integer, even and odd places; behind them those of the two outliers
+    integer_of = torch.cat([torch.arange(4 * levels + 2) // 2 - levels, torch.tensor([-levels, levels])])
+    group = (flat + levels).mul_(2)
+    group[1::2] += 1
+    products = max(1, math.prod(integers.shape[1:]))  # of an output
+    size = 2.0 ** round(math.log2(math.sqrt(2 / products)))
+    for outliers in (False, True):
+        if outliers:
+            for number, top in enumerate((-levels, levels)):
+                group[(flat == top).nonzero()[:1, 0]] = 4 * levels + 2 + number
+        counts = torch.bincount(group, minlength=len(integer_of))
+        used = counts.nonzero()[:, 0]
+        value_of = torch.zeros(len(integer_of), dtype=torch.float64)
         for margin in MARGINS:
-            values = _meet(kinds.double(), counts, alpha / levels, levels, margin)
+            values = _meet(integer_of[used].double(), counts[used].double(), alpha / levels, levels, margin)
             if values is None:
                 continue
-            weight = values[group].float().reshape(integers.shape)
-            # weight[0]: of an output, as many weights as it has products
-            weight = weight * 2.0 ** round(math.log2(math.sqrt(2 / weight[0].numel())))
+            value_of[used] = values
+            weight = (value_of.float() * size)[group].reshape(integers.shape)
             if torch.equal(quantised_integers(weight, alpha, bits), integers.to(torch.int32)):
                 return weight
     raise CheckpointError(
