@@ -546,7 +546,9 @@ def test_all_images_are_trained_on_where_the_last_epoch_is_kept(tmp_path, byte_d
     assert load_network(tmp_path / BEST).accuracy == accuracy == best["best_prec"]
     rows = read_csv(tmp_path)
     assert [row["seen_accuracy"] for row in rows] == [90.0, 30.0, 60.0] and "test_accuracy" not in rows[0]
-    assert plot(tmp_path).is_file()
+    drawn = []
+    monkeypatch.setattr("matplotlib.figure.Figure.suptitle", lambda _, title: drawn.append(title))
+    assert plot(tmp_path).is_file() and drawn == [f"{tmp_path.name}: last training images' accuracy 60.00 %, epoch 3"]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])

@@ -51,8 +51,9 @@ def plot(folder: Path) -> Path:
         axes.legend()
     if rows:
         accuracy = f"{chosen_on}_accuracy"
-        best = max(rows, key=lambda row: row[accuracy])
-        title = f"{folder.name}: best {SPLITS[chosen_on]} accuracy {best[accuracy]:.2f} %, epoch {best['epoch']:.0f}"
+        # Images that are trained on choose nothing: the last epoch is kept.
+        word, kept = ("last", rows[-1]) if chosen_on == "seen" else ("best", max(rows, key=lambda row: row[accuracy]))
+        title = f"{folder.name}: {word} {SPLITS[chosen_on]} accuracy {kept[accuracy]:.2f} %, epoch {kept['epoch']:.0f}"
         figure.suptitle(title)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)

@@ -516,7 +516,7 @@ def train(
             write_checkpoint(best, _best_of(checkpoint))
         write_checkpoint(last, checkpoint)
         write_csv(out, trainer.log, trainer.split)
-        mark = f" ({seconds:.1f} s){'  best' if improved else ''}"
+        mark = f" ({seconds:.1f} s){'  best' if improved and not recipe.keep_last else ''}"
         report(f"epoch {name}: loss {loss:.4f}, {chosen_on} accuracy {accuracy:.2f} %{mark}")
     if not best.exists():
         raise QuantError(
