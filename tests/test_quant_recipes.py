@@ -787,6 +787,20 @@ def test_statistics_that_are_worse_are_not_kept(byte_data, tmp_path, monkeypatch
     assert means and all((kept[name] == 0.25).all() for name in means)
 
 
+def test_statistics_are_measured_anew_where_nothing_was_held_out(byte_data, tmp_path, monkeypatch):
+    """Images that were trained on do not say whether that is better: it is done in any case."""
+    recipe = replace(RECIPE, keep_last=True, batch_size=4, statistics=8, spec=replace(SPEC, num_classes=10), epochs=2)
+    monkeypatch.setattr("quant.training.trainer.Trainer.test", lambda trainer: 90.0 if trainer.epoch else 0.0)
+    monkeypatch.setattr(
+        "quant.training.trainer.remeasure_statistics",
+        lambda model, *_: [n.running_mean.fill_(0.5) for n in model.modules() if isinstance(n, torch.nn.BatchNorm2d)],
+    )
+    run(recipe, tmp_path, byte_data)
+    kept = read_checkpoint(tmp_path / BEST)["state_dict"]
+    means = [value for name, value in kept.items() if name.endswith("running_mean")]
+    assert means and all((value == 0.5).all() for value in means)
+
+
 def test_wide_network_whitens(byte_data):
     model = ModelSpec("wide", width=0.125).build()
     images = next(Batches(byte_data.train, byte_data, 8, torch.device("cpu")).plain(24))[0]
