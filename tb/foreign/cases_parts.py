@@ -166,11 +166,17 @@ async def _skewed(part: Part, words: np.ndarray, instruction: int, each) -> None
 
 
 def _gather(part: Part, seen: list[list], cols: int, bits: int) -> None:
-    """Psums of the columns whose valid is high."""
+    """Psums of the columns whose valid is high. Mismatch where one is X: an OFIFO behind it takes what it likes."""
     valid, psums = part.read("valid", cols, 1), part.read("out_s", cols, bits)
-    for col in range(cols):
-        if not np.ma.getmaskarray(valid)[col] and valid.data[col]:
-            seen[col].append(psums[col])
+    unknown = np.ma.getmaskarray(valid)
+    if unknown.any():
+        col = int(unknown.argmax())
+        raise Mismatch(
+            f"valid of column {col} is X, after {len(seen[col])} psums that it was high for; is it reset, and driven "
+            "in every cycle?"
+        )
+    for col in np.flatnonzero(valid.data):
+        seen[col].append(psums[col])
 
 
 def _compare_columns(wanted: np.ndarray, seen: list[list]) -> None:

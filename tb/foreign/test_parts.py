@@ -34,6 +34,21 @@ def test_bugs_are_found_in_their_module(sim, role, bug, capsys):
     assert f"PART={role}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("role", ["mac_row", "mac_array"])
+def test_a_valid_that_is_x_is_found(sim, role, tmp_path, capsys):
+    if sim != "icarus":
+        pytest.skip("Verilator has no X")
+    core = tmp_path / "team"
+    shutil.copytree(COURSE, core)
+    row = (core / "mac_row.v").read_text()
+    line = "assign valid[c] = inst[c+1][1];"
+    assert line in row
+    # X in place of 0, where nobody counts on it: as many cycles are high as before
+    (core / "mac_row.v").write_text(row.replace(line, "assign valid[c] = inst[c+1][1] ? 1'b1 : 1'bx;"))
+    assert checked(sim, role, core=core / "core.toml") == 1
+    assert "valid of column 0 is X" in capsys.readouterr().out
+
+
 def test_other_names_by_port_map(sim, tmp_path, capsys):
     if sim != "icarus":
         pytest.skip("Icarus is enough")
