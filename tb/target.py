@@ -126,7 +126,8 @@ def run_layers(
 ) -> Ran:
     """Run layers one after the other in one simulation, and compare everything.
 
-    only: the test of ``target.cases`` that runs them. made: what ``prepared`` gave, where it has been asked already.
+    only: the test of ``target.cases`` that runs them, and reports a result of each. made: what ``prepared`` gave, where
+    it has been asked already.
     built: the build, where it is not the plain one. keep: path of the wave file, without suffix; waves are written.
     progress: called about once a second with the number of layers that have run.
     CannotRun where a layer cannot run; SimulationError where the design cannot be built.
@@ -147,10 +148,13 @@ def run_layers(
             failure, ended = next((outcome.failure for outcome in outcomes if outcome.failure), None), None
         except simulators.SimulationError as error:
             failure, ended = str(error), error
+        results = read_results(path)
+        if failure is None and len(results) < len(tasks):
+            failure = f"{tasks[len(results)].title}: the simulation ended without a result"
         if failure and keep is not None:
             failure += "".join(f"\nwaves: {file}" for file in keep.parent.glob(f"{keep.name}.*"))
         return Ran(
-            read_results(path), failure, results_path(path).exists(), isinstance(ended, simulators.EndedEarly),
+            results, failure, results_path(path).exists(), isinstance(ended, simulators.EndedEarly),
             isinstance(ended, simulators.EndedFromOutside), read_wrong(path),
         )  # fmt: skip
 

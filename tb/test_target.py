@@ -1,5 +1,6 @@
 """A target of one's own: a folder beside nothing of the project, and no edit anywhere."""
 
+import dataclasses
 import sys
 import textwrap
 
@@ -67,11 +68,11 @@ async def layers(dut):
 def doubler(tmp_path, monkeypatch):
     """The name of a package with a target; ``planted`` is added to what it computes."""
 
-    def write(planted: str = "") -> str:
+    def write(planted: str = "", cases: str = CASES) -> str:
         folder = tmp_path / "toy_doubler"
         folder.mkdir()
         texts = {
-            "__init__.py": "", "doubler.v": DOUBLER.replace("PLANTED", planted), "target.py": TARGET, "cases.py": CASES,
+            "__init__.py": "", "doubler.v": DOUBLER.replace("PLANTED", planted), "target.py": TARGET, "cases.py": cases,
         }  # fmt: skip
         for name, text in texts.items():
             (folder / name).write_text(textwrap.dedent(text))
@@ -102,6 +103,17 @@ def test_a_toy_target_runs(doubler, sim):
 def test_a_toy_target_that_is_wrong_is_told(doubler, sim):
     target, c = find_target(doubler("+ 1'b1")), configuration("course_8x8")
     assert "a ramp: twice 0 is" in run_layers(target, c, [task()], sim=sim).failure
+    simulators.discard(target.build(sim, c))
+
+
+def test_a_layer_without_a_result_is_told(doubler, sim):
+    every = "zip(job.layers, job.prepared, strict=True)"
+    assert CASES.count(every) == 1
+    target = find_target(doubler(cases=CASES.replace(every, "zip(job.layers[:1], job.prepared)")))
+    c, tasks = configuration("course_8x8"), [task(), task()]
+    tasks[1] = dataclasses.replace(tasks[1], title="another ramp")
+    ran = run_layers(target, c, tasks, sim=sim)
+    assert len(ran.results) == 1 and ran.failure == "another ramp: the simulation ended without a result"
     simulators.discard(target.build(sim, c))
 
 

@@ -240,10 +240,8 @@ def simulated(
         for done in farm.run(tasks):
             layer = by_key[done.task.key]
             ran = done.result or Ran([], done.failure, from_outside=True)
-            measured, failure = (ran.results[0] if ran.results else None), ran.failure
-            if measured is None and failure is None:
-                failure = f"{layer.task.title}: the simulation ended without a result"
-            outcomes[id(layer)] = Outcome(layer, measured, failure, tuple(ran.wrong), ran.from_outside)
+            measured = ran.results[0] if ran.results else None
+            outcomes[id(layer)] = Outcome(layer, measured, ran.failure, tuple(ran.wrong), ran.from_outside)
             progress.advance(bar)
     return outcomes
 

@@ -39,7 +39,7 @@ async def layers(dut):
 async def reset_during_layer(dut):
     """A reset at any moment of a layer leaves a core that runs the next layers right."""
     job = LayerJob.load()
-    tb, rng = await started(dut, job), np.random.default_rng(job.seed)
+    tb, rng, results = await started(dut, job), np.random.default_rng(job.seed), []
     for layer, (program, golden) in zip(job.layers, job.prepared, strict=True):
         for _ in range(3):
             tb.load(program, layer.operands.a_signed)
@@ -47,9 +47,11 @@ async def reset_during_layer(dut):
                 await RisingEdge(dut.clk)
             await tb.reset()
             assert not read_bit(dut.busy), "busy after a reset"
-            await tb.run_layer(
+            run = await tb.run_layer(
                 program, golden, title=f"{layer.title} after a reset", act_signed=layer.operands.a_signed
             )
+        results.append(dataclasses.asdict(run))
+        report(results)
 
 
 @cocotb.test()
