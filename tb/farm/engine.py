@@ -157,6 +157,7 @@ class _DaskFarm(Farm):
                     open_.add(task.key)
                     future = self.client.submit(
                         _call, task.call, task.arguments, task.key, topic if told is not None else None,
+                        here() if self.elsewhere else None,
                         key=f"{topic}-{task.key}-{len(alone)}", retries=0, pure=False,
                     )  # fmt: skip
                     futures[task.key] = future
@@ -211,10 +212,12 @@ def _ended(task: Task, future: Any) -> Done:
     raise error
 
 
-def _call(call: Call, arguments: tuple, key: str, topic: str | None) -> Any:
-    """In the worker."""
+def _call(call: Call, arguments: tuple, key: str, topic: str | None, wanted: dict[str, str] | None = None) -> Any:
+    """In the worker. UserError where it is not what is ``wanted``: workers may come later than they are asked."""
     from distributed import get_worker
 
+    if wanted is not None:
+        _check_same(get_worker().address, here(), wanted)
     mark = None
     if topic is not None:
         worker = get_worker()
@@ -331,12 +334,16 @@ def _check_workers(client: Any, cluster: Cluster) -> None:
                 f"the worker {address} cannot load this suite ({type(found).__name__}: {found}); start it where the "
                 "project is installed, or with PYTHONPATH set to a checkout"
             )
-        for name, what in (("suite", "another version of this suite"), ("machine", "another kind of processor"),
-                           ("python", "another Python")):  # fmt: skip
-            if found[name] != own[name]:
-                raise UserError(
-                    f"the worker {address} has {what} ({found[name][:16]}, here {own[name][:16]}); all must be the same"
-                )
+        _check_same(address, found, own)
+
+
+def _check_same(address: str, found: dict[str, str], wanted: dict[str, str]) -> None:
+    for name, what in (("suite", "another version of this suite"), ("machine", "another kind of processor"),
+                       ("python", "another Python")):  # fmt: skip
+        if found[name] != wanted[name]:
+            raise UserError(
+                f"the worker {address} has {what} ({found[name][:16]}, not {wanted[name][:16]}); all must be the same"
+            )
 
 
 def read_cluster(address: str | None, tls: str | None) -> Cluster | None:

@@ -175,6 +175,23 @@ def test_workers_of_another_version_are_refused(tmp_path, monkeypatch):
             pass
 
 
+def test_a_worker_of_another_version_that_comes_late_is_refused(tmp_path):
+    """It loads the suite's modules, and says of itself that they are others."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "sitecustomize.py").write_text(
+        "from tb import simulators\nsimulators.suite_hash = lambda: 'another'\n"
+    )
+    paths = os.pathsep.join([str(tmp_path / "other"), str(simulators.ROOT)])
+    with (
+        cluster(1, tmp_path) as (address, (first,)), engine.farm(2, engine.Cluster(address)) as farm,
+        worker(address, tmp_path, {"PYTHONPATH": paths}),
+    ):  # fmt: skip
+        farm.client.wait_for_workers(2, timeout=engine.WAIT)
+        first.kill()
+        with pytest.raises(UserError, match="has another version of this suite"):
+            list(farm.run([engine.Task("a", square, (2,))]))
+
+
 def test_a_build_travels_and_is_unpacked_once(tmp_path, sim):
     built = simulators.build(sim, "fifo", {"WIDTH": 8, "DEPTH": 4})
     packed = archive.packed(built)
