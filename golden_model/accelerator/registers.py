@@ -245,6 +245,11 @@ def address_of(register: str) -> int:
     raise RegisterError(f"no register is called {register}")
 
 
+def name_at(address: int) -> str:
+    """The name of the register at a byte address, or the address where there is none."""
+    return next((entry.name for entry in register_map() if entry.address == address), f"0x{address:02x}")
+
+
 def markdown() -> str:
     """The map as a Markdown table."""
     lines = ["| address | register | access | bits | about |", "|---|---|---|---|---|"]

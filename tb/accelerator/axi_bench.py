@@ -22,6 +22,7 @@ from tb.accelerator.checks import BREAK_OFF, CONTROL, COUNTERS, LayerFailed, mis
 from tb.accelerator.command import Command, outputs_of
 from tb.parts.clocking import PERIOD_NS, rise_or_limit
 from tb.parts.scoreboard import Scoreboard
+from tb.parts.streams import read_word
 
 CHANNELS = ("ar", "r", "aw", "w", "b", "lite_aw", "lite_w", "lite_b", "lite_ar", "lite_r")
 GUARD = 1024  # bytes beyond mem_limit that nobody may touch
@@ -159,4 +160,4 @@ class AxiBench:
         return notes
 
     def broken(self) -> list[str]:
-        return [f"a rule of the bus was broken: {rule}" for rule in broken_rules(int(self.dut.broken.value))]
+        return [f"a rule of the bus was broken: {rule}" for rule in broken_rules(read_word(self.dut.broken))]

@@ -9,6 +9,7 @@ from cocotb.types import Logic
 
 from tb.accelerator.axi_rules import RULES, broken_rules
 from tb.parts.clocking import PERIOD_NS
+from tb.parts.streams import read_word
 
 SIZE = 2  # four bytes a beat
 AR = {"arvalid": 1, "araddr": 0x100, "arlen": 3}
@@ -93,7 +94,7 @@ async def rules(dut):
             await RisingEdge(dut.clk)
         drive(dut, {})
         await ClockCycles(dut.clk, 2)
-        found = broken_rules(int(dut.broken.value))
+        found = broken_rules(read_word(dut.broken))
         # What a scenario leaves open is no matter here: the checker is reset before the next.
         assert found == [RULES[bit] for bit in expected], f"{name}: {found}"
     assert {bit for _, bits in SCENARIOS.values() for bit in bits} == set(range(len(RULES))) - (

@@ -23,6 +23,7 @@ from tb.layers.random_layers import twin_tasks
 from tb.layers.small_layers import OS, WS, bus_layers, small_layer
 from tb.layers.task import LayerTask
 from tb.parts.stimulus import generator, seed
+from tb.parts.streams import read_bit, read_word
 
 FAR = 0x4000_0000
 
@@ -48,7 +49,7 @@ class Bench(AcceleratorBench):
     async def expect(self, error: int, command, golden, fields: dict[str, int], what: str) -> None:
         """The layer with ``fields`` changed must end with ``error``, break no rule and write nothing elsewhere."""
         changed = dataclasses.replace(command, fields={**command.fields, **fields})
-        before = int(self.dut.bursts.value)
+        before = read_word(self.dut.bursts)
         try:
             await self.run_layer(changed, golden, title=what, slack=4)
         except LayerFailed as failed:
@@ -61,9 +62,9 @@ class Bench(AcceleratorBench):
                 break
         else:
             raise AssertionError(f"{what}: still busy long after it was broken off")
-        broken = broken_rules(int(self.dut.broken.value))
+        broken = broken_rules(read_word(self.dut.broken))
         assert not broken, f"{what}: {broken}"
-        self.traffic = int(self.dut.bursts.value) - before
+        self.traffic = read_word(self.dut.bursts) - before
         await self.check_untouched(command)
 
 
@@ -358,7 +359,7 @@ async def limits_end_at_edges(dut):
     tb = await bench(dut)
     for limit in [*range(1, 9), 100]:
         await tb.interrupt(limit)
-        assert not int(dut.irq.value)
+        assert not read_bit(dut.irq)
         assert (await tb.status())["error"] == 0
         await tb.write(registers.address_of("input"), limit)
         assert await tb.read(registers.address_of("input")) == limit
@@ -376,25 +377,25 @@ async def interrupt_is_told(dut):
         await tb.start_layer(what)
         await tb.interrupt(20_000)
         status = await tb.status()
-        assert int(dut.irq.value), f"no interrupt, expected error {error}: {status}"
+        assert read_bit(dut.irq), f"no interrupt, expected error {error}: {status}"
         expected = {"busy": 0, "done": int(not error), "error": error}
         assert {name: status[name] for name in expected} == expected, f"{status}, expected {expected}"
         await tb.write(enable, 0)
         await ClockCycles(dut.clk, 2)
-        assert not int(dut.irq.value), "the interrupt is not enabled"
+        assert not read_bit(dut.irq), "the interrupt is not enabled"
         await tb.write(enable, 1)
         await ClockCycles(dut.clk, 2)
-        assert int(dut.irq.value), "the interrupt is enabled again"
+        assert read_bit(dut.irq), "the interrupt is enabled again"
         await tb.write(CONTROL, 2)
         await ClockCycles(dut.clk, 2)
         status = await tb.status()
-        assert not int(dut.irq.value) and not status["done"] and not status["error"], f"after a clear: {status}"
+        assert not read_bit(dut.irq) and not status["done"] and not status["error"], f"after a clear: {status}"
         # The same without the interrupt
         silent = dataclasses.replace(what, fields={**what.fields, "irq_enable": 0})
         await tb.start_layer(silent)
         for _ in range(20_000):
             status = await tb.status()
-            assert not int(dut.irq.value), f"the interrupt is not enabled: {status}"
+            assert not read_bit(dut.irq), f"the interrupt is not enabled: {status}"
             if not status["busy"] and (status["done"] or status["error"]):
                 break
         assert status["error"] == error, f"{status}, expected error {error}"
@@ -422,7 +423,7 @@ async def start_at_any_moment(dut):
     task, command, golden = rich_layer(tb, WS, "start_at_any_moment")
     await tb.start_layer(command)
     length = 0
-    while not int(dut.irq.value):
+    while not read_bit(dut.irq):
         await RisingEdge(dut.clk)
         length += 1
     for word in (1, 3):  # start, and start with irq_clear
@@ -430,12 +431,12 @@ async def start_at_any_moment(dut):
         for delay in range(length - 6, length + 4):
             await tb.start_layer(command)
             await ClockCycles(dut.clk, delay)
-            there = int(dut.irq.value)
+            there = read_bit(dut.irq)
             await tb.write(CONTROL, word)
             rises, last = 0, there
             for _ in range(2 * length + 20):
                 await RisingEdge(dut.clk)
-                now = int(dut.irq.value)
+                now = read_bit(dut.irq)
                 rises, last = rises + (now and not last), now
             taken.append(rises + there - 1)
             assert taken[-1] or not there, f"the start after {delay} cycles was lost, with the interrupt there"
@@ -449,7 +450,7 @@ async def start_at_any_moment(dut):
         await tb.write(CONTROL, 2)
         await ClockCycles(dut.clk, 12)
         status = await tb.status()
-        assert status["done"] == int(dut.irq.value) and not status["busy"], f"{status}, cleared after {delay} cycles"
+        assert status["done"] == read_bit(dut.irq) and not status["busy"], f"{status}, cleared after {delay} cycles"
     await tb.run_layer(command, golden, title=f"{task.title} after all starts")
 
 
@@ -468,12 +469,12 @@ async def memory_that_stops_answering(dut):
             hold.value = 255
             await tb.interrupt(40_000)
             status = await tb.status()
-            assert int(dut.irq.value) and status["error"] == 9, f"{channel} held for ever, {flow.name}: {status}"
+            assert read_bit(dut.irq) and status["error"] == 9, f"{channel} held for ever, {flow.name}: {status}"
             await tb.write(CONTROL, 2)  # does not hide it
             await ClockCycles(dut.clk, 10)
             status = await tb.status()
             assert not status["busy"] or status["error"] == 9, f"{channel} held, cleared: {status}"
             hold.value = 0
             await tb.run_layer(command, golden, title=f"{task.title} after {channel} was held")
-            broken = broken_rules(int(dut.broken.value))
+            broken = broken_rules(read_word(dut.broken))
             assert not broken, f"{channel} held: {broken}"

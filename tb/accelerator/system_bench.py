@@ -23,6 +23,7 @@ from tb.accelerator.command import Command, Region, outputs_of
 from tb.accelerator.hexfile import from_hex, write_memory
 from tb.parts.clocking import PERIOD_NS
 from tb.parts.scoreboard import Scoreboard
+from tb.parts.streams import UnknownValue, read_bit, read_word
 
 INPUTS = ("run", "run_cycles", "load", "dump", "dump_first", "dump_last", "record", "seed")
 STALLS = ("ar", "r", "aw", "w", "b")
@@ -86,7 +87,7 @@ class AcceleratorBench:
         await self._answered(dut.s_axil_awready, f"the write of register 0x{address:02x}")
         dut.s_axil_awvalid.value = dut.s_axil_wvalid.value = 0
         await RisingEdge(dut.clk)
-        assert int(dut.s_axil_bresp.value) == 0, f"the write of register 0x{address:02x} was answered with an error"
+        assert read_word(dut.s_axil_bresp) == 0, f"the write of register 0x{address:02x} was answered with an error"
 
     async def read(self, address: int) -> int:
         dut = self.dut
@@ -95,13 +96,17 @@ class AcceleratorBench:
         await self._answered(dut.s_axil_arready, f"the read of register 0x{address:02x}")
         dut.s_axil_arvalid.value = 0
         await self._answered(dut.s_axil_rvalid, f"the read of register 0x{address:02x}")
-        return int(dut.s_axil_rdata.value)
+        try:
+            return read_word(dut.s_axil_rdata)
+        except UnknownValue:
+            found = dut.s_axil_rdata.value
+            raise LayerFailed(f"register {registers.name_at(address)} has unknown bits (X): {found}") from None
 
     async def _answered(self, signal, what: str) -> None:
         """The first clock edge at which ``signal`` is high."""
         for _ in range(ANSWER):
             await RisingEdge(self.dut.clk)
-            if int(signal.value):
+            if read_bit(signal):
                 return
         raise LayerFailed(f"{what} was not answered in {ANSWER} cycles")
 
@@ -196,7 +201,7 @@ class AcceleratorBench:
         notes += miscounted(counters, plan)
         if status["saturated"] != golden.saturated:
             notes.append(f"the saturation bit is {status['saturated']}, expected {int(golden.saturated)}")
-        notes += [f"a rule of the bus was broken: {rule}" for rule in broken_rules(int(self.dut.broken.value))]
+        notes += [f"a rule of the bus was broken: {rule}" for rule in broken_rules(read_word(self.dut.broken))]
         scoreboard.check(*notes)
         tiles = self.configuration.rows * self.configuration.cols * plan.ic_group
         return AcceleratorRun(

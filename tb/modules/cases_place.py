@@ -12,6 +12,7 @@ from cocotb.triggers import RisingEdge
 
 from tb.parts.clocking import PERIOD_NS
 from tb.parts.stimulus import generator
+from tb.parts.streams import read_bit, read_word
 
 PARAMETERS = json.loads(os.environ["COSIM_PARAMETERS"])
 ROWS, COLS, ACT_BITS = (PARAMETERS[name] for name in ("ROWS", "COLS", "ACT_BITS"))
@@ -155,17 +156,17 @@ async def run(dut, rng, layout: Layout, pace: float) -> None:
         dut.beat_ready.value = int(rng.random() < pace)
         await RisingEdge(dut.clk)
         still += 1
-        if offered and int(dut.word_ready.value):
+        if offered and read_bit(dut.word_ready):
             sent, offered, still = sent + 1, False, 0
-        if int(dut.aw_valid.value) and int(dut.aw_ready.value):
-            bursts.append((int(dut.aw_addr.value), int(dut.aw_len.value)))
+        if read_bit(dut.aw_valid) and read_bit(dut.aw_ready):
+            bursts.append((read_word(dut.aw_addr), read_word(dut.aw_len)))
             still = 0
-        if int(dut.beat_valid.value) and int(dut.beat_ready.value):
-            beats.append((dut.beat_data.value, int(dut.beat_strb.value)))
+        if read_bit(dut.beat_valid) and read_bit(dut.beat_ready):
+            beats.append((dut.beat_data.value, read_word(dut.beat_strb)))
             still = 0
-        if sent == len(order) and int(dut.idle.value):
+        if sent == len(order) and read_bit(dut.idle):
             break
-    assert sent == len(order) and int(dut.idle.value), f"hangs after {sent} of {len(order)} words: {layout}"
+    assert sent == len(order) and read_bit(dut.idle), f"hangs after {sent} of {len(order)} words: {layout}"
     nibbles, wanted = expected(layout, values)
     found, written = {}, set()
     assert sum(length for _, length in bursts) == len(beats), f"{bursts}, but {len(beats)} beats: {layout}"

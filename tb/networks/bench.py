@@ -26,6 +26,7 @@ from tb.accelerator.system_bench import AcceleratorBench
 from tb.networks.program import REPORT_WORDS, NetworkProgram, ProgramLayer
 from tb.networks.tensors import Tensor
 from tb.parts.scoreboard import Mismatch, Scoreboard
+from tb.parts.streams import read_word
 
 BLANK = 0xA5  # what lies where a layer is to write
 SLACK = 40  # times the cycles of the model that a run may take
@@ -219,7 +220,7 @@ class NetworkBench(AcceleratorBench):
                 notes.append(f"a sum left PSUM_BITS = {self.configuration.psum_bits}")
             if notes:
                 raise LayerFailed(f"{what}: {layer.name}: {notes[0]}")
-        if rules := broken_rules(int(self.dut.broken.value)):
+        if rules := broken_rules(read_word(self.dut.broken)):
             raise LayerFailed(f"{what}: a rule of the bus was broken: {rules[0]}")
         if status["list_cycles"] < sum(found["cycles"] for found in counters):
             raise LayerFailed(f"{what}: list_cycles is {status['list_cycles']}, less than its layers took")

@@ -18,6 +18,7 @@ from tb.networks.bench import NetworkBench
 from tb.networks.program import NetworkProgram, compile_network
 from tb.networks.random_networks import random_network
 from tb.parts.stimulus import generator, seed
+from tb.parts.streams import read_word
 
 BROKEN_OFF = 20_000  # cycles after which a list that was broken off has ended
 
@@ -53,7 +54,7 @@ class Bench(NetworkBench):
         at = await self.read(registers.address_of("layer"))
         assert (status["error"], status["done"], at) == (error, 0, layer), f"{what}: {status}, layer {at}"
         assert not status["busy"], what
-        broken = broken_rules(int(self.dut.broken.value))
+        broken = broken_rules(read_word(self.dut.broken))
         assert not broken, f"{what}: {broken}"
 
 

@@ -17,7 +17,7 @@ from quant.integer import integer_network
 from quant.network import load_network
 from tb import simulators
 from tb.networks import run as network_run
-from tb.networks.job import NetworkJob
+from tb.networks.job import Check, NetworkJob
 from tb.networks.program import compile_network
 from tb.networks.random_networks import random_network
 
@@ -54,6 +54,15 @@ def right(sim, program, images, seed=1, **options):
     assert [result["scores"] for result in ran.results] == [result["expected"] for result in ran.results]
     assert len(ran.results) == len(images) and all(result["compared"] for result in ran.results)
     return ran.results
+
+
+def planted(folder, old, new):
+    """The sources with a bug in accelerator.v, of which a copy goes to ``folder``."""
+    text = simulators.rtl_source("accelerator").read_text()
+    assert text.count(old) == 1, old
+    copy = folder / "accelerator.v"
+    copy.write_text(text.replace(old, new))
+    return [copy if source.name == copy.name else source for source in simulators.system_sources()]
 
 
 @pytest.mark.parametrize("first", range(0, 60, CHUNK))
@@ -161,11 +170,7 @@ def test_a_bug_is_told_as_its_layers(sim, tmp_path):
         ".row_stride(out_row_stride),": f".row_stride({here} ? out_row_stride + 32'd4 : out_row_stride),",
     }
     for old, new in bugs.items():
-        text = simulators.rtl_source("accelerator").read_text()
-        assert text.count(old) == 1, old
-        planted = tmp_path / "accelerator.v"
-        planted.write_text(text.replace(old, new))
-        sources = [planted if source.name == planted.name else source for source in simulators.system_sources()]
+        sources = planted(tmp_path, old, new)
         free = run(sim, program, images[:1], sources=sources)
         assert free.failure and f"{third.name} is the first layer that is wrong" in free.failure, free.failure
         assert re.search(r"oc_tile \d, position \(\d, \d\), channel \d+: expected \d+, got \d+", free.failure)
@@ -173,6 +178,32 @@ def test_a_bug_is_told_as_its_layers(sim, tmp_path):
         assert not forced.failure
         [told] = forced.results[0]["wrong"]
         assert told.startswith(f"image 0: {third.name} is"), told
+
+
+def test_unknown_bits_are_told_as_such(sim, tmp_path):
+    """Where the class alone is looked at, X in what it is made of must not read as 0; nor X in a register."""
+    if sim != "icarus":
+        pytest.skip("Verilator has no X")
+    c = configuration("net_8x8")
+    drawn = random_network(1, c, most=6, channels=10)
+    program = compile_network(drawn.network, c, drawn.image.shape[2:])
+    last = program.layers[-1]
+    assert not last.plan.requant
+    first = "last_q ? {BUS_BITS{1'bx}} : give_data[0 +: BUS_BITS]"
+    bugs = {
+        ".beat_data(give_data),": (
+            f".beat_data({{give_data[BUS_BITS +: 2*BUS_BITS], {first}}}),",
+            f"{last.name}: some of its sums are unknown (X)",
+        ),
+        "assign saturated   = saturated_q;": (
+            "assign saturated   = 1'bx;",
+            "register status has unknown bits (X)",
+        ),
+    }
+    for old, (new, told) in bugs.items():
+        sources = planted(tmp_path, old, new)
+        ran = run(sim, program, drawn.image[:1], sources=sources, check=Check.top1)
+        assert told in (ran.failure or ""), ran.failure
 
 
 def test_what_cannot_run_is_named():

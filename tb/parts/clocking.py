@@ -6,6 +6,8 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 from cocotb.utils import get_sim_steps
 
+from tb.parts.streams import read_bit
+
 PERIOD_NS = 10
 CLOCK_STEPS = get_sim_steps(PERIOD_NS, "ns")
 
@@ -29,8 +31,8 @@ async def rise_or_limit(signal, clk, limit: int) -> None:
     A Timer ends between edges or in the time step of one, and what is driven then can be gone before the hardware sees
     it; counting the edges would wake Python in each cycle and take half of the simulation's speed.
     """
-    if int(signal.value):
+    if read_bit(signal):
         return
     await First(RisingEdge(signal), Timer(limit * PERIOD_NS, "ns"))
-    if not int(signal.value):
+    if not read_bit(signal):
         await RisingEdge(clk)
