@@ -569,8 +569,9 @@ def test_pasted_rectangles_bring_their_share_of_the_label(byte_data, share):
     own = torch.eye(8, 10)
     pasted, areas = 0, set()
     for _ in range(200):
-        images, labels = loader._pasted(plain.clone(), own)
+        images, labels, scores = loader._pasted(plain.clone(), own, own * 7)
         torch.testing.assert_close(labels.sum(1), torch.ones(8))
+        torch.testing.assert_close(scores, labels * 7)
         inside = (images != plain).all(1)
         assert torch.equal(images, torch.where(inside[:, None], plain.roll(1, 0), plain))
         rows, columns = inside.any(2).sum(1), inside.any(1).sum(1)
@@ -581,6 +582,10 @@ def test_pasted_rectangles_bring_their_share_of_the_label(byte_data, share):
         areas.add(round(float(area[0]), 2))
     assert abs(pasted - 200 * share) < 30 and max(areas) > 0.7 and len(areas) > 20
     assert all(labels.shape == (8, 10) for _, labels in batches(share))
+    loader.labels = torch.arange(24) % 10
+    loader.aims = torch.eye(10)[loader.labels]  # a teacher that knows the labels
+    for _, labels, aims in loader:
+        assert torch.equal(aims, labels)
 
 
 def test_pasted_images_are_trained_on(tmp_path, small_data):
@@ -592,9 +597,6 @@ def test_pasted_images_are_trained_on(tmp_path, small_data):
     )
     assert math.isfinite(trainer.train_epoch()) and 0 <= trainer.last_train[1] <= 100
     assert set(kinds) == {torch.float32}
-    with pytest.raises(QuantError, match="paste needs aims_each_step"):
-        replace(recipe, teacher="vgg16_digits")
-    assert replace(recipe, teacher="vgg16_digits", aims_each_step=True).paste
     with pytest.raises(QuantError, match="keep_last needs images held in memory"):
         replace(RECIPE, augment="dataset", keep_last=True)
 

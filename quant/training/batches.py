@@ -66,7 +66,7 @@ class Batches:
         reflected, and mirrored in every other epoch (Jordan, 2024), so that two epochs see each image both ways.
     hole: side of the square that 'alternating' blanks; 0: none.
     paste: share of the batches in which every image has a rectangle of another one of the batch in it. Labels are then
-        float32 [B, classes], in every batch: each class's share of the image.
+        float32 [B, classes], in every batch: each class's share of the image; ``aims`` are mixed by the same shares.
     generator: on ``device``; None: in order, without augmentation, the last batch included. With one: shuffled, whole
         batches only.
 
@@ -111,11 +111,11 @@ class Batches:
             chosen = order[start : start + self.batch_size]
             mirrored = self._mirrored(chosen)
             images = self._prepared(self.images[chosen], mirrored)
-            labels = self.labels[chosen]
+            told = [self.labels[chosen], *(() if self.aims is None else (self.aims[chosen],))]
             if self.paste:
-                images, labels = self._pasted(images, F.one_hot(labels, self.classes).float())
-            aims = () if self.aims is None else (self.aims[chosen],)
-            yield images, labels, *aims
+                told[0] = F.one_hot(told[0], self.classes).float()
+                images, *told = self._pasted(images, *told)
+            yield images, *told
 
     def plain(self, batch_size: int, count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, as they are, in batches of ``batch_size``; or ``count`` of them, in batches that are
@@ -190,14 +190,15 @@ class Batches:
         rows, columns = ((offset >= 0) & (offset < side) for offset in inside)
         return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
-    def _pasted(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _pasted(self, images: Tensor, *told: Tensor) -> tuple[Tensor, ...]:
         """In the share ``paste`` of the batches: a rectangle, of a size and at a place drawn for all, of each image's
-        neighbour, and of its label [B, classes] the rectangle's share of the image (CutMix; Yun et al., 2019)."""
+        neighbour, and of what is told of it, each [B, classes], the rectangle's share of the image (CutMix; Yun et
+        al., 2019): of its label, and of a teacher's scores."""
         chance, area, *centre = torch.rand(4, generator=self.generator, device=self.device).tolist()
         if chance >= self.paste:
-            return images, labels
+            return images, *told
         reach = SIZE * area**0.5 / 2
         rows, columns = (slice(max(0, round(SIZE * at - reach)), min(SIZE, round(SIZE * at + reach))) for at in centre)
         images[:, :, rows, columns] = images.roll(1, 0)[:, :, rows, columns]
         share = (rows.stop - rows.start) * (columns.stop - columns.start) / SIZE**2
-        return images, labels.lerp(labels.roll(1, 0), share)
+        return images, *(values.lerp(values.roll(1, 0), share) for values in told)

@@ -42,8 +42,8 @@ class Recipe:
     small: side in pixels to which the images are brought while less than ``small_until`` of the run has passed; 0: 32.
     augment: 'dataset': the data set's own transform, image by image. Others: :mod:`quant.training.batches`.
     hole: side of the square that 'alternating' blanks in each image; 0: none.
-    paste: share of the batches in which every image has a rectangle of another one in it, and of its label as much
-        (CutMix; Yun et al., 2019). Needs images held in memory, and of a teacher that it scores what the network sees.
+    paste: share of the batches in which every image has a rectangle of another one in it, and of its label and its
+        teacher's scores as much (CutMix; Yun et al., 2019). Needs images held in memory.
     held_out: training images that are not trained on; they choose the epoch, and the test images are looked at once,
         at the end. 0: the epoch is chosen on the test images, as the seeds do.
     keep_last: no epoch is chosen: the last is kept. Without ``held_out`` all images are trained on, of which some are
@@ -121,8 +121,6 @@ class Recipe:
             for name in ("held_out", "statistics", "paste", "keep_last"):
                 if getattr(self, name):
                     raise QuantError(f"{name} needs images held in memory; choose an --augment other than 'dataset'")
-        if self.paste and self.teacher and self.augment == "alternating" and not self.aims_each_step:
-            raise QuantError("paste needs aims_each_step: a teacher's scores of whole images tell nothing of these")
 
     @property
     def by_step(self) -> bool:
