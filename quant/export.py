@@ -32,6 +32,7 @@ def exported(network: Network, data: DataSet) -> dict:
     model = network.spec.build()
     load_state(model, state)
     source = read_checkpoint(network.path)
+    meta = source.get("meta") or {}
     return {
         "epoch": source.get("epoch"),
         "state_dict": state,
@@ -43,7 +44,9 @@ def exported(network: Network, data: DataSet) -> dict:
             "classes": list(network.classes),
             "mean": list(network.mean),
             "std": list(network.std),
-            "recipe": source.get("meta", {}).get("recipe"),
+            "recipe": meta.get("recipe"),
+            **({"samples": meta["samples"]} if "samples" in meta else {}),
+            "test_images": len(data.test),
             "torch": str(torch.__version__),
         },
     }

@@ -35,7 +35,7 @@ from quant.training.calibration import CALIBRATIONS
 from quant.training.recipe import ANNEALINGS, Recipe
 from quant.training.recipes import builds_on, named_recipe, recipe_names, share
 from quant.training.runlog import CSV, plot
-from quant.training.trainer import BEST, LAST, is_finished, train
+from quant.training.trainer import BEST, LAST, is_finished, refuse_to_overwrite, train
 
 PLAN = "minutes.json"  # how a run's minutes are divided, so that it is resumed as it began
 
@@ -150,10 +150,24 @@ def divided(names: list[str], minutes: float, out: Path, resume: bool) -> dict[s
     return parts
 
 
+def _trained(recipe: Recipe, folder: Path, data: DataSet, device: torch.device, options: argparse.Namespace) -> float:
+    """:func:`train`; where it is interrupted, what lies in its folder is told, and the curves so far are drawn."""
+    try:
+        return train(recipe, folder, data, device, options.resume, options.restart, options.workers, announce)
+    except KeyboardInterrupt:
+        if (folder / LAST).is_file():
+            if (folder / CSV).is_file():
+                plot(folder)
+            announce(f"{folder / LAST} holds the last whole epoch, --resume continues from it")
+        raise
+
+
 def _needed_first(options: argparse.Namespace, data: DataSet, device: torch.device) -> None:
     """Carry out the recipes that ``options.recipe`` builds on, and set ``options.minutes`` to what is its own."""
     given = {name: getattr(options, name) for name in ("teacher", "warm_start") if hasattr(options, name)}
     *before, last = stages(options.recipe, options.out, given)
+    for folder in (*(options.out.parent / name for name in before), options.out):  # before anything is written
+        refuse_to_overwrite(folder, options.resume, options.restart)
     minutes = getattr(options, "minutes", 0)
     parts = divided([*before, last], minutes, options.out, options.resume) if minutes else {}
     if minutes:
@@ -165,7 +179,7 @@ def _needed_first(options: argparse.Namespace, data: DataSet, device: torch.devi
         recipe = Recipe(spec=spec, **{**fields, **seed, "data": data.name, "minutes": parts.get(name, 0)})
         announce(f"{number} of {len(before) + 1}: {name}, which {options.recipe} needs")
         folder = options.out.parent / name
-        best = train(recipe, folder, data, device, options.resume, options.restart, options.workers, announce)
+        best = _trained(recipe, folder, data, device, options)
         announce(f"{name}: {best:.2f} % of the test images; log: {plot(folder)}")
     if before:
         announce(f"{len(before) + 1} of {len(before) + 1}: {last}")
@@ -185,16 +199,10 @@ def main(arguments: list[str] | None = None) -> int:
     recipe = recipe_from(options, data)  # what is wrong is told before hours of work
     if options.train_images is not None:
         data = _few(data, options.train_images, recipe.seed)
-    try:
-        if options.recipe:
-            _needed_first(options, data, device)
-            recipe = recipe_from(options, data)
-        best = train(recipe, options.out, data, device, options.resume, options.restart, options.workers, announce)
-    except KeyboardInterrupt:
-        if (options.out / CSV).is_file():
-            plot(options.out)
-        print(f"interrupted; {options.out / LAST} holds the last whole epoch, --resume continues from it")
-        return cli.EXIT_INTERRUPTED
+    if options.recipe:
+        _needed_first(options, data, device)
+        recipe = recipe_from(options, data)
+    best = _trained(recipe, options.out, data, device, options)
     print(f"best test accuracy {best:.2f} %: {options.out / BEST}; log: {plot(options.out)}")
     if options.export:
         small = convert if options.export.suffix == SUFFIX else export

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import math
+import re
 import subprocess
 from dataclasses import fields, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from quant.training.recipe import Recipe
 from quant.training.recipes import builds_on, named_recipe, recipe_names
 from quant.training.runlog import CSV, FIELDS, PNG, plot, read_csv
 from quant.training.schedule import PAUSE, Clock, share_of_rate
-from quant.training.trainer import BEST, LAST, Trainer, is_finished
+from quant.training.trainer import BEST, LAST, Trainer, find_run, is_finished
 from quant.training.warm_start import warm_start
 
 SPEC = ModelSpec("resnet20", width=0.125, first_stage=4)
@@ -257,7 +258,7 @@ def test_teacher_is_learned_from(tmp_path, small_data):
     teacher = replace(RECIPE, epochs=1, warmup=0, ema=0.0)
     run(teacher, tmp_path / "teacher", small_data)
     recipe = replace(RECIPE, teacher="teacher", distill=1.0, amp=False)  # bfloat16 has 8 bits
-    trainer = Trainer(recipe, small_data, torch.device("cpu"), neighbours=tmp_path)
+    trainer = Trainer(recipe, small_data, torch.device("cpu"), out=tmp_path / "run")
     before = {name: value.clone() for name, value in trainer.teacher.state_dict().items()}
     images = torch.stack([small_data.test[i][0] for i in range(8)])
     labels = torch.zeros(8, dtype=torch.int64)
@@ -269,7 +270,7 @@ def test_teacher_is_learned_from(tmp_path, small_data):
     assert all(torch.equal(value, before[name]) for name, value in trainer.teacher.state_dict().items())
     other = replace(recipe, spec=replace(SPEC, num_classes=7))
     with pytest.raises(QuantError, match=r"teacher .* has 10 classes"):
-        Trainer(other, small_data, torch.device("cpu"), neighbours=tmp_path)
+        Trainer(other, small_data, torch.device("cpu"), out=tmp_path / "run")
 
 
 @pytest.mark.parametrize("small", [0, 16])
@@ -280,7 +281,7 @@ def test_a_teacher_may_score_what_the_network_sees(tmp_path, small_data, small):
         RECIPE, augment="alternating", hole=8, warmup=0, calibration="none", amp=False, teacher="teacher", distill=1.0,
         small=small, small_until=1.0 if small else 0.0, aims_each_step=True,
     )  # fmt: skip
-    trainer = Trainer(recipe, small_data, torch.device("cpu"), neighbours=tmp_path)
+    trainer = Trainer(recipe, small_data, torch.device("cpu"), out=tmp_path / "run")
     seen = {"network": [], "teacher": []}
     trainer.model.register_forward_pre_hook(lambda _, inputs: seen["network"].append(inputs[0]))
     trainer.teacher.register_forward_pre_hook(lambda _, inputs: seen["teacher"].append(inputs[0]))
@@ -300,13 +301,13 @@ def test_several_teachers_are_one(tmp_path, small_data):
     run(replace(teacher, seed=2, lr=0.2), tmp_path / "b", small_data)
     recipe = replace(RECIPE, distill=1.0, amp=False)
     both, a, b = (
-        Trainer(replace(recipe, teacher=name), small_data, torch.device("cpu"), neighbours=tmp_path).teachers_aims()
+        Trainer(replace(recipe, teacher=name), small_data, torch.device("cpu"), out=tmp_path / "run").teachers_aims()
         for name in ("a+b", "a", "b")
     )
     assert not torch.allclose(a, b, atol=1e-3)
     torch.testing.assert_close(both, (a + b) / 2)
     with pytest.raises(QuantError, match="'c' is no file"):
-        Trainer(replace(recipe, teacher="a+c"), small_data, torch.device("cpu"), neighbours=tmp_path)
+        Trainer(replace(recipe, teacher="a+c"), small_data, torch.device("cpu"), out=tmp_path / "run")
 
 
 def test_a_packed_network_is_trained_as_another(small_data):
@@ -474,8 +475,9 @@ def test_recipes_build_on_one_another(tmp_path):
     assert builds_on("resnet20_w4a4", given={"teacher": None}) == ["teacher", "resnet20_float", "resnet20_w4a4"]
 
 
-def test_a_recipe_carries_out_what_it_needs(tmp_path, monkeypatch, small_data, capsys):
-    """Three stages from nothing, then from what is there; minutes are divided by the recipes' shares."""
+@pytest.fixture
+def three_stages(monkeypatch, small_data):
+    """Recipes that build on one another, ``end`` on both others, in place of those of the file."""
     tiny = {"batch_size": 16, "data": "digits", "augment": "alternating", "held_out": 16, "statistics": 32}
     recipes = {
         "wide": {**tiny, "epochs": 1, "share": 1, "model": {"name": "wide", "width": 0.125}},
@@ -490,11 +492,16 @@ def test_a_recipe_carries_out_what_it_needs(tmp_path, monkeypatch, small_data, c
     }  # fmt: skip
     monkeypatch.setattr("quant.training.recipes.tomllib.loads", lambda _: recipes)
     monkeypatch.setattr(train, "load_data", lambda *_: small_data)
+    return recipes
+
+
+def test_a_recipe_carries_out_what_it_needs(tmp_path, monkeypatch, small_data, three_stages, capsys):
+    """Three stages from nothing, then from what is there; minutes are divided by the recipes' shares."""
     arguments = ["--recipe", "end", "--out", str(tmp_path / "end")]
     assert train.main(arguments) == 0
     output = capsys.readouterr().out
     assert "1 of 3: wide, which end needs" in output and "3 of 3: end" in output
-    assert all(is_finished(tmp_path / name) for name in recipes)
+    assert all(is_finished(tmp_path / name) for name in three_stages)
     assert read_csv(tmp_path / "end")[0].keys() == {name.replace("test_", "held_out_") for name in FIELDS}
     stored = read_checkpoint(tmp_path / "end" / BEST)
     assert stored["meta"]["test_images"] == 32 and 0 <= stored["meta"]["held_out_accuracy"] <= 100
@@ -513,6 +520,45 @@ def test_a_recipe_carries_out_what_it_needs(tmp_path, monkeypatch, small_data, c
     assert train.divided([], 8, tmp_path, resume=True) == parts
     with pytest.raises(QuantError, match="divides 8 minutes"):
         train.divided([], 9, tmp_path, resume=True)
+
+
+def test_minutes_stay_divided_when_a_run_is_refused(tmp_path, monkeypatch, three_stages, capsys):
+    """Interrupted in its second stage; started again without --resume; then resumed."""
+    arguments = ["--recipe", "end", "--out", str(tmp_path / "end"), "--minutes", "0.2"]
+    now = itertools.count(0, 0.05)
+    monkeypatch.setattr("quant.training.schedule.time.monotonic", lambda: next(now))
+    train_epoch, epochs = Trainer.train_epoch, []
+
+    def interrupted(self):
+        if self.recipe.spec.name == "resnet20" and not epochs:
+            epochs.append(self.epoch)
+            raise KeyboardInterrupt
+        return train_epoch(self)
+
+    monkeypatch.setattr(Trainer, "train_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(arguments)
+    told = capsys.readouterr().out
+    assert f"{tmp_path / 'start' / LAST} holds the last whole epoch" in told and str(tmp_path / "end") not in told
+    plan = (tmp_path / "end" / train.PLAN).read_text()
+    with pytest.raises(QuantError, match=re.escape(f"{tmp_path / 'start' / LAST} exists: continue it with --resume")):
+        train.main(arguments)
+    assert (tmp_path / "end" / train.PLAN).read_text() == plan
+    assert train.main([*arguments, "--resume"]) == 0
+    assert all(is_finished(tmp_path / name) for name in three_stages)
+
+
+def test_a_run_that_names_itself_means_what_ships(tmp_path, small_data):
+    """It may learn from the shipped network of its own name, also when it is resumed; not from its own results."""
+    assert builds_on("vgg16_w4a4", given={"teacher": "vgg16_w4a4", "warm_start": None}) == ["vgg16_w4a4"]
+    assert builds_on("vgg16_float", given={"teacher": "vgg16_w4a4"})[-1] == "vgg16_float"
+    for name in ("resnet20_digits", "other"):
+        run(replace(RECIPE, epochs=1, warmup=0, ema=0.0), tmp_path / name, small_data)
+    assert find_run("other", tmp_path / "resnet20_digits") == tmp_path / "other" / BEST
+    assert find_run("resnet20_digits", tmp_path / "other") == tmp_path / "resnet20_digits" / BEST
+    assert find_run("resnet20_digits", tmp_path / "resnet20_digits") == "resnet20_digits"
+    with pytest.raises(QuantError, match="'other' is no file"):
+        find_run("other", tmp_path / "other")
 
 
 def test_held_out_images_are_not_trained_on(byte_data):

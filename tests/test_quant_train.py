@@ -178,7 +178,8 @@ def test_evaluate_counts_by_class():
 
 
 def test_export_is_small_and_measured_as_written(tmp_path, small_data):
-    run(replace(RECIPE, epochs=1), tmp_path, small_data)
+    recipe = replace(RECIPE, epochs=1, augment="light", held_out=16)  # of such a run, what a file says is not all known
+    run(recipe, tmp_path, small_data)
     network = load_network(tmp_path / LAST)
     small = export.exported(network, small_data)
     assert set(small) == {"epoch", "state_dict", "best_prec", "meta"}
@@ -192,6 +193,12 @@ def test_export_is_small_and_measured_as_written(tmp_path, small_data):
     assert evaluate(again.model, loader).accuracy == small["best_prec"] == again.accuracy
     layer = again.model.layer1[0].conv1
     torch.testing.assert_close(layer.weight_q, layer.to_int() * layer.w_delta, rtol=1e-5, atol=1e-6)
+
+
+def test_an_export_keeps_what_shows_the_layers(small_data):
+    network = load_network("resnet20_w4a4")
+    assert network.samples == "photos" != network.dataset
+    assert export.exported(network, small_data)["meta"]["samples"] == "photos"
 
 
 def test_interrupt_leaves_a_loadable_checkpoint(tmp_path):

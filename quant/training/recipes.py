@@ -43,17 +43,20 @@ def builds_on(
     name: str, at_hand: Callable[[str], bool] = lambda _: False, given: Mapping[str, str | None] | None = None
 ) -> list[str]:
     """The recipes whose results ``name`` starts or learns from, theirs before them, each once; ``name`` is the last.
+    One that comes back to itself is not carried out twice: the network that ships is meant, or there is none.
 
     at_hand: whether there is a recipe's result, so that neither it nor what it builds on is needed.
     given: a teacher or warm_start of ``name`` in place of the recipe's own; None: none.
     """
     known = tomllib.loads(FILE.read_text())
     order: list[str] = []
+    begun: set[str] = set()
 
     def visit(recipe: str) -> None:
+        begun.add(recipe)
         fields = {**_recipe(recipe), **(given or {})} if recipe == name else _recipe(recipe)
         for before in (*names_of(fields.get("teacher")), fields.get("warm_start")):
-            if before in known and before not in order and not at_hand(before):
+            if before in known and before not in begun and not at_hand(before):
                 visit(before)
         order.append(recipe)
 

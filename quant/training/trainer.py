@@ -49,7 +49,7 @@ class Together(nn.ModuleList):
 class Trainer:
     """A model in training, and all the state that makes it resumable.
 
-    neighbours: folder in whose subfolders the recipes' results lie, for ``warm_start`` and ``teacher``.
+    out: the run's folder; the results of recipes that are its ``warm_start`` or ``teacher`` lie beside it.
     warm: carry out ``warm_start``, which a run that is resumed has behind it.
     clock: of a run that is measured in minutes.
     """
@@ -60,7 +60,7 @@ class Trainer:
         data: DataSet,
         device: torch.device,
         workers: int = 0,
-        neighbours: Path = Path("runs"),
+        out: Path = Path("runs/unnamed"),
         warm: bool = True,
         clock: Clock | None = None,
     ):
@@ -74,7 +74,7 @@ class Trainer:
         self.layout = {"memory_format": torch.channels_last} if by_channels else {}
         torch.manual_seed(recipe.seed)
         self.model = recipe.spec.build()
-        self.skipped = self._warm_start(neighbours) if warm else []
+        self.skipped = self._warm_start(out) if warm else []
         self.model.to(device, **self.layout)
         compiling = recipe.compile and can_compile(device)
         for layer in self.model.modules():
@@ -82,7 +82,7 @@ class Trainer:
                 layer.learn_steps = recipe.learn_steps
                 layer.small_maps_as_product = compiling and not cuda
         self.compiled = torch.compile(self.model, dynamic=False) if compiling else self.model
-        self.teacher = self._teacher(neighbours)
+        self.teacher = self._teacher(out)
         self.optimizer = _optimizer(self.model, recipe, fused=compiling)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]  # the highest
         self.scheduler = None if recipe.by_step else _scheduler(self.optimizer, recipe)
@@ -149,13 +149,13 @@ class Trainer:
         """Whether the epochs or the minutes are used up."""
         return self.progress >= 1 if self.clock is not None else self.epoch >= self.recipe.epochs
 
-    def _warm_start(self, neighbours: Path) -> list[str]:
+    def _warm_start(self, out: Path) -> list[str]:
         if self.recipe.warm_start is None:
             return []
-        return warm_start(self.model, load_network(find_run(self.recipe.warm_start, neighbours), floating=True).model)
+        return warm_start(self.model, load_network(find_run(self.recipe.warm_start, out), floating=True).model)
 
-    def _teacher(self, neighbours: Path) -> nn.Module | None:
-        networks = [load_network(find_run(name, neighbours), floating=True) for name in names_of(self.recipe.teacher)]
+    def _teacher(self, out: Path) -> nn.Module | None:
+        networks = [load_network(find_run(name, out), floating=True) for name in names_of(self.recipe.teacher)]
         for network in networks:
             if network.spec.num_classes != self.recipe.spec.num_classes:
                 raise QuantError(
@@ -435,15 +435,17 @@ def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
-def find_run(name: str, neighbours: Path) -> str | Path:
-    """The checkpoint that ``name`` means: a file, the best of the run ``neighbours``/name, or a shipped network.
+def find_run(name: str, out: Path) -> str | Path:
+    """The checkpoint that ``name`` means: a file, the best of the run ``name`` beside ``out``, or a shipped network.
+
+    A run that names itself means the network that ships: its own results change as it goes on.
 
     QuantError where there is none, with what there is.
     """
     if Path(name).is_file():
         return Path(name)
-    trained = neighbours / name / BEST
-    if trained.is_file():
+    trained = out.parent / name / BEST
+    if trained.is_file() and name != out.name:
         return trained
     if name in SHIPPED:
         return name
@@ -451,6 +453,13 @@ def find_run(name: str, neighbours: Path) -> str | Path:
         f"{name!r} is no file, {trained} does not exist, and it does not ship ({', '.join(SHIPPED)} do); name another "
         "with --warm-start and --teacher ('none' for neither)"
     )
+
+
+def refuse_to_overwrite(out: Path, resume: bool, restart: bool) -> None:
+    """QuantError where ``out`` holds a run that is neither to be continued nor to be overwritten."""
+    last = out / LAST
+    if last.exists() and not resume and not restart:
+        raise QuantError(f"{last} exists: continue it with --resume, overwrite it with --restart, or change --out")
 
 
 def train(
@@ -470,13 +479,12 @@ def train(
     """
     out = Path(out)
     last, best = out / LAST, out / BEST
+    refuse_to_overwrite(out, resume, restart)
     resuming = last.exists() and resume
-    if last.exists() and not resuming and not restart:
-        raise QuantError(f"{last} exists: continue it with --resume, overwrite it with --restart, or change --out")
     if restart:
         (out / CLOCK).unlink(missing_ok=True)
     clock = Clock(out) if recipe.minutes else None
-    trainer = Trainer(recipe, data, torch.device(device), workers, out.parent, warm=not resuming, clock=clock)
+    trainer = Trainer(recipe, data, torch.device(device), workers, out, warm=not resuming, clock=clock)
     chosen_on = SPLITS[trainer.split]
     if recipe.compile and trainer.compiled is trainer.model:
         report("no C++ compiler works here, so nothing is compiled; it only takes longer")
