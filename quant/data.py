@@ -8,7 +8,7 @@ import gzip
 import importlib.util
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -57,6 +57,26 @@ class DataSet:
         image, label = self.test[int(index)]
         return image, None if label is None else int(label)
 
+    def in_classes_of(self, names: tuple[str, ...]) -> tuple["DataSet", str]:
+        """The same images with class indices that mean ``names``, a network's; and a remark, empty where all is well.
+
+        Where all class names are among ``names``, each keeps its name: a folder may have images of some classes only.
+        Else as many classes are taken in their order, which the remark says. DataError where they are not as many.
+        """
+        if self.classes == names or not self.classes:
+            return self, ""
+        if set(self.classes) <= set(names):
+            indices = [names.index(name) for name in self.classes]
+            return replace(self, classes=names, test=_Renumbered(self.test, indices)), ""
+        if len(self.classes) != len(names):
+            own, known = (", ".join(classes[:12]) for classes in (self.classes, names))
+            raise DataError(
+                f"{self.name} has {len(self.classes)} classes ({own}), the network {len(names)} ({known}), and not all "
+                "are among these"
+            )
+        first = next((own, name) for own, name in zip(self.classes, names, strict=True) if own != name)
+        return self, f"classes are taken in their order: {self.name}'s {first[0]!r} as the network's {first[1]!r} ..."
+
     def require_classes(self, purpose: str) -> None:
         """DataError, saying that ``purpose`` needs them, where the images have no classes."""
         if not self.classes:
@@ -77,6 +97,20 @@ class _TransformedTensors(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.transform(self.images[index]), int(self.labels[index])
+
+
+class _Renumbered(Dataset):
+    """A split with other class indices: ``indices[label]``."""
+
+    def __init__(self, split: Dataset, indices: list[int]):
+        self.split, self.indices = split, indices
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image, label = self.split[index]
+        return image, self.indices[int(label)]
 
 
 class _Unlabelled(Dataset):

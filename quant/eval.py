@@ -20,13 +20,13 @@ from rich.table import Table
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from golden_model.network.graph import IntegerNetwork
 from golden_model.operands import Operands
 from quant import cli
 from quant import options as shared
 from quant.capture import CapturedLayer, capture, integer_psum, recovery_error
 from quant.checkpoints import SHIPPED
 from quant.data import DataSet, load_data
-from quant.errors import QuantError
 from quant.evaluation import Evaluation, evaluate
 from quant.histogram import count, plot_histograms, plot_psums, sparkline
 from quant.network import Network, load_network
@@ -202,15 +202,12 @@ class IntegerAccuracy:
     close: bool
 
 
-def integer_accuracy(network: Network, loader: DataLoader, evaluation: Evaluation) -> IntegerAccuracy:
-    """Classify every image by integers alone, and compare with the fake-quantised network, image by image.
-
-    LayerError for a network that has no integers from image to class.
-    """
+def integer_accuracy(
+    integers: IntegerNetwork, network: Network, loader: DataLoader, evaluation: Evaluation
+) -> IntegerAccuracy:
+    """Classify every image by integers alone, and compare with the fake-quantised network, image by image."""
     from golden_model.network.run import scores
-    from quant.integer import integer_network
 
-    integers = integer_network(network)
     right = same = total = 0
     with torch.no_grad():
         for images, truth in tqdm(loader, desc="integers", leave=False, disable=None):
@@ -241,13 +238,15 @@ def main(arguments: list[str] | None = None) -> int:
     shared.add_data_options(parser, default=None)
     options = parser.parse_args(arguments)
 
-    network = load_network(
-        options.checkpoint, w_bits=options.w_bits, a_bits=options.a_bits, dataset=options.data, floating=True
-    )
-    data = load_data(network.dataset, options.data_root, options.download)
+    network = load_network(options.checkpoint, w_bits=options.w_bits, a_bits=options.a_bits, floating=True)
+    data = load_data(options.data or network.dataset, options.data_root, options.download)
     data.require_classes("measuring the accuracy")
-    if len(data.classes) != network.spec.num_classes:
-        raise QuantError(f"{data.name} has {len(data.classes)} classes, but the network {network.spec.num_classes}")
+    data, remark = data.in_classes_of(network.classes)
+    integers = None
+    if options.integer:  # what is wrong is told before all images are classified
+        from quant.integer import integer_network
+
+        integers = integer_network(network)
     device = shared.choose_device(options.device)
     loader = DataLoader(data.test, options.batch_size, num_workers=options.workers)
     evaluation = evaluate(network.model.to(device), loader, device)
@@ -266,15 +265,17 @@ def main(arguments: list[str] | None = None) -> int:
             print("plots:", *plot_report(options.plots, title, summaries))
     stored = "" if network.accuracy is None else f" (stored in the checkpoint: {network.accuracy:.2f} %)"
     if stored and data.name != network.dataset:
-        stored += f",\nwhich was measured on its own data, {network.dataset}: these are other images"
+        stored += f",\nwhich was measured on {network.dataset}"
     bits = f"{network.w_bits}-bit weights, {network.a_bits}-bit activations" if network.spec.quantised else "float"
     print(
         f"{network.name} width {network.width:g}, {bits}, {data.name}:\n"
         f"test accuracy {evaluation.accuracy:.2f} %{stored}"
     )
+    if remark:
+        print(remark)
     wrong = 0
-    if options.integer:
-        told = integer_accuracy(network, loader, evaluation)
+    if integers is not None:
+        told = integer_accuracy(integers, network, loader, evaluation)
         print(told.text)
         wrong = 0 if told.close else EXIT_WRONG
     if not agrees(network, evaluation, data.name):

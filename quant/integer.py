@@ -29,13 +29,23 @@ from quant.requantisation import following
 FLOAT_BITS = 8  # of weights and inputs of what the network leaves in float
 FLOAT_MOST = largest(4, 2)  # largest magnitude of a convolution's: an array of 4 bits takes them as two digits
 FINER = 8  # steps of the classifier's input to a step of the last sums
+SILENT = 1 / 16  # of a step: sums that stay below it come to nothing beside a shortcut,
+QUIET = 1 / 256  # and sums worth less than this of the other channels'
 
 
 def integer_network(network: Network) -> IntegerNetwork:
     """The integer steps of a VGG16 or ResNet20.
 
-    LayerError for a layer that the accelerator does not compute, and for one behind which nothing is known.
+    A channel that a shortcut is added to and whose own sums come to nothing, since its BatchNorm multiplies them by
+    about 0, gets weights of 0: its shortcut's integers would be as large as these sums are small.
+
+    LayerError for a layer that the accelerator does not compute, for one behind which nothing is known, for scales that
+    16 bits do not hold, and for a float network.
     """
+    if not network.spec.quantised:
+        raise LayerError(
+            f"{network.path.name} is a float network, whose layers have no integers; name the quantised one made of it"
+        )
     compiler = _Compiler(network)
     return compiler.network()
 
@@ -128,7 +138,8 @@ class _Compiler:
     def _stage(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What one integer of a layer's sums is worth, what is added, float64 [OC], and the sign its weights take.
 
-        Sums that a shortcut is added to have a positive scale, as the shortcut's integers have.
+        Sums that a shortcut is added to have a positive scale, as the shortcut's integers have; where they come to
+        nothing, the others' scale and the sign 0.
         """
         layer = self.modules[name]
         if name in self.shortcuts:
@@ -139,7 +150,26 @@ class _Compiler:
             norm = next((m for m in self._behind(name)[0] if isinstance(m, nn.BatchNorm2d)), None)
         folded, shift = (values.numpy() for values in folded_norm(norm, layer.out_channels))
         sign = np.where((folded < 0) & (name in self.shortcuts), -1, 1).astype(np.int32)
-        return folded * sign * (layer.w_delta * layer.x_delta), shift, sign
+        scale = folded * sign * (layer.w_delta * layer.x_delta)
+        if name in self.shortcuts:
+            heard = self._reach(name) * scale >= SILENT * self._finest(name, scale)
+            usual = np.median(scale[heard]) if heard.any() else self._finest(name, scale)
+            heard &= scale >= QUIET * usual
+            scale, sign = np.where(heard, scale, usual), np.where(heard, sign, 0).astype(np.int32)
+        return scale, shift, sign
+
+    def _reach(self, name: str) -> np.ndarray:
+        """The largest magnitude that each channel's sums can have, bias included, float64 [OC]."""
+        layer = self.modules[name]
+        low, high = activation_range(layer.a_bits, layer.signed_act)
+        most = np.abs(layer.to_int().numpy()).reshape(layer.out_channels, -1).sum(1) * float(max(-low, high))
+        bias = bias_to_int(layer)
+        return most if bias is None else most + np.abs(bias)
+
+    def _finest(self, name: str, scale: np.ndarray) -> float:
+        """The least that one integer is worth of what a layer's sums become."""
+        takers = self._behind(name)[1]
+        return min((self.modules[taker].x_delta for taker in takers), default=float(scale.max()) / FINER)
 
     def _behind(self, name: str) -> tuple[list[nn.Module], list[str]]:
         """The modules behind a convolution, and the quantised convolutions that take what they make."""
@@ -162,14 +192,14 @@ class _Compiler:
             layer = self.modules[taker]
             if layer.signed_act:
                 raise LayerError(f"{taker} takes signed activations, and {name} in front of it makes unsigned ones")
-            outputs.append(Output(input_of(taker), fit(scale, offset, layer.x_delta, layer.a_bits), pool))
+            outputs.append(Output(input_of(taker), _fit(taker, scale, offset, layer.x_delta, layer.a_bits), pool))
         for conv, shortcut in self.shortcuts.items():
             entry = conv if shortcut.source == conv else f"{shortcut.source}.conv1"
             if not shortcut.of_output and entry in takers:
                 outputs.append(self._residual(conv, scale, offset, signed=False))
         if not takers:
             step = float(np.abs(scale).max()) / FINER
-            requant = fit(scale, offset, step, Requantisation.most_bits)
+            requant = _fit("the classifier", scale, offset, step, Requantisation.most_bits)
             outputs.append(Output(CLASSIFIER, _wide(requant, WIDE_BITS), pool))
             self.step = step
         return tuple(outputs)
@@ -177,9 +207,7 @@ class _Compiler:
     def _residual(self, conv: str, scale: np.ndarray, offset: np.ndarray, *, signed: bool) -> Output:
         """A shortcut's integers, in the scale of the sums of ``conv``."""
         worth, _, _ = self._stage(conv)
-        if (worth == 0).any():
-            raise LayerError(f"{conv}: the BatchNorm behind it multiplies channels by 0, so its shortcut has no scale")
-        requant = fit(scale / worth, offset / worth, 1.0, Requantisation.most_bits)
+        requant = _fit(f"the shortcut of {conv}", scale / worth, offset / worth, 1.0, Requantisation.most_bits)
         return Output(residual_of(conv), _wide(requant, SHORTCUT_BITS, signed=signed))
 
     def _score(self, last: ConvStep) -> ScoreStep:
@@ -195,6 +223,14 @@ class _Compiler:
         """Positions of the map that the classifier's input is averaged over."""
         pool = getattr(self.source.model, "avgpool", None)
         return 1 if pool is None else int(pool.kernel_size) ** 2
+
+
+def _fit(what: str, scale: np.ndarray, offset: np.ndarray, step: float, bits: int) -> Requantisation:
+    """:func:`~golden_model.requantise.fit` to the integers that ``what`` takes. LayerError where there are none."""
+    try:
+        return fit(scale, offset, step, bits)
+    except ValueError as error:
+        raise LayerError(f"{what} takes integers that its scales do not give: {error}") from error
 
 
 def _wide(requant: Requantisation, bits: int, *, signed: bool = False) -> WideRequantisation:

@@ -114,6 +114,11 @@ class QuantConv2d(nn.Conv2d):
         step = self.weight_quant.wgt_alpha / weight_levels(self.w_bits)
         return (quantised / step).round().to(torch.int32)
 
+    def check(self) -> None:
+        """ValueError where its weights or its inputs have no integers."""
+        self.to_int()
+        self._check_alpha("act_alpha", self.act_alpha)
+
     @torch.no_grad()
     def input_to_int(self, x: Tensor) -> Tensor:
         """Input [.., IC, H, W] as int32 integers; quantised input = integer * x_delta. ValueError where not finite."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from golden_model.operands import Operands
 from quant.capture import CapturedLayer, bias_to_int, check_layers
 from quant.checkpoints import resolve
-from quant.errors import CheckpointError
+from quant.errors import CheckpointError, LayerError
 from quant.layers import QuantConv2d
 from quant.quantizers import activation_range
 from quant.storage.checkpoint import read_checkpoint
@@ -82,6 +82,16 @@ def loose_capture(
 
 
 def _captured(layer: QuantConv2d, name: str, network: str, placement: Placement, seed: int) -> CapturedLayer:
+    for kernel in layer.kernel_size:
+        if placement.size + 2 * layer.padding[0] < kernel:
+            raise LayerError(
+                f"{name}: its kernel of {'x'.join(map(str, layer.kernel_size))} does not fit on a map of "
+                f"{placement.size}x{placement.size} with padding {layer.padding[0]}; give a larger map, or more padding"
+            )
+    try:
+        layer.check()
+    except ValueError as error:
+        raise LayerError(f"{name} has no integers, choose other layers: {error}") from error
     low, high = activation_range(layer.a_bits, layer.signed_act)
     shape = (layer.in_channels, placement.size, placement.size)
     activation = np.random.default_rng(seed).integers(low, high, endpoint=True, size=shape).astype(np.int32)

@@ -121,7 +121,7 @@ def load_network(
             spec=spec,
             dataset=dataset or meta["dataset"],
             samples=dataset or meta.get("samples") or meta["dataset"],
-            classes=tuple(meta["classes"]),
+            classes=_classes_of(meta, spec),
             mean=tuple(meta["mean"]),
             std=tuple(meta["std"]),
             accuracy=None if _is_of_training_images(meta) else _per_cent(content.get("best_prec")),
@@ -156,6 +156,12 @@ def _spec_of(meta: dict[str, Any]) -> ModelSpec:
         found = meta.get("format") if isinstance(meta, dict) else meta
         raise CheckpointError(f"its metadata has format {found!r}; this version reads format {META_FORMAT}")
     return ModelSpec.from_dict(meta["model"])
+
+
+def _classes_of(meta: dict[str, Any], spec: ModelSpec) -> tuple[str, ...]:
+    """The classes' names; numbers where those that are assumed are not as many."""
+    names = tuple(meta["classes"])
+    return names if len(names) == spec.num_classes else tuple(map(str, range(spec.num_classes)))
 
 
 def _is_of_training_images(meta: dict[str, Any]) -> bool:

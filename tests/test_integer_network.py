@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from golden_model.convolution import convolve
+from golden_model.network.digits import digits, digits_needed
 from golden_model.network.graph import ConvStep, ImageStep, IntegerNetwork, Output, ScoreStep
 from golden_model.network.run import scores
 from golden_model.requantise import Requantisation, WideRequantisation, max_pool
@@ -194,11 +195,54 @@ def test_wide_integers():
     assert np.array_equal(one.apply(both.transpose(1, 2, 0), -1).transpose(2, 0, 1), one(both))
 
 
-def test_a_dead_channel_behind_a_shortcut_is_refused():
+@pytest.mark.parametrize("gain", [0.0, 1e-9, 1e-3])
+def test_a_channel_that_is_all_but_dead_behind_a_shortcut_costs_the_others_nothing(gain):
+    """Its sums come to nothing beside its shortcut, whose scale must not become the others'."""
     loaded = load_network("resnet20_digits")
-    loaded.model.layer2[1].bn2.weight.data[3] = 0
-    with pytest.raises(LayerError, match=r"layer2.1.conv2: the BatchNorm behind it multiplies channels by 0"):
+    names = ("layer1.1", "layer2.1", "layer3.2")
+    for name in names:
+        loaded.model.get_submodule(f"{name}.bn2").weight.data[3] *= gain
+    whole = integer_network(load_network("resnet20_digits"))
+    before = {output.tensor: output.requant for step in whole.convolutions for output in step.outputs}
+    network = integer_network(loaded)
+    others = [0, 1, 2, 4, 5]
+    for step in network.convolutions:
+        if step.name in [f"{name}.conv2" for name in names]:
+            assert not step.weight[3].any() and step.weight[others].any()
+        for output in step.outputs:
+            new, old = output.requant, before[output.tensor]
+            ratio = new.multiplier[others] / 2.0**new.shift / (old.multiplier[others] / 2.0**old.shift)
+            assert np.allclose(ratio, 1, atol=1e-3), output.tensor
+    images = images_of(loaded, 60)
+    with torch.no_grad():
+        theirs = loaded.model(images).argmax(1).numpy()
+    assert (scores(network, images.numpy()).argmax(1) == theirs).mean() >= 0.97
+
+
+def test_scales_that_no_integers_have_are_told():
+    loaded = load_network("resnet20_digits")
+    loaded.model.layer2[1].bn2.weight.data[3] *= 1e12
+    with pytest.raises(LayerError, match=r"takes integers that its scales do not give: scale\[3\]"):
         integer_network(loaded)
+
+
+def test_a_float_network_has_no_integers(tmp_path):
+    spec = ModelSpec("resnet20", width=0.25, floating=True)
+    loaded = dataclasses.replace(load_network("resnet20_digits"), model=spec.build().eval(), spec=spec)
+    with pytest.raises(LayerError, match="is a float network, whose layers have no integers"):
+        integer_network(loaded)
+
+
+@pytest.mark.parametrize(
+    "most, bits, count", [(0, 4, 1), (7, 4, 1), (8, 4, 2), (119, 4, 2), (120, 4, 3), (127, 4, 3), (7, 2, 3)]
+)
+def test_digits_hold_what_they_are_counted_for(most, bits, count):
+    assert digits_needed(most, bits) == count
+    values = np.arange(-most - 1, most + 1)
+    each = digits(values, bits, count)
+    assert np.array_equal(sum(digit << (bits * place) for place, digit in enumerate(each)), values)
+    half = 1 << (bits - 1)
+    assert all(-half <= digit.min() and digit.max() < half for digit in each)
 
 
 def test_the_report(capsys):

@@ -179,6 +179,25 @@ def test_folder(photographs):
     assert data.train[1][0].shape == (3, 32, 32)
 
 
+def test_classes_keep_their_names_in_a_network(photographs, digits):
+    """A folder of some of a network's classes; one of as many others; one of more."""
+    data = load_data(f"folder:{photographs}")
+    own = [data.test_image(i)[1] for i in range(len(data.test))]
+    assert data.in_classes_of(data.classes) == (data, "")
+    names = ("zebra", *reversed(data.classes), "ant")
+    found, remark = data.in_classes_of(names)
+    assert found.classes == names and not remark
+    assert [names[found.test_image(i)[1]] for i in range(len(found.test))] == [data.classes[label] for label in own]
+    assert torch.equal(found.test_image(0)[0], data.test_image(0)[0])
+    others = tuple(f"class {i}" for i in range(len(data.classes)))
+    same, remark = data.in_classes_of(others)
+    assert same is data and f"{data.classes[0]!r} as the network's 'class 0'" in remark
+    with pytest.raises(DataError, match=rf"digits has 10 classes \(0, 1, .*, the network {len(others)} \(class 0"):
+        digits.in_classes_of(others)
+    photos = load_data("photos")
+    assert photos.in_classes_of(others) == (photos, "")
+
+
 def test_folder_without_splits(tmp_path):
     with pytest.raises(DataError, match="train is not a folder"):
         load_data(f"folder:{tmp_path}")

@@ -12,8 +12,9 @@ from golden_model.sfp import ws_accumulation_range
 from golden_model.tiling import ConvShape, activation_tiles, weight_tiles
 from quant import eval
 from quant.capture import capture
-from quant.data import load_data
+from quant.data import CIFAR_CLASSES, load_data
 from quant.histogram import count, sparkline
+from quant.models import ModelSpec
 from quant.network import load_network
 
 
@@ -100,3 +101,18 @@ def test_report_fits_80_columns(monkeypatch, capsys, tmp_path, small_data, name,
     pictures = sorted((tmp_path / "plots").iterdir())
     assert [path.name for path in pictures] == ["activations.png", "psums.png", "weights.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+def test_other_data_than_a_networks_own_are_no_mistake(capsys):
+    """Its accuracy there is not the one that the checkpoint states, and need not be."""
+    assert eval.main(["--checkpoint", "resnet20_w4a4", "--data", "digits", "--images", "0"]) == 0
+    told = capsys.readouterr().out
+    assert "(stored in the checkpoint: 89.80 %),\nwhich was measured on cifar10" in told
+    assert "classes are taken in their order: digits's '0' as the network's 'airplane' ..." in told
+
+
+def test_a_checkpoint_without_names_has_as_many_classes_as_scores(tmp_path):
+    for classes, names in ((5, ("0", "1", "2", "3", "4")), (10, CIFAR_CLASSES)):
+        model = ModelSpec(width=0.125, num_classes=classes).build()
+        torch.save({"state_dict": model.state_dict()}, tmp_path / "own.pth")
+        assert load_network(tmp_path / "own.pth").classes == names

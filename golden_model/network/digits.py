@@ -17,9 +17,12 @@ def largest(bits: int, count: int) -> int:
     return ((1 << (bits - 1)) - 1) * sum(1 << (bits * i) for i in range(count))
 
 
-def digits_needed(values_bits: int, bits: int) -> int:
-    """Digits of ``bits`` for the values that ``quant.integer`` makes of ``values_bits``: no wider than these digits."""
-    return -(-values_bits // bits)
+def digits_needed(most: int, bits: int) -> int:
+    """Digits of ``bits`` that hold every value from -most - 1 to ``most``. Example: 119 and 4: 2; 127 and 4: 3."""
+    count = 1
+    while largest(bits, count) < most:
+        count += 1
+    return count
 
 
 def digits(values: np.ndarray, bits: int, count: int) -> list[np.ndarray]:

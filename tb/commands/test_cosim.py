@@ -99,6 +99,26 @@ def test_layers_of_an_unknown_network(sim, tmp_path, monkeypatch, capsys):
         cosim.main([*words, "--layer", "third"])
 
 
+def test_layers_of_an_unknown_network_that_cannot_run_are_named(tmp_path):
+    path = tmp_path / "own.pth"
+    model = own_network(path)
+    with pytest.raises(LayerError, match=r"^first: its kernel of 3x3 does not fit on a map of 1x1 with padding 0"):
+        loose_capture(loose_layers(path, Placement(size=1, padding=0)), None, "own", Placement(size=1), 1)
+    changes = {
+        "first.weight": lambda tensor: tensor.fill_(0.5),
+        "first.act_alpha": lambda tensor: tensor.fill_(0),
+        "first.weight_quant.wgt_alpha": lambda tensor: tensor.fill_(-1),
+    }
+    for name, change in changes.items():
+        state = {key: value.clone() for key, value in model.state_dict().items()}
+        change(state[name])
+        torch.save({"state_dict": state}, path)
+        layers = loose_layers(path, Placement())
+        with pytest.raises(LayerError, match=r"^first has no integers, choose other layers: "):
+            loose_capture(layers, None, "own", Placement(), 1)
+        assert loose_capture(layers, ["second"], "own", Placement(), 1)
+
+
 def test_a_vgg16_with_a_narrower_layer(tmp_path):
     spec = ModelSpec(width=0.125)
     model = spec.build()

@@ -36,11 +36,11 @@ SHOWN = 4  # mismatches of the first wrong layer that are written out
 MAPPED = 20_000  # wrong values of a tensor whose places are kept
 
 
-class WrongTensor(Mismatch):
-    """What a layer wrote is not the integer model's. where: layer, tensor, channels, size of its map, and the places
-    [channel, y, x] of wrong values."""
+class WrongImage(Mismatch):
+    """An image that went wrong; the next one may be right. where: of what a layer wrote that is not the integer
+    model's: layer, tensor, channels, size of its map, and the places [channel, y, x] of wrong values."""
 
-    def __init__(self, message: str, where: dict):
+    def __init__(self, message: str, where: dict | None = None):
         super().__init__(message)
         self.where = where
 
@@ -86,6 +86,12 @@ class NetworkBench(AcceleratorBench):
         await self._write_memory(self.program.constant)
         await self._host({})
 
+    async def begin_anew(self) -> None:
+        """Reset, which also forgets which rules of the bus were broken; the memory stays."""
+        self.dut.record.value = 0
+        await self.reset()
+        await self._host({})
+
     async def _host(self, changes: Mapping[str, int]) -> None:
         for address, word in host_registers(self.program, changes):
             await self.write(address, word)
@@ -105,7 +111,7 @@ class NetworkBench(AcceleratorBench):
         """One image from its integers to its scores. values: of every tensor, by the integer model. activity: the file
         that what each unit did goes to.
 
-        LayerFailed and Mismatch name the first layer that is wrong.
+        WrongImage names the first layer that is wrong; LayerFailed, the one at which the list stands still.
         """
         program = self.program
         await self._write_memory([changing_memory(program, {name: values[name] for name in program.image})])
@@ -124,7 +130,7 @@ class NetworkBench(AcceleratorBench):
             self._compare(number, memory, unknown, values, program.layers)
         sums = self._get(memory, program.tensors[program.sums])
         if self._get(unknown, program.tensors[program.sums]).any():
-            raise LayerFailed(f"image {number}: {program.layers[-1].name}: some of its sums are unknown (X)")
+            raise WrongImage(f"image {number}: {program.layers[-1].name}: some of its sums are unknown (X)")
         return ImageRun(
             number, program.classify(sums[None])[0].tolist(), scores.tolist(), status["list_cycles"], counters,
             self.compared,
@@ -176,12 +182,9 @@ class NetworkBench(AcceleratorBench):
         status = registers.decode(words)
         if not status["done"]:
             code, layer = status["error"], layers[min(status["layer"], len(layers) - 1)].name
-            how = (
-                f"stopped with error {code}: {registers.ERRORS.get(code, '?')}"
-                if code
-                else f"not done in {limit} cycles"
-            )
-            raise LayerFailed(f"{what}: {layer}: {how}", code)
+            if code:
+                raise WrongImage(f"{what}: {layer}: stopped with error {code}: {registers.ERRORS.get(code, '?')}")
+            raise LayerFailed(f"{what}: {layer}: not done in {limit} cycles")
         return status
 
     async def _read_memory(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
@@ -219,11 +222,11 @@ class NetworkBench(AcceleratorBench):
             if found["overflow"]:
                 notes.append(f"a sum left PSUM_BITS = {self.configuration.psum_bits}")
             if notes:
-                raise LayerFailed(f"{what}: {layer.name}: {notes[0]}")
+                raise WrongImage(f"{what}: {layer.name}: {notes[0]}")
         if rules := broken_rules(read_word(self.dut.broken)):
-            raise LayerFailed(f"{what}: a rule of the bus was broken: {rules[0]}")
+            raise WrongImage(f"{what}: a rule of the bus was broken: {rules[0]}")
         if status["list_cycles"] < sum(found["cycles"] for found in counters):
-            raise LayerFailed(f"{what}: list_cycles is {status['list_cycles']}, less than its layers took")
+            raise WrongImage(f"{what}: list_cycles is {status['list_cycles']}, less than its layers took")
 
     def _compare(
         self,
@@ -247,7 +250,7 @@ class NetworkBench(AcceleratorBench):
                         "layer": layer.name, "tensor": tensor.name, "shape": list(expected.shape),
                         "count": int(wrong.sum()), "wrong": np.argwhere(wrong)[:MAPPED].tolist(),
                     }  # fmt: skip
-                    raise WrongTensor(self._told(number, layer, tensor, expected, actual, wrong), where)
+                    raise WrongImage(self._told(number, layer, tensor, expected, actual, wrong), where)
 
     def _compare_psums(self, what: str, layer: ProgramLayer, values: Mapping[str, np.ndarray]) -> None:
         """Every psum of every pass, and the sums. Mismatch."""

@@ -1,8 +1,8 @@
 """cocotb tests of ``system``: whole networks; program and images come from the process that started it.
 
 Each result has the seconds that the image took, the integer model's share included, the simulation's start not. An
-image that went wrong is a result too, with what was wrong and where, and the next one runs; a list that stopped ends
-the test.
+image that went wrong is a result too, with what was wrong and where, and the next one runs, after a reset; a list that
+stands still ends the test.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 import cocotb
 
 from tb.layers.job import report
-from tb.networks.bench import NetworkBench, WrongTensor
+from tb.networks.bench import NetworkBench, WrongImage
 from tb.networks.job import Check, NetworkJob
 
 BATCH = 8  # images whose tensors the integer model computes at once
@@ -41,8 +41,9 @@ async def images(dut):
                     activity = job.activity if number == job.numbers[0] else None
                     run = await tb.run_image(number, values, scores[index], job.check is Check.outputs, activity)
                     results.append({**dataclasses.asdict(run), "seconds": time.perf_counter() - begin})
-                except WrongTensor as error:
+                except WrongImage as error:
                     failures.append(error)
+                    await tb.begin_anew()
                     results.append({
                         "number": number, "failure": str(error), "where": error.where,
                         "seconds": time.perf_counter() - begin,

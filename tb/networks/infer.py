@@ -122,6 +122,7 @@ class Work:
     numbers: list[int]
     images: np.ndarray  # [N, C, H, W], normalised
     labels: list[int | None]
+    remark: str  # about the classes
 
 
 def loaded(settings: dict, numbers: list[int]) -> Work:
@@ -134,7 +135,7 @@ def loaded(settings: dict, numbers: list[int]) -> Work:
     for number in (numbers[0], max(numbers)):
         check_request(checkpoint, None, number, settings["DATA"])
     network = load_network(checkpoint)
-    data = load_data(settings["DATA"] or network.samples)
+    data, remark = load_data(settings["DATA"] or network.samples).in_classes_of(network.classes)
     pairs = [data.test_image(number) for number in numbers]
     images = torch.stack([image for image, _ in pairs]).numpy()
     c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
@@ -143,7 +144,7 @@ def loaded(settings: dict, numbers: list[int]) -> Work:
         program = compile_network(integer_network(network), c, images.shape[2:], dataflow)
     except PlanError as error:
         raise UserError(f"{checkpoint} cannot run on {c.name}: {error}") from None
-    return Work(network, program, data, numbers, images, [label for _, label in pairs])
+    return Work(network, program, data, numbers, images, [label for _, label in pairs], remark)
 
 
 def head_of(work: Work, built: simulators.Build, job: NetworkJob) -> dict:
@@ -219,7 +220,8 @@ class Collected:
         known = (result["number"], self.work.labels[index])
         fake = fake_quantised(self.work.network, self.work.images[index])
         if "failure" in result:
-            self.where[result["number"]] = result["where"]
+            if result["where"] is not None:
+                self.where[result["number"]] = result["where"]
             row = Row(*known, None, None, fake, 0, 0, (), (), result["failure"])
         else:
             rtl, integer = (int(np.argmax(result[name])) for name in ("scores", "expected"))
@@ -276,6 +278,8 @@ def summary(work: Work, found: Collected, seconds: float) -> list[tuple[str, str
         ):  # fmt: skip
             right = sum(getattr(row, field) == row.label for row in ran)
             lines.append((f"top-1 {name}", f"{100 * right / count:.2f} %  ({right} of {count})"))
+        if work.remark:
+            lines.append(("top-1", work.remark))
     same = sum(not row.failure for row in rows)
     compared = sum(row.compared for row in rows)
     values = f", {compared:,} values compared" if compared else ""
@@ -403,7 +407,8 @@ def main(words: list[str] | None = None) -> int:
     for failure in failures:
         console.print(f"\n[bold red]FAIL[/] {escape(failure)}", soft_wrap=True)
     if failures:
-        again = replay(settings | {"SIM": sim}, parsed, failures[0], layer is not None)
+        names = [] if layer is not None else [one.name for one in program.layers]
+        again = replay(settings | {"SIM": sim}, parsed, failures[0], names)
         console.print(f"replay: {escape(again)}", soft_wrap=True)
     if parsed.report and not results:  # one of another run would stand for this one
         (parsed.report / views.REPORT).unlink(missing_ok=True)
@@ -429,15 +434,18 @@ def command_of(settings: dict, parsed: argparse.Namespace) -> str:
     return told.split("  (")[0]
 
 
-def replay(settings: dict, parsed: argparse.Namespace, failure: str, alone: bool) -> str:
-    """The command that runs again what failed: the first wrong layer alone, every psum compared, if that is known."""
+def replay(settings: dict, parsed: argparse.Namespace, failure: str, layers: Sequence[str]) -> str:
+    """The command that runs again what failed: the first wrong layer alone, every psum compared, if that is known.
+
+    layers: the names that may be taken for its.
+    """
     more = {"CHECK": parsed.check}
     if found := re.match(r"image (\d+)", failure):
         more["IMAGES"] = found[1]
     named = re.match(r"image \d+(?:, (?P<alone>.+) alone)?: (?P<layer>.+?)(?: is the first layer|: )", failure)
     values = dict(settings)
-    if named and not alone:
-        values["LAYER"] = named["alone"] or named["layer"]
+    if named and (layer := named["alone"] or named["layer"]) in layers:
+        values["LAYER"] = layer
     words = [f"--stalls {parsed.stalls}"] if parsed.stalls else []
     return options.again("infer", values | {"WAVES": None, "IMAGE": None}, words, arguments="INFER_ARGS", more=more)
 

@@ -115,7 +115,7 @@ class NetworkProgram:
             if chosen is None:
                 found[name] = image
             else:
-                each = digits(image, bits, digits_needed(int(self.network.convolutions[0].x_bits), bits))
+                each = digits(image, bits, digits_needed(self.network.image.high, bits))
                 found[name] = np.concatenate([each[index] for index in chosen])
         return found
 
@@ -226,7 +226,7 @@ def _pieces(network: IntegerNetwork, c: Configuration) -> tuple[list[Piece], dic
                 f"{step.name} takes {step.x_bits}-bit activations and {step.w_bits}-bit weights, {c.name} has "
                 f"ACT_BITS = {c.act_bits}, WGT_BITS = {c.wgt_bits}"
             )
-        pieces += _digit_pieces(step, c, tuple(outputs), image)
+        pieces += _digit_pieces(step, c, tuple(outputs), image, network.image.high)
     return pieces, image
 
 
@@ -235,13 +235,11 @@ def _digit_pieces(
     c: Configuration,
     outputs: tuple[tuple[str, Requantisation | None, bool], ...],
     image: dict[str, tuple[int, ...] | None],
+    brightest: int,
 ) -> list[Piece]:
-    """A convolution of operands wider than the array's, as several."""
-    counts = digits_needed(step.x_bits, c.act_bits), digits_needed(step.w_bits, c.wgt_bits)
-    try:
-        weights = digits(step.weight, c.wgt_bits, counts[1])
-    except ValueError as error:
-        raise PlanError(f"{step.name}: weights: {error}") from None
+    """A convolution of operands wider than the array's, as several. brightest: the largest value of the image."""
+    counts = digits_needed(brightest, c.act_bits), digits_needed(int(np.abs(step.weight).max()), c.wgt_bits)
+    weights = digits(step.weight, c.wgt_bits, counts[1])
     each = parts(c.act_bits, counts[0], c.wgt_bits, counts[1])
     pieces = []
     before = None

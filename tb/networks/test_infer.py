@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 from argparse import ArgumentTypeError
 
 import pytest
+from PIL import Image
 
 from tb import simulators
 from tb.commands import command
@@ -40,6 +42,17 @@ def test_numbers_of_images(text, numbers):
 def test_numbers_that_are_none(text):
     with pytest.raises(ArgumentTypeError):
         infer.image_numbers(text)
+
+
+def test_a_folder_of_some_classes(tmp_path):
+    """Each class keeps its name, so that the network's verdict is compared with the right one."""
+    for split in ("train", "test"):
+        for name in ("3", "7"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (32, 32), (0, 0, int(name))).save(tmp_path / split / name / "a.png")
+    settings = {"CHECKPOINT": "vgg16_w4a2_digits", "DATA": f"folder:{tmp_path}", "CONFIG": "net_8x8", "DATAFLOW": None}
+    work = infer.loaded(settings, [0, 1])
+    assert work.labels == [3, 7] and len(work.data.classes) == 10 and not work.remark
 
 
 def test_images_are_classified(sim, capsys):
@@ -106,6 +119,20 @@ def test_a_wrong_layer_is_named_with_how_to_run_it_again(sim, capsys, tmp_path, 
     code, told = said(capsys, *words, "--force", "1")
     wrong = re.findall(r"image 2: (\S+) is the first layer", " ".join(told.split()))
     assert code == 1 and layer in wrong and len(wrong) < 6, told  # those that pool, and no others
+
+
+def test_a_failure_of_no_layer_is_replayed_whole():
+    settings, parsed = {"SIM": "icarus"}, argparse.Namespace(check="outputs", stalls=0.0)
+    for failure, layer in (
+        ("image 3: a rule of the bus was broken: ARVALID fell", None),
+        ("image 3: features.3: a sum left PSUM_BITS = 16", "features.3"),
+        ("image 3, features.3 alone: features.3: a sum left PSUM_BITS = 16", "features.3"),
+        ("image 3: features.3 is the first layer that is wrong: 1 of 2 values", "features.3"),
+    ):
+        again = infer.replay(settings, parsed, failure, ["features.0", "features.3"])
+        assert again.startswith("make infer CHECK=outputs IMAGES=3 SIM=icarus") and ("LAYER" in again) == bool(layer)
+        assert layer is None or f" LAYER={layer}" in again
+        assert "LAYER" not in infer.replay(settings, parsed, failure, [])
 
 
 def test_what_is_refused(capsys):

@@ -8,12 +8,15 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from golden_model.accelerator.plan import PlanError
 from golden_model.configuration import Dataflow, configuration
 from golden_model.convolution import convolve
+from golden_model.network.run import scores
 from quant.data import load_data
 from quant.integer import integer_network
+from quant.models import ModelSpec
 from quant.network import load_network
 from tb import simulators
 from tb.networks import run as network_run
@@ -145,6 +148,21 @@ def test_resnet20(sim, seed):
     assert program.macs / 64 / result["cycles"] > 0.997
 
 
+def test_an_image_of_8_bits(sim, seed):
+    """Quantised to -128..127, which two digits of 4 bits do not hold."""
+    if sim == "icarus":
+        pytest.skip("what the accelerator computes does not differ from two digits")
+    torch.manual_seed(seed)
+    spec = ModelSpec("vgg16", width=0.125, image_bits=8)
+    loaded = dataclasses.replace(load_network("vgg16_digits"), model=spec.build().eval(), spec=spec)
+    network = integer_network(loaded)
+    image = load_data("digits").test_image(0)[0].numpy()[None]
+    image[0, :, 0, :4] = [-100, 100, 0, 0.5]  # the darkest and the brightest that there is
+    assert (network.image.low, network.image.high) == (-128, 127)
+    program = compile_network(network, configuration("net_8x8"), (32, 32))
+    right(sim, program, image, seed)
+
+
 def test_a_bug_is_told_as_its_layers(sim, tmp_path):
     """Free-running, the first layer that is wrong; forced, that one alone."""
     if sim != "icarus":
@@ -178,6 +196,37 @@ def test_a_bug_is_told_as_its_layers(sim, tmp_path):
         assert not forced.failure
         [told] = forced.results[0]["wrong"]
         assert told.startswith(f"image 0: {third.name} is"), told
+
+
+def overflowing():
+    """A network on 12-bit psums, an image whose sums they hold, and one whose first layer's they do not."""
+    c = dataclasses.replace(configuration("net_8x8"), name="narrow_8x8", psum_bits=12)
+    for number in range(100):
+        drawn = random_network(number, c, most=6, channels=10)
+        first, quiet, sums = drawn.network.convolutions[0], np.zeros_like(drawn.image), {}
+        scores(drawn.network, quiet, lambda *_: None, sums.__setitem__)
+        wild = quiet.copy()
+        positive = first.weight[0] > 0
+        if first.weight.shape[2:] == (3, 3) and first.stride == 1 and first.w_bits == c.wgt_bits:
+            wild[0, :, :3, :3] = positive * drawn.network.image.high
+            most = (first.weight[0] * positive).sum() * drawn.network.image.high
+            if most > 2047 and all(np.abs(values).max() < 1000 for values in sums.values()):
+                return compile_network(drawn.network, c, quiet.shape[2:]), quiet, wild
+    raise AssertionError("no network drawn overflows")
+
+
+def test_an_image_that_fails_leaves_the_others_alone(sim):
+    """One that leaves PSUM_BITS between two that do not: these are right, and take as long as each other."""
+    if sim != "icarus":
+        pytest.skip("shown once, where building is quick")
+    program, quiet, wild = overflowing()
+    ran = run(sim, program, np.concatenate([quiet, wild, quiet]))
+    told = f"image 1: {program.layers[0].name}: a sum left PSUM_BITS = 12"
+    assert told in ran.failure and [result["number"] for result in ran.results] == [0, 1, 2]
+    before, wrong, after = ran.results
+    assert wrong["failure"] == told and wrong["where"] is None
+    assert before["scores"] == before["expected"] == after["scores"]
+    assert before["cycles"] == after["cycles"] and before["compared"] == after["compared"] > 0
 
 
 def test_unknown_bits_are_told_as_such(sim, tmp_path):
