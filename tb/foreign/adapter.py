@@ -205,6 +205,7 @@ def read_adapter(path: Path | str, defines: typing.Sequence[str] = ()) -> Adapte
     tables = read_toml(path, AdapterError)
     if wrong := sorted(set(tables) - {"core", "capabilities", "course", "python", "parts"}):
         raise AdapterError(f"{path}: no table [{wrong[0]}]; there are core, capabilities, course, python, parts")
+    _refuse_values(tables, f"{path}: [")
     core = _checked(tables.get("core", {}), _CORE, f"{path}: [core]")
     if "python" in tables and "course" in tables:
         raise AdapterError(f"{path}: [course] and [python]: a core is driven in one way")
@@ -230,6 +231,16 @@ def read_adapter(path: Path | str, defines: typing.Sequence[str] = ()) -> Adapte
         raise AdapterError(
             f'{path}: [capabilities] sums = "ic_tile" needs accumulate = "in_place" in [course]: the psums of an '
             f"output are read for one ic_tile"
+        )
+    if course is not None and can.relu == "choice" and "relu" not in course.bits:
+        raise AdapterError(
+            f'{path}: [capabilities] relu = "choice" needs the bit that chooses: relu = N in [course.bits]; or state '
+            f'"always" or "none"'
+        )
+    if course is not None and can.activations == "choice":
+        raise AdapterError(
+            f'{path}: [capabilities] activations = "choice": the class\'s interface has no bit that chooses; state '
+            f'"unsigned" or "signed" (and its pin in [course.pins]), or drive the core by [python]'
         )
     if course is not None and can.wgt_bits > can.act_bits:
         raise AdapterError(f"{path}: [capabilities] wgt_bits is more than act_bits, the place that a row has in a word")
@@ -306,6 +317,8 @@ def _check_capabilities(can: Capabilities, path: Path) -> None:
 
 def _course(table: dict[str, Any], where: str) -> Course:
     parts = {name: table.pop(name, {}) for name in ("address", "timing", "bits", "set", "pins")}
+    _refuse_values(parts, f"{where}.")
+    _refuse_values(parts["set"], f"{where}.set.")
     course = _record(Course, table, f"{where}]")
     address = _record(Addresses, parts["address"], f"{where}.address]")
     timing = _record(Timing, parts["timing"], f"{where}.timing]")
@@ -336,6 +349,13 @@ def _course(table: dict[str, Any], where: str) -> Course:
     if odd := [name for name in course.active_low if name not in bits]:
         raise AdapterError(f"{where}] active_low: {odd[0]!r} is not in the instruction")
     return dataclasses.replace(course, address=address, timing=timing, bits=bits, pins=pins, set=parts["set"])
+
+
+def _refuse_values(tables: dict[str, Any], where: str) -> None:
+    """AdapterError for a name that stands for a value where it is to begin a table."""
+    for name, value in tables.items():
+        if not isinstance(value, dict):
+            raise AdapterError(f"{where}{name}] must be a table, is {value!r}")
 
 
 def _record(kind: type, table: Any, where: str) -> Any:

@@ -24,6 +24,7 @@ class Part:
     def __init__(self, dut):
         adapter = LayerJob.load().prepared[0]
         self.dut, self.can = dut, adapter.can
+        self.reset_level = adapter.course.reset_level if adapter.course else 1
         self.rng = np.random.default_rng(LayerJob.load().seed)
         self.edge = RisingEdge(getattr(dut, f"{PREFIX}clk"))
         c = self.can
@@ -50,11 +51,17 @@ class Part:
         await self.reset()
 
     async def reset(self) -> None:
-        await reset(self.dut, clk=f"{PREFIX}clk", name=f"{PREFIX}reset")
+        await reset(self.dut, clk=f"{PREFIX}clk", name=f"{PREFIX}reset", level=self.reset_level)
 
     def weights(self, *shape: int) -> np.ndarray:
         low, high = limits(self.can.wgt_bits)
         return self.rng.integers(low, high + 1, shape)
+
+    def psums(self, most: int, others: np.ndarray) -> np.ndarray:
+        """Random psums up to ``most``, of the shape of ``others``, so that their sums with these fit PSUM_BITS."""
+        low, high = limits(self.can.psum_bits)
+        values = self.rng.integers(-most, most, others.shape)
+        return values.clip(low - others.clip(max=0), high - others.clip(min=0))
 
     def activations(self, *shape: int) -> np.ndarray:
         return self.rng.integers(0, limits(self.can.act_bits, False)[1] + 1, shape)
@@ -89,7 +96,8 @@ async def mac_tile(dut):
         passed.append(part.read("inst_e", 1, 2))
         # Passed on are the loads that come when the tile has its weight.
         check("inst_e while loading", np.array([[0], [1]]), [value & 1 for value in passed[1:]])
-        act, north = part.activations(20), part.rng.integers(-500, 500, 20)
+        act = part.activations(20)
+        north = part.psums(500, act * weight)
         seen, east, inst = [], [], []
         for i in range(21):
             if i < 20:
@@ -269,7 +277,9 @@ async def sfp(dut):
     await part.start(acc=0, in_=0)
     for _ in range(3):
         await part.reset()
-        words = part.rng.integers(-900, 900, (9, cols))
+        words = np.zeros((9, cols), np.int64)
+        for index in range(len(words)):
+            words[index] = part.psums(900, words.sum(0))
         for word in pack_lanes(words, bits):
             part.drive(in_=word, acc=1)
             await part.edge

@@ -193,7 +193,8 @@ def cut(shape: ConvShape, most: int) -> list[Window]:
     def side(outputs: int, kernel: int) -> int:
         return (outputs - 1) * s.stride + kernel
 
-    if not most or s.n_nij <= most:
+    whole = not most or s.n_nij <= most
+    if whole:
         high, wide = s.oh, s.ow
     else:
         sizes = [
@@ -202,7 +203,7 @@ def cut(shape: ConvShape, most: int) -> list[Window]:
         high, wide = min(
             sizes, key=lambda hw: (-(-s.oh // hw[0])) * (-(-s.ow // hw[1])) * side(hw[0], s.kh) * side(hw[1], s.kw)
         )
-    rows, cols = (s.padded_h, s.padded_w) if high == s.oh and wide == s.ow else (side(high, s.kh), side(wide, s.kw))
+    rows, cols = (s.padded_h, s.padded_w) if whole else (side(high, s.kh), side(wide, s.kw))
     windows = []
     for top in _starts(s.oh, high):
         for left in _starts(s.ow, wide):

@@ -54,6 +54,14 @@ WRONG = [
     ('[python]\ndriver = "d.py:D"', "there is no file"),
     ("[parts.sfp]\nport = {}", "[parts.sfp] does not know 'port'"),
     ("[core", "not a TOML file"),
+    ("course = 1", "[course] must be a table, is 1"), ("parts = 1", "[parts] must be a table, is 1"),
+    ("[course]\nbits = 34", "[course.bits] must be a table, is 34"),
+    ("[course]\npins = 0", "[course.pins] must be a table, is 0"),
+    ("[course.set]\nexecute = 1", "[course.set.execute] must be a table, is 1"),
+    ("[course]\nset = 1", "[course.set] must be a table, is 1"),
+    ("[parts]\nsfp = 1", "[parts.sfp] must be a table, is 1"),
+    ('[capabilities]\nactivations = "choice"', 'activations = "choice": the class\'s interface has no bit'),
+    ('[capabilities]\nrelu = "choice"', 'relu = "choice" needs the bit that chooses: relu = N in [course.bits]'),
 ]  # fmt: skip
 
 
@@ -81,10 +89,11 @@ def test_an_input_that_nothing_drives(tmp_path):
 SHAPES = [
     ConvShape(3, 32, 32, 8, 3, 3, 1, 1), ConvShape(3, 5, 9, 2, 3, 3, 2, 1), ConvShape(1, 7, 7, 1, 1, 1, 2, 0),
     ConvShape(2, 1, 1, 2, 1, 1), ConvShape(2, 13, 4, 2, 4, 2, 3, 2), ConvShape(2, 9, 9, 2, 3, 3, 1, 0),
+    ConvShape(1, 16, 16, 1, 3, 3, 2, 1), ConvShape(1, 7, 7, 1, 5, 5, 3, 1),  # one more row than outputs read
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("most", [0, 9, 10, 16, 64, 200])
+@pytest.mark.parametrize("most", [0, 9, 10, 16, 64, 200, 300])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_windows_make_every_output(shape, most):
     if most and shape.n_kij > most:
@@ -111,7 +120,9 @@ def test_windows_make_every_output(shape, most):
 @pytest.mark.parametrize("activations", ["unsigned", "signed", "choice"])
 def test_activations_of_the_other_kind_are_shifted(tmp_path, activations, signed):
     (tmp_path / "core.v").write_text(CORE)
-    (tmp_path / "core.toml").write_text(f'[capabilities]\nactivations = "{activations}"\n')
+    driver = '[python]\ndriver = "d.py:D"\n' if activations == "choice" else ""
+    (tmp_path / "d.py").touch()
+    (tmp_path / "core.toml").write_text(f'[capabilities]\nactivations = "{activations}"\n{driver}')
     adapter = read_adapter(tmp_path / "core.toml")
     rng = np.random.default_rng(2)
     activation = rng.integers(-8, 8, (20, 5, 5)) if signed else rng.integers(0, 16, (20, 5, 5))

@@ -1,6 +1,7 @@
 """Single modules of a foreign core: the example's pass, their bugs are found in the module that has them, ports may
 have other names."""
 
+import re
 import shutil
 
 import pytest
@@ -72,3 +73,33 @@ def test_other_names_by_port_map(sim, tmp_path, capsys):
         assert told in capsys.readouterr().err
     adapter.write_text('[core]\n[parts.sfp]\nmodule = "sfu"\nports = { acc = "sum_en" }\npins = { mode = 1 }\n')
     assert checked(sim, "sfp", core=adapter) == 0
+
+
+@pytest.mark.parametrize("role", ["mac_tile", "sfp"])
+def test_a_reset_that_is_low(sim, role, tmp_path, capsys):
+    """The core's reset level is its modules' too."""
+    core = tmp_path / "team"
+    shutil.copytree(COURSE, core)
+    module = core / f"{role}.v"
+    text, count = re.subn(r"\breset\b", "rst_n", module.read_text())
+    assert count > 1
+    module.write_text(text.replace("if (rst_n)", "if (!rst_n)"))
+    (core / "core.toml").write_text(
+        f'[capabilities]\nrelu = "always"\n[course]\nreset_level = 0\n[parts.{role}]\nports = {{ reset = "rst_n" }}\n'
+    )
+    assert checked(sim, role, core=core / "core.toml") == 0, capsys.readouterr()
+
+
+@pytest.mark.parametrize("role", ["mac_tile", "sfp", "mac_array"])
+@pytest.mark.parametrize("bits", [7, 9])
+def test_psums_of_few_bits(sim, role, bits, tmp_path, capsys):
+    """No more is asked of a module than its psums hold."""
+    if sim != "icarus":
+        pytest.skip("Icarus is enough")
+    core = tmp_path / "team"
+    shutil.copytree(COURSE, core)
+    (core / "core.toml").write_text(
+        f'[core]\n[capabilities]\nact_bits = 2\nwgt_bits = 2\npsum_bits = {bits}\nrelu = "always"\n'
+    )
+    for seed in ("1", "2", "3"):
+        assert checked(sim, role, "--seed", seed, core=core / "core.toml") == 0, capsys.readouterr()

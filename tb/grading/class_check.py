@@ -38,7 +38,7 @@ from quant.errors import UserError
 from quant.files import write_whole
 from tb import options, simulators
 from tb.farm import engine
-from tb.foreign.adapter import AdapterError, read_adapter
+from tb.foreign.adapter import read_adapter
 from tb.grading.checked import Checked, read_checked
 from tb.simulators.tools import HeldUp, tool_version
 
@@ -47,6 +47,7 @@ EVERY = 0.5  # seconds between two looks at what a check takes
 MOST = 10  # times its limit, after which a check ends however much of it others had the processors
 GRACE = 5.0  # seconds that a check has to end by itself
 LOG = 1 << 20  # bytes of what a check prints that are kept
+MOST_FILES, MOST_BYTES = 10_000, 512 << 20  # of a team's folders that are looked at for what may have changed
 RESULTS, LOGS, RECORDS = "results", "logs", "layers"  # the last: a report of each core's layers
 
 
@@ -131,7 +132,7 @@ def _names(paths: list[Path]) -> list[str]:
     for index, name in enumerate(names):
         seen[name.lower()] = seen.get(name.lower(), 0) + 1
         if seen[name.lower()] > 1:
-            names[index] = f"{name}-{hashlib.sha256(str(paths[index]).encode()).hexdigest()[:6]}"
+            names[index] = f"{name}-{hashlib.sha256(os.fsencode(paths[index])).hexdigest()[:6]}"
     return names
 
 
@@ -163,38 +164,57 @@ def _common(parsed: argparse.Namespace) -> str:
             digest.update(hashlib.sha256(read_bounded(path)).digest())
         for inner in _files(path) if path.is_dir() else ():
             stat = inner.stat()
-            digest.update(f"{inner} {stat.st_size} {stat.st_mtime_ns}".encode())
+            digest.update(os.fsencode(inner) + _size_and_time(stat))
     return digest.hexdigest()
 
 
 def _key(core: Path, common: str, defines: Sequence[str]) -> str:
-    """Hash of the adapter, of all files beside it and below, of what it names elsewhere, and of what all share."""
+    """Hash of the adapter, of all files beside it and below, of what it names elsewhere, and of what all share.
+
+    Of what is too much to be read, size and time of change: no team's files may hold up the others.
+    """
     digest = hashlib.sha256(common.encode())
     files = set(_files(core.parent))
-    with contextlib.suppress(AdapterError, OSError, ValueError):
+    with contextlib.suppress(Exception):  # whatever is wrong with it, its own check tells it
         adapter = read_adapter(str(core), defines)
         files |= set(adapter.sources)
         driver = [(core.parent / adapter.driver.split(":")[0]).parent] if adapter.driver else []
         for folder in (*adapter.include, *driver):
             files |= set(_files(folder))
+    left = MOST_BYTES
     for path in sorted(files):
-        digest.update(str(path).encode())
+        digest.update(os.fsencode(path))
         with contextlib.suppress(OSError):
-            digest.update(hashlib.sha256(read_bounded(path)).digest())
+            stat = path.stat()
+            if stat.st_size <= left:
+                left -= stat.st_size
+                digest.update(hashlib.sha256(read_bounded(path)).digest())
+            else:
+                digest.update(_size_and_time(stat))
     return digest.hexdigest()
 
 
+def _size_and_time(stat: os.stat_result) -> bytes:
+    return f" {stat.st_size} {stat.st_mtime_ns}".encode()
+
+
 def _files(folder: Path) -> list[Path]:
-    """All files below a folder, through links too, each folder once."""
-    found, seen = [], set()
+    """The files below a folder, through links too, each folder once: the first MOST_FILES of them, none of those that
+    the system makes up, which may never end."""
+    found: list[Path] = []
+    seen = set()
     for where, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(where)
-        if real in seen or os.path.basename(where) in (".git", "__pycache__"):
+        made_up = Path(real).parts[:2] in (("/", "proc"), ("/", "sys"), ("/", "dev"))
+        if real in seen or made_up or os.path.basename(where) in (".git", "__pycache__"):
             folders.clear()
             continue
         seen.add(real)
-        found += [Path(where, name) for name in files if Path(where, name).is_file()]
-    return found
+        folders.sort()  # so that a second run finds the same first ones
+        found += [Path(where, name) for name in sorted(files) if Path(where, name).is_file()]
+        if len(found) >= MOST_FILES:
+            break
+    return found[:MOST_FILES]
 
 
 @contextlib.contextmanager

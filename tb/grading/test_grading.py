@@ -385,6 +385,37 @@ def test_what_a_result_depends_on(tmp_path):
     assert key() == known[-1]
 
 
+def test_no_team_keeps_the_others_from_being_checked(tmp_path, monkeypatch):
+    """A file that is no adapter, a name that is not UTF-8, folders without end: told by the team's own check alone."""
+    monkeypatch.setattr(class_check, "MOST_FILES", 30)
+    monkeypatch.setattr(class_check, "MOST_BYTES", 4000)
+    texts = [
+        "[course.set]\nexecute = 1",
+        "parts = 1",
+        '[core]\ninclude = ["/"]',
+        "[core",
+        '[core]\nsources = ["\\u0000"]',
+    ]
+    for number, text in enumerate(texts):
+        broken(tmp_path / f"team{number}", SILENT)
+        (tmp_path / f"team{number}" / "core.toml").write_text(text)
+    odd = tmp_path / "team0"
+    (odd / os.fsdecode(b"\xdcbung.v")).write_text("// 1")
+    (odd / "system").symlink_to("/proc")
+
+    def keys():
+        teams = class_check.class_of(parsed("--core", str(tmp_path / "*/core.toml"), "--sim", "icarus"))
+        return {team.name: team.key for team in teams}
+
+    before = keys()
+    assert len(before) == len(texts) and before == keys()
+    large = odd / "waves.vcd"
+    large.write_bytes(bytes(5000))
+    assert (first := keys()["team0"]) != before["team0"]
+    os.utime(large, (1, 1))  # too large to be read: its time of change counts
+    assert keys()["team0"] != first
+
+
 def test_one_run_at_a_time(tmp_path, capfd):
     broken(tmp_path / "teams/t", SILENT)
     (tmp_path / "out").mkdir()
