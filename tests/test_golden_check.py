@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -195,6 +196,19 @@ def test_without_the_checkpoint_a_changed_output_has_its_place(golden, capsys):
     finding = f"WRONG {directory / 'out.txt'}:7:100: '{new}' where '{old}' is expected (o_nij 3, col 1: "
     assert any(line.startswith(finding) for line in lines)
     assert all(line.endswith("the operands in this directory give otherwise") for line in lines if finding in line)
+
+
+def test_a_forgotten_relu_reads_as_the_negative_number_that_it_is(golden, capsys):
+    directory = golden("seed004")
+    forget_checkpoint(directory)
+    path = directory / "out.txt"
+    lines = path.read_text().split("\n")
+    assert "1" not in {line[0::16][0] for line in lines[3:] if line}  # no expected value is negative
+    lines[3] = f"{-70 & 0xFFFF:016b}" + lines[3][16:]
+    path.write_text("\n".join(lines))
+    _, told = checked(capsys, directory)
+    place = r"out.txt:4:1: '1' where '0' is expected \(o_nij 0, col 7: -70, not \d+\)"
+    assert any(re.search(place, line) for line in told)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from golden_model.configuration import Dataflow
 from golden_model.convolution import convolve
 from golden_model.files.operands import GoldenSetError
-from golden_model.raw.hints import FILE, Hints
+from golden_model.raw.hints import FILE, Hints, read_hints
 from golden_model.raw.understand import layers_of
 from tb.commands import golden_check
 from tests.course_folders import ENDS, HEADERS, OUTPUTS, VARIANTS, WEIGHTS, Folder, matters, write
@@ -563,6 +563,36 @@ def test_folders_in_a_folder_are_layers(tmp_path):
     write(tmp_path / "g/conv3", dataclasses.replace(BOTH, weight="weights/genWeight_{k}.txt"), 3)
     layers = layers_of(tmp_path / "g")
     assert [layer.name for layer in layers] == ["conv1", "conv2", "conv3"] and all(layer.right for layer in layers)
+
+
+def test_a_layer_of_several_says_itself_what_is_ignored(tmp_path):
+    """Names may be those from the layer's folder, in its golden.toml and on the command line."""
+    write(tmp_path / "g/conv1", BOTH, 1)
+    write(tmp_path / "g/conv1/old", BOTH, 4)
+    write(tmp_path / "g/conv2", BOTH, 2)
+
+    def layers(hints=None):
+        return {layer.name: layer for layer in layers_of(tmp_path / "g", hints)}
+
+    assert not layers()["conv1"].right
+    for pattern in ("old/*", "conv1/old/*"):
+        assert all(layer.right for layer in layers(Hints(ignore=(pattern,))).values())
+    (tmp_path / "g/conv1" / FILE).write_text('ignore = ["old/*"]\n')
+    found = layers()
+    assert set(found) == {"conv1", "conv2"} and all(layer.right for layer in found.values())
+    assert "old/activation.txt (ignored)" in "\n".join(found["conv1"].notes)
+
+
+def test_what_is_nearest_is_taken(tmp_path):
+    """The command line's word before the layer's own, and that before that of the folder around it."""
+    write(tmp_path / "g/conv1", dataclasses.replace(BOTH, signed=True), 1)
+    (tmp_path / "g" / FILE).write_text("signed = false\nstride = 1\n")
+    assert not only(tmp_path / "g").right
+    (tmp_path / "g/conv1" / FILE).write_text("signed = true\n")
+    assert only(tmp_path / "g").right
+    assert not only(tmp_path / "g", Hints(signed=False)).right
+    hints = read_hints(tmp_path / "g/conv1", Hints(padding=1), read_hints(tmp_path / "g"))
+    assert (hints.signed, hints.stride, hints.padding) == (True, 1, 1)
 
 
 def test_both_dataflows_in_a_folder(tmp_path):

@@ -357,6 +357,9 @@ def test_an_empty_directory_is_taken(tmp_path):
     assert read_golden_set(tmp_path / "g").meta["layer"] == "made"
 
 
+GONE = object()  # in place of a field's value
+
+
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
@@ -372,6 +375,15 @@ def test_an_empty_directory_is_taken(tmp_path):
         (lambda g: change_meta(g, shape={"ic": 1}), GoldenSetError, "manifest.json: a field is missing or wrong"),
         (lambda g: change_meta(g, rows="8"), GoldenSetError, "manifest.json: a field is missing or wrong"),
         (lambda g: change_meta(g, rows=None), GoldenSetError, "manifest.json: a field is missing or wrong"),
+        *[
+            (
+                lambda g, name=name: change_meta(g, **{name: GONE}),
+                GoldenSetError,
+                f"a field is missing or wrong: '{name}'",
+            )
+            for name in ("out_relu", "configuration", "model", "image", "tiles", "layer", "psum_bits", "a_signed")
+        ],
+        (lambda g: change_meta(g, tiles=[1]), GoldenSetError, "manifest.json: a field is missing or wrong"),
         (lambda g: (g / "out.txt").unlink(), GoldenSetError, "out.txt: the set misses this file"),
         (lambda g: append(g / "out.txt", "0" * 128 + "\n"), VectorFileError, r"out\.txt:6:1: 3 time steps where 2"),
         (lambda g: append(g / "activation_tile0.txt", "01"), VectorFileError, r"activation_tile0\.txt:6:3: the line"),
@@ -387,6 +399,7 @@ def test_a_damaged_set_is_reported_by_file(tmp_path, damage, error, message):
 
 def change_meta(directory, **fields):
     meta = json.loads((directory / "manifest.json").read_text()) | fields
+    meta = {name: value for name, value in meta.items() if value is not GONE}
     (directory / "manifest.json").write_text(json.dumps(meta))
 
 

@@ -29,6 +29,8 @@ from golden_model.tiling import ConvShape
 
 # Fields of a manifest by which the tables of rtl/configurations.toml can be told from those the set was written for.
 _WIDTHS = ("rows", "cols", "act_bits", "wgt_bits", "psum_bits")
+# Those that are needed beside what a format's files are read by.
+_NEEDED = ("model", "layer", "image", "configuration", *_WIDTHS, "a_signed", "out_relu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +178,9 @@ def read_golden_set(directory: GoldenFolder | Path | str) -> GoldenSet:
         raise GoldenSetError(f"{folder.directory} holds the sets of {len(folder.sets)} layers; name one of its folders")
     try:
         layout = layout_of(meta["format"], meta["dataflow"])
+        dict(meta["tiles"])
+        if missing := [name for name in _NEEDED if name not in meta]:
+            raise KeyError(missing[0])
         shape, _ = ConvShape(**meta["shape"]), ConvShape(**meta["layer_shape"])
         arrays = layout.read(folder.directory, shape, meta)
     except FileNotFoundError as error:

@@ -92,7 +92,8 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
     # The seed's third header line has another number of dots in different files, and its residual's lanes are rows.
     row_header, out_header = vector_header("time", "row", rows), vector_header("time", "col", cols)
     residual_header = vector_header("time", "row", cols, dots=4)
-    result = [VectorFile("activation.txt", activation.T, configuration.act_bits, row_header, axes=("nij", "row"))]
+    act_bits, signed = configuration.act_bits, shown.a_signed
+    result = [VectorFile("activation.txt", activation.T, act_bits, row_header, axes=("nij", "row"), signed=signed)]
     for kij in range(shape.n_kij):
         header = vector_header("col", "row", rows, dots=4)
         result.append(VectorFile(f"w{kij}.txt", weights[kij].T, configuration.wgt_bits, header, axes=("col", "row")))
@@ -100,7 +101,7 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
         VectorFile("output.txt", lanes(output), psum_bits, out_header, axes=("o_nij", "col")),
         VectorFile("residual.txt", lanes(shown.residual), psum_bits, residual_header, axes=("o_nij", "col")),
         VectorFile("answer.txt", lanes(golden.accumulated), psum_bits, out_header, axes=("o_nij", "col")),
-        VectorFile(_ADDRESSES, address[:, None], ADDRESS_BITS, ()),
+        VectorFile(_ADDRESSES, address[:, None], ADDRESS_BITS, (), signed=False),
     ]
     return result
 

@@ -47,13 +47,13 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
     # The seed's third header line has another number of dots in different files.
     act_header = vector_header("time", "row", rows, dots=4)
     wgt_header = vector_header("col", "row", rows, dots=6)
-    act_bits, wgt_bits = configuration.act_bits, configuration.wgt_bits
+    act_bits, wgt_bits, signed = configuration.act_bits, configuration.wgt_bits, shown.a_signed
     result = []
     layer = ConvShape(**meta["layer_shape"])
     for ic in range(layer.ic):
         steps = slice(ic * layer.n_kij, (ic + 1) * layer.n_kij)
         act_name, wgt_name = f"activation_os_ic{ic}.txt", f"weight_os_ic{ic}.txt"
-        result.append(VectorFile(act_name, activation[steps], act_bits, act_header, axes=("kij", "row")))
+        result.append(VectorFile(act_name, activation[steps], act_bits, act_header, axes=("kij", "row"), signed=signed))
         result.append(VectorFile(wgt_name, weight[steps], wgt_bits, wgt_header, axes=("kij", "col")))
     header = vector_header("time", "col", cols, dots=4)
     result.append(VectorFile("out_os.txt", psums, configuration.psum_bits, header, axes=("row", "col")))

@@ -56,7 +56,8 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
     # The seed's third header line has another number of dots in different files.
     psum_header = vector_header("time", "col", cols, dots=4)
     row_header, wgt_header = vector_header("time", "row", rows), vector_header("col", "row", rows, dots=4)
-    result = [VectorFile("activation.txt", activation.T, configuration.act_bits, row_header, axes=("nij", "row"))]
+    act_bits, signed = configuration.act_bits, shown.a_signed
+    result = [VectorFile("activation.txt", activation.T, act_bits, row_header, axes=("nij", "row"), signed=signed)]
     for kij in range(shape.n_kij):
         name, weight = f"weight_kij{kij}.txt", weights[kij].T
         result.append(VectorFile(name, weight, configuration.wgt_bits, wgt_header, axes=("col", "row")))

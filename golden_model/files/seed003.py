@@ -64,7 +64,8 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
     by_tile = tiles.reshape(-1, lanes, shape.ih * shape.iw)
     for suffix, tile in zip(_suffixes("itile", len(by_tile)), by_tile, strict=True):
         header = (*_header_lines(configuration.rows), "#.....#")
-        result.append(VectorFile(f"activation{suffix}.txt", tile.T, act_bits, header, axes=("position", "row")))
+        name, axes = f"activation{suffix}.txt", ("position", "row")
+        result.append(VectorFile(name, tile.T, act_bits, header, axes=axes, signed=shown.a_signed))
     weights = tiling.weight_tiles(shown.weight, lanes, cols)
     for ic_tile, oc_tile, kij in np.ndindex(weights.shape[:3]):
         lines = _turned(weights[ic_tile, oc_tile, kij].T, packed)

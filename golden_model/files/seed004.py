@@ -53,14 +53,16 @@ def files(shown: Operands, configuration: Configuration, meta: dict[str, Any]) -
     out_header = vector_header("time", "col", cols, lane_above="co")
     result = []
 
-    def operand(name: str, matrix: np.ndarray, bits: int, header: tuple[str, ...], time: str) -> None:
-        result.append(VectorFile(f"{name}.txt", matrix, bits, header, OPERAND_WIDTH, (time, "row")))
+    def operand(
+        name: str, matrix: np.ndarray, bits: int, header: tuple[str, ...], time: str, signed: bool = True
+    ) -> None:
+        result.append(VectorFile(f"{name}.txt", matrix, bits, header, OPERAND_WIDTH, (time, "row"), signed))
 
     def output(name: str, matrix: np.ndarray, time: str = "o_nij") -> None:
         result.append(VectorFile(f"{name}.txt", matrix, psum_bits, out_header, PSUM_WIDTH, (time, "col")))
 
     for tile, steps in enumerate(tiling.activation_tiles(shown.activation, shape, rows).swapaxes(1, 2)):
-        operand(f"activation_tile{tile}", steps, configuration.act_bits, row_header, "nij")
+        operand(f"activation_tile{tile}", steps, configuration.act_bits, row_header, "nij", shown.a_signed)
     weights = tiling.weight_tiles(shown.weight, rows, cols)
     for ic_tile, oc_tile, kij in np.ndindex(weights.shape[:3]):
         name = _weight_name(ic_tile, oc_tile, kij)

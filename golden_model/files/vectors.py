@@ -32,7 +32,8 @@ class VectorFileError(ValueError):
 class VectorFile:
     """One file of a set: name, values [time, lane], their width, header, and the width of numbers in a decimal twin.
 
-    ``axes``: what a line and a word of it are in the layer, for messages.
+    ``axes``: what a line and a word of it are in the layer, for messages; ``signed``: whether words are two's
+    complement, for these too.
     """
 
     name: str
@@ -41,6 +42,7 @@ class VectorFile:
     header: tuple[str, ...]
     decimal_width: int | None = None
     axes: tuple[str, str] = ("line", "word")
+    signed: bool = True
 
     def word_at(self, line: int, column: int, found: str) -> str | None:
         """What stands at a place of the file, both counted from 1, and what should: ``o_nij 3, col 5: -9, not 7``.
@@ -54,7 +56,7 @@ class VectorFile:
             return None
         lane = lanes - 1 - place
         value = int(digits, 2)
-        if self.matrix.min() < 0 and digits[0] == "1":
+        if self.signed and digits[0] == "1":
             value -= 1 << self.bits
         return f"{self.axes[0]} {time}, {self.axes[1]} {lane}: {value}, not {self.matrix[time, lane]}"
 

@@ -6,6 +6,7 @@ counted from 1; an empty list means that nothing is.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,14 @@ def _compared(path: Path, file: VectorFile, expected: bytes, why: str, *, data_o
         found = read_bounded(path)
     except (FileNotFoundError, NotADirectoryError):
         return [f"{path}: missing"]
-    header = len(file.header) if data_only else 0
+    above = 0
     if data_only:
         found = found.replace(b"\r\n", b"\n").rstrip() + b"\n"
-        expected, found = (text.split(b"\n", header)[-1] for text in (expected, found))
-    return _difference(path, expected, found, why, header + 1, None if path.name != file.name else file)
+        lines = found.split(b"\n")
+        above = next(index for index, line in enumerate(lines) if not line.startswith(b"#"))
+        expected, found = expected.split(b"\n", len(file.header))[-1], b"\n".join(lines[above:])
+        file = dataclasses.replace(file, header=("#",) * above)  # as many lines as are there
+    return _difference(path, expected, found, why, above + 1, None if path.name != file.name else file)
 
 
 def _difference(

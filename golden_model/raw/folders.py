@@ -50,13 +50,23 @@ def layer_folders(directory: Path | str, given: Hints | None = None) -> list[Fou
             f"{directory}: {nowhere[0]} is a link to nothing, and no other file is there to be compared"
         )
     ignored += [f"{name} (a link to nothing)" for name in nowhere]
-    found = _split(directory, directory, taken, hints, [])
-    return [dataclasses.replace(found[0], ignored=ignored), *found[1:]]
+    found = _split(directory, taken, hints, given, [])
+    return [dataclasses.replace(found[0], ignored=ignored + found[0].ignored), *found[1:]]
 
 
-def _split(root: Path, directory: Path, paths: list[Path], hints: Hints, way: list[str]) -> list[Found]:
+def _split(directory: Path, paths: list[Path], hints: Hints, given: Hints | None, way: list[str]) -> list[Found]:
+    """The layers among the ``paths`` of a folder, ``way`` below the one that was given."""
     name = "/".join(way) or directory.resolve().name
-    one = Found(name, directory, paths, hints, [])
+    ignored = []
+    if way:  # what is ignored may also be named from here
+        own = read_hints(directory)
+        hints = read_hints(directory, given, hints)
+        left_out = own.ignore + (given.ignore if given else ())
+        inner_hints = dataclasses.replace(hints, ignore=left_out)
+        names = {path: path.relative_to(directory).as_posix() for path in paths}
+        ignored = [f"{inner} (ignored)" for inner in names.values() if not inner_hints.takes(inner)]
+        paths = [path for path, inner in names.items() if inner_hints.takes(inner)]
+    one = Found(name, directory, paths, hints, ignored)
     if any(
         role_of(path.name) and path.parent == directory for path in paths if role_of(path.name) in (ACTIVATION, WEIGHT)
     ):
@@ -68,8 +78,7 @@ def _split(root: Path, directory: Path, paths: list[Path], hints: Hints, way: li
         return [one]
     layers = []
     for part in whole:
-        folder = directory / part
-        layers += _split(root, folder, within[part], read_hints(folder, hints), [*way, part])
+        layers += _split(directory / part, within[part], hints, given, [*way, part])
     rest = [path for path in paths if not any(path in within[part] for part in whole)]
     if any(role_of(path.relative_to(directory).as_posix()) for path in rest):
         layers.append(Found(name, directory, rest, hints, []))

@@ -73,16 +73,18 @@ _KINDS: dict[str, tuple[str, Any]] = {
 _RANGES = {"act_bits": (1, 16), "wgt_bits": (1, 16), "padding": (0, 16), "stride": (1, 16)}
 
 
-def read_hints(folder: Path, given: Hints | None = None) -> Hints:
-    """What ``golden.toml`` in the folder says, if it is there, and ``given`` in its place where that says something.
+def read_hints(folder: Path, given: Hints | None = None, around: Hints | None = None) -> Hints:
+    """What is said of a folder: by ``given``, else by its ``golden.toml``, else by ``around``, the folder around it.
 
     GoldenSetError names the key that is wrong.
     """
     path = folder / FILE
     stored = hints_of(read_bounded(path), str(path)) if path.is_file() else Hints()
-    given = given or Hints()
-    settled = {f.name: value for f in dataclasses.fields(Hints) if (value := getattr(given, f.name)) not in (None, ())}
-    return dataclasses.replace(stored, **settled)
+    found = around or Hints()
+    for hints in (stored, given or Hints()):
+        settled = {f.name: getattr(hints, f.name) for f in dataclasses.fields(Hints)}
+        found = dataclasses.replace(found, **{name: it for name, it in settled.items() if it not in (None, ())})
+    return found
 
 
 def hints_of(text: bytes, path: str) -> Hints:

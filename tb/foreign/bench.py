@@ -96,7 +96,7 @@ class ForeignBench:
             if sum(one.wrong for one in records) >= BAD_TILES:
                 break
         if any(record.wrong for record in records):
-            raise Mismatch("\n  ".join([title, *self._told(passes, records)]))
+            raise Mismatch("\n  ".join([title, *told(passes, records)]))
         cycles = (get_sim_time("step") - begin) // CLOCK_STEPS
         compared += sums.check(title)
         multipliers = self.can.inputs * self.can.cols
@@ -132,32 +132,6 @@ class ForeignBench:
         except cocotb.triggers.SimTimeoutError:
             raise Stuck(f"{name} had not ended after {cycles} cycles: the core does not answer") from None
 
-    def _told(self, passes: Passes, records: list[Record]) -> list[str]:
-        """The report: the first wrong values, then what they look like."""
-        wrong = [record for record in records if record.wrong]
-        first = wrong[0]
-        scoreboard = Scoreboard()
-        labels = first.tile.labels
-        if first.psums is not None and first.expected.psums is not None:
-            nij = passes.windows[labels["window"]].nij
-            taps, _, cols = first.psums.shape
-            at = np.array([[labels["ic_tile"], labels["oc_tile"], tap, place] for tap in range(taps) for place in nij])
-            scoreboard.compare(
-                "psum", first.expected.psums.reshape(-1, cols), first.psums.data.reshape(-1, cols),
-                names=("ic_tile", "oc_tile", "kij", "nij"), labels=at, unknown=first.psums.mask.reshape(-1, cols),
-            )  # fmt: skip
-        if first.outputs is not None:
-            o_nij, _ = passes.places(first.tile)
-            part = "ic_tile" if "ic_tile" in labels else "k_chunk"
-            names, tiles = (part, "oc_tile", "o_nij"), (labels[part], labels["oc_tile"])
-            at = np.array([[*tiles, place] for place in o_nij])
-            scoreboard.compare(
-                "output" if first.relu else "sum", first.wanted, first.outputs.data, names=names, labels=at,
-                unknown=first.outputs.mask,
-            )  # fmt: skip
-        counts = [f"{scoreboard.mismatches} of {scoreboard.compared} values of this tile are wrong"]
-        return [*first.complaints, *(counts if scoreboard.mismatches else []), *scoreboard.report]
-
     def hints(self) -> list[str]:
         """What all that went wrong in the layers that ran looks like."""
         records = [record for layer in self.history for record in layer]
@@ -166,6 +140,36 @@ class ForeignBench:
         with contextlib.suppress(ArithmeticError, IndexError, ValueError, AssertionError):  # the report matters more
             return hints(records, self.rules, self.can.flow is Dataflow.weight_stationary)
         return []
+
+
+def told(passes: Passes, records: list[Record]) -> list[str]:
+    """The report: the first wrong values, then what they look like."""
+    wrong = [record for record in records if record.wrong]
+    first = wrong[0]
+    scoreboard = Scoreboard()
+    labels = first.tile.labels
+    if first.psums is not None and first.expected.psums is not None:
+        nij = passes.windows[labels["window"]].nij
+        taps, _, cols = first.psums.shape
+        at = np.array([[labels["ic_tile"], labels["oc_tile"], tap, place] for tap in range(taps) for place in nij])
+        # What need not be there is shown as if it were right.
+        seen = np.where(first.forgiven, first.expected.psums, first.psums.data)
+        unknown = np.ma.getmaskarray(first.psums) & ~first.forgiven
+        scoreboard.compare(
+            "psum", first.expected.psums.reshape(-1, cols), seen.reshape(-1, cols),
+            names=("ic_tile", "oc_tile", "kij", "nij"), labels=at, unknown=unknown.reshape(-1, cols),
+        )  # fmt: skip
+    if first.outputs is not None:
+        o_nij, _ = passes.places(first.tile)
+        part = "ic_tile" if "ic_tile" in labels else "k_chunk"
+        names, tiles = (part, "oc_tile", "o_nij"), (labels[part], labels["oc_tile"])
+        at = np.array([[*tiles, place] for place in o_nij])
+        scoreboard.compare(
+            "output" if first.relu else "sum", first.wanted, first.outputs.data, names=names, labels=at,
+            unknown=first.outputs.mask,
+        )  # fmt: skip
+    counts = [f"{scoreboard.mismatches} of {first.compared} values of this tile are wrong"]
+    return [*first.complaints, *(counts if scoreboard.mismatches else []), *scoreboard.report]
 
 
 def _checked(values: Any, expected: np.ndarray | None, name: str) -> np.ma.MaskedArray | None:

@@ -9,6 +9,7 @@ from golden_model.convolution import convolve
 from golden_model.operands import Operands
 from golden_model.tiling import ConvShape, pad
 from tb.foreign.adapter import AdapterError, read_adapter
+from tb.foreign.bench import told
 from tb.foreign.passes import cut, finished, passes_of
 from tb.foreign.record import Record
 from tb.foreign.target import foreign_target
@@ -172,3 +173,24 @@ def test_an_unknown_value_is_wrong_even_where_its_bits_would_fit(tmp_path):
         read = place[1] in tile.reads[place[0]]
         assert record.wrong == read
         assert record.compared == expected.psums.size + expected.sums.size - (not read)
+
+
+def test_psums_that_need_not_be_there_are_not_told(tmp_path):
+    """Unknown where no output reads them, beside one that is wrong: that one alone is in the report."""
+    (tmp_path / "core.v").write_text(CORE)
+    (tmp_path / "core.toml").write_text("[capabilities]\nrows = 2\ncols = 2\n")
+    operands = Operands(np.ones((2, 2, 3, 3), int), np.ones((2, 4, 4), int), padding=1)
+    passes = passes_of(operands, read_adapter(tmp_path / "core.toml"))
+    tile, expected = next(passes.tiles())
+    psums = np.ma.MaskedArray(expected.psums.copy(), np.ones(expected.psums.shape, bool))
+    for tap, places in enumerate(tile.reads):
+        psums.mask[tap, places] = False
+    assert psums.mask.any()
+    record = Record(tile, expected, psums, None, False, 16)
+    assert not record.wrong
+    place = int(tile.reads[4, 3])
+    psums.data[4, place, 1] += 1
+    record = Record(tile, expected, psums, None, False, 16)
+    count, *lines = told(passes, [record])
+    assert count == f"1 of {record.compared} values of this tile are wrong"
+    assert len(lines) == 1 and f"kij 4, nij {place}, column 1" in lines[0]

@@ -2,7 +2,11 @@
 
 import pytest
 
+from golden_model.configuration import configuration
+from golden_model.files.golden_set import write_golden_set
 from golden_model.files.operands import GoldenSetError
+from quant.capture import capture
+from quant.network import load_network
 from tb import simulators
 from tb.foreign.adapter import read_adapter
 from tb.foreign.target import foreign_target
@@ -62,3 +66,21 @@ def test_files_that_disagree_do_not_run(tmp_path):
         GoldenSetError, match=r"the golden files are wrong, the core was not run: .*/g: out_raw.txt:\d+"
     ):
         golden_layers(tmp_path / "g").task("g")
+
+
+@pytest.mark.parametrize("header", [0, 1, 5])
+def test_other_headers_move_no_place(tmp_path, header):
+    """Of psums, which are not read but compared, lines above the data may be missing, or more."""
+    network = load_network("vgg16_digits")
+    [captured] = capture(network, ["features.27"], 0).values()
+    write_golden_set(tmp_path / "g", captured, configuration("course_8x8"), "seed004")
+    path = tmp_path / "g/psum.txt"
+    data = path.read_text().split("\n")[3:]
+    path.write_text("\n".join(["# mine"] * header + data))
+    golden = golden_layers(tmp_path / "g")
+    assert golden.task("features.27")
+    assert data[2][0] in "01"
+    data[2] = "10"[int(data[2][0])] + data[2][1:]
+    path.write_text("\n".join(["# mine"] * header + data))
+    with pytest.raises(GoldenSetError, match=rf"psum.txt:{header + 3}:1: .* is expected \(nij 2, col 7: "):
+        golden.task("features.27")
