@@ -31,6 +31,7 @@ class TileBench:
 
     def __init__(self, dut):
         self.dut, self.p, self.running = dut, parameters(), False
+        self.driven: dict[str, int] = {}
         self.simd, self.high = getattr(self.p, "SIMD", 0), getattr(self.p, "HIGH", 0)
         self.field_bits = self.p.WGT_BITS * (1 + self.simd)
         self.wgt_range = limits(self.p.WGT_BITS)
@@ -70,7 +71,7 @@ class TileBench:
 
         ``north`` is the psum for this cycle's operand, which it meets later; ``psum_n`` one that comes in this cycle.
         """
-        dut, output_stationary = self.dut, self.dataflow == OS
+        output_stationary = self.dataflow == OS
         (first, starts, lasts, due), second = self.before
         self.before = [second, (act, start, last, north)]
         self.now += 1
@@ -78,14 +79,20 @@ class TileBench:
             self.shows.add(self.now + 1)
         if not output_stationary and act is not None:
             self.shows.add(self.now + LATENCY)
-        dut.take.value, dut.wgt_w.value = int(wgt_w is not None), self.field(wgt_w or 0, self.high)
-        dut.load.value = int(output_stationary or (act is not None and start))
-        dut.wgt_n.value, dut.drain_n.value = self.field(wgt_n), drain
-        dut.act.value = self.act_bits(second[0] or 0)
         adds = output_stationary and first is not None
-        dut.adds.value, dut.start.value, dut.ends.value = int(adds), starts, int(adds and lasts)
         psum_n = due if psum_n is None else psum_n
-        dut.psum_n.value = encode(psum_n or 0, self.p.PSUM_BITS)
+        self.put(
+            take=int(wgt_w is not None), wgt_w=self.field(wgt_w or 0, self.high),
+            load=int(output_stationary or (act is not None and start)), wgt_n=self.field(wgt_n), drain_n=drain,
+            act=self.act_bits(second[0] or 0), adds=int(adds), start=starts, ends=int(adds and lasts),
+            psum_n=encode(psum_n or 0, self.p.PSUM_BITS),
+        )  # fmt: skip
+
+    def put(self, **ports: int) -> None:
+        """What has changed: most ports keep their value from cycle to cycle, and a write costs more than to look."""
+        for name, value in ports.items():
+            if self.driven.get(name) != value:
+                getattr(self.dut, name).value = self.driven[name] = value
 
     async def cycle(self, **inputs) -> None:
         self.drive(**inputs)

@@ -7,10 +7,9 @@ import json
 import os
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
-from tb.parts.clocking import PERIOD_NS
+from tb.parts.clocking import start_clock
 from tb.parts.stimulus import generator
 from tb.parts.streams import read_bit, read_word
 
@@ -194,7 +193,7 @@ KINDS = ("plain", "pairs", "apart", "split", "split pairs", "turned", "turned pa
 
 async def _all(dut, pace: float) -> None:
     rng = generator(f"place {pace}")
-    Clock(dut.clk, PERIOD_NS, unit="ns").start()
+    start_clock(dut)
     for name in ("go", "word_valid", "aw_ready", "beat_ready"):
         getattr(dut, name).value = 0
     dut.reset.value = 1

@@ -199,7 +199,8 @@ def _run(mutant: Mutant, run: LayerJob | Bench, seed: int, sim: str) -> str | Un
         except simulators.SimulationError as error:
             return Untried(str(error))
         try:
-            outcomes = simulators.run(built, bench.cases, only=bench.only, seed=seed, environment=environment)
+            first = {"COCOTB_MAX_FAILURES": "1"}  # a bug that is found needs not be found again
+            outcomes = simulators.run(built, bench.cases, only=bench.only, seed=seed, environment=environment | first)
         except simulators.EndedFromOutside as error:
             return Untried(str(error))
         except simulators.SimulationError as error:

@@ -30,10 +30,9 @@ def build(
     progress: Callable[[int, int], None] | None = None,
 ) -> simulators.Build:
     """The accelerator with a memory that takes the program."""
-    return TARGET.build(
-        sim, program.configuration, waves=waves, sources=sources, progress=progress,
-        BEATS=memory_beats(program.configuration, program.mem_bytes),
-    )  # fmt: skip
+    beats = memory_beats(program.configuration, program.mem_bytes)
+    larger = {} if beats == MEMORY_BEATS else {"BEATS": beats}  # else it is the build that layers alone run on
+    return TARGET.build(sim, program.configuration, waves=waves, sources=sources, progress=progress, **larger)
 
 
 def memory_beats(c: Configuration, mem_bytes: int) -> int:
