@@ -71,6 +71,7 @@ class _Compiler:
         convolutions = [name for name, module in self.modules.items() if isinstance(module, nn.Conv2d)]
         self.first = convolutions[0]
         self.shortcuts = {name: found for name in self.layers if (found := shortcut_of(self.modules, name)) is not None}
+        self.stages: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
     def network(self) -> IntegerNetwork:
         image = self._image()
@@ -141,6 +142,11 @@ class _Compiler:
         Sums that a shortcut is added to have a positive scale, as the shortcut's integers have; where they come to
         nothing, the others' scale and the sign 0.
         """
+        if name not in self.stages:
+            self.stages[name] = self._made_stage(name)
+        return self.stages[name]
+
+    def _made_stage(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         layer = self.modules[name]
         if name in self.shortcuts:
             norm: nn.Module | None = self.shortcuts[name].norm

@@ -75,10 +75,14 @@ def _layer(path: Path, name: str, state: dict[str, Tensor], weight: Tensor, plac
 def loose_capture(
     layers: dict[str, QuantConv2d], names: list[str] | None, network: str, placement: Placement, seed: int
 ) -> dict[str, CapturedLayer]:
-    """Operands of the named layers (None: all), activations uniform over their range. LayerError for other names."""
+    """Operands of the named layers (None: all), activations uniform over their range. LayerError for other names.
+
+    A layer's activations are the same whichever others are named.
+    """
     chosen = list(layers) if names is None else names
     check_layers(network, list(layers), chosen)
-    return {name: _captured(layers[name], name, network, placement, seed + index) for index, name in enumerate(chosen)}
+    number = {name: index for index, name in enumerate(layers)}
+    return {name: _captured(layers[name], name, network, placement, seed + number[name]) for name in chosen}
 
 
 def _captured(layer: QuantConv2d, name: str, network: str, placement: Placement, seed: int) -> CapturedLayer:

@@ -179,7 +179,8 @@ def again(
         options = " ".join(f"{name} {shlex.quote(value)}" for name, value in given.items())
         return " ".join([*cli.program.split(), options, *words, "  (--waves 1 for waves)"])
     named = " ".join(f"{name}={shlex.quote(value)}" for name, value in (more or {}).items())
-    extra = [f"{arguments}='{' '.join(words)}'"] if words else []
+    # make puts them into the line that its shell reads, where a $ would be make's
+    extra = [f"{arguments}={shlex.quote(' '.join(words).replace('$', '$$'))}"] if words else []
     return " ".join(filter(None, ["make", target, named, variables(values), *extra, "  (WAVES=1 for waves)"]))
 
 

@@ -31,7 +31,8 @@ class Target:
     sources: the files that it is built from.
     cases: module of cocotb tests; its test ``layers`` runs the layers of the job and reports each.
     prepare: what a layer is to those tests: how it is driven, and what is expected. ValueError says why it cannot run.
-    least_cycles: cycles that a layer takes at least, by which the longest are started first.
+    least_cycles: cycles that a layer takes at least, by which the longest are started first; modelled: those that it
+        takes, by a cycle model.
     output_stage: whether bias, requantisation and pooling are the design's.
     limits: what its simulation may take, where the design is not to be trusted.
     """
@@ -44,6 +45,7 @@ class Target:
     least_cycles: Callable[[Configuration, LayerTask], int]
     parameters: Mapping[str, int] = dataclasses.field(default_factory=dict)
     output_stage: bool = False
+    modelled: bool = False
     limits: simulators.Limits | None = None
 
     def build(

@@ -187,6 +187,60 @@ def test_builds_that_cannot_be_written_name_the_way_out(sim, monkeypatch):
         simulators.build(sim, "sram", {"WIDTH": 6, "DEPTH": 3})
 
 
+def test_where_builds_go():
+    """Relative to where the command was started, not to where a simulator runs; an empty setting is none."""
+    code = "from tb import simulators; print(simulators.BUILD)"
+
+    def told(value):
+        environment = {**os.environ, "COSIM_BUILD": value, "PYTHONPATH": str(simulators.ROOT)}
+        return subprocess.check_output([sys.executable, "-c", code], text=True, env=environment, cwd="/tmp").strip()
+
+    assert told("out") == "/tmp/out/sim" and told("/tmp/out") == "/tmp/out/sim"
+    assert told("") == str(simulators.ROOT / "build" / "sim")
+
+
+def test_warnings_of_a_preprocessor_are_no_verilog(sim, tmp_path):
+    """A macro that two files define otherwise, as often in courses."""
+    for name, depth in (("a", 64), ("b", 32)):
+        text = f"`define DEPTH {depth}\nmodule {name}(output [7:0] q); assign q = `DEPTH; endmodule\n"
+        (tmp_path / f"{name}.v").write_text(text)
+    sources = [tmp_path / "a.v", tmp_path / "b.v"]
+    text, _ = simulators.preprocessed(sim, sources, [], {})
+    assert "REDEF" not in text.read_text() and "assign q = 32;" in text.read_text()
+    assert simulators.build(sim, "b", {}, sources=[text], foreign=simulators.Foreign())
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "outside"),
+    [
+        (-9, "", True), (1, "cc1plus: fatal error: Killed signal terminated program cc1plus", True),
+        (1, "ld: final link failed: No space left on device", True), (1, "core.v:1: syntax error", False),
+        (-11, "", False),
+    ],
+)  # fmt: skip
+def test_a_build_that_is_killed_says_nothing_of_the_design(sim, tmp_path, monkeypatch, code, said, outside):
+    """Neither of its parts does: the preprocessor, the compilers."""
+    module = importlib.import_module("tb.simulators.build")
+    monkeypatch.setattr(module, "BUILD", tmp_path)
+    (tmp_path / "x.v").write_text("module x(input clk); endmodule\n")
+
+    def execute(words, directory, environment, log, *more, errors=None):
+        directory.mkdir(exist_ok=True)
+        (errors or log).write_text(said)
+        return code
+
+    monkeypatch.setattr(module, "execute", execute)
+    sources = [tmp_path / "x.v"]
+    for what in (
+        lambda: simulators.preprocessed(sim, sources, [], {}),
+        lambda: simulators.build(sim, "x", {}, sources=sources, foreign=simulators.Foreign()),
+        lambda: simulators.build(sim, "x", {}, sources=sources),
+    ):
+        with pytest.raises(simulators.SimulationError) as raised:
+            what()
+        assert isinstance(raised.value, simulators.EndedFromOutside) == outside, raised.value
+
+
 def test_one_build_does_not_change_the_next(sim, tmp_path):
     """cocotb-test adds to the list of arguments that it is given; a name of another build's folder stayed in it."""
     made = [

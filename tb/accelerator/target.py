@@ -9,5 +9,5 @@ WATCHDOG = {"WATCHDOG": 600}
 
 TARGET = Target(
     "accelerator", "system", simulators.system_sources, "tb.accelerator.cases_system", prepare, predicted,
-    parameters=WATCHDOG, output_stage=True,
+    parameters=WATCHDOG, output_stage=True, modelled=True,
 )  # fmt: skip

@@ -135,7 +135,8 @@ def main(words: list[str] | None = None) -> int:
         else:
             console.print(f"{len(results)} of {len(layers)} layers match, 0 mismatches")
     if parsed.report:
-        again = options.again("accelerate", settings | {"SIM": sim, "WAVES": None}, arguments="ACCELERATE_ARGS")
+        words = [f"--stalls {parsed.stalls}"] if parsed.stalls else []
+        again = options.again("accelerate", settings | {"SIM": sim, "WAVES": None}, words, arguments="ACCELERATE_ARGS")
         right = sum(outcome.failure is None for _, outcome in rows)
         title = f"accelerator on {c.name}, {sim}: {right} of {sum(len(layers) for _, layers, _ in work)} layers match"
         figures = [("networks", ", ".join(Path(checkpoint).stem for checkpoint, *_ in work))]

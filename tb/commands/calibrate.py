@@ -43,7 +43,7 @@ def search(
     with tempfile.TemporaryDirectory(prefix="cosim-") as work:
         path = Path(work) / "job.pickle"
         variables = LayerJob(adapter.configuration, [], seed, prepared=[adapter]).save(path)
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as pool, simulators.ended_with():
             running = pool.submit(
                 simulators.run, built, CASES, seed=seed, environment=variables, timeout=TIME, limits=simulators.Limits()
             )

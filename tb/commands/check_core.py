@@ -7,7 +7,6 @@ then run on layers captured live from trained networks. Every psum and output th
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import re
 import sys
@@ -45,7 +44,6 @@ DEFAULT_LAYERS: dict[str, list[str] | None] = {
 }
 SELF_TEST_TIME = 120.0  # seconds
 # Errors of the system that say nothing of the core
-LACKING = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO)
 SUMS = {
     "core": "the core adds all of it",
     "suite": "the core adds over the taps, the suite ic_tiles, residual, or what signed activations need",
@@ -174,7 +172,7 @@ def main(words: list[str] | None = None) -> int:
     except (UserError, ValueError, OSError, *command.ERRORS) as error:
         told.error = cli.told(error)
         told.failed(told.error)
-        lacking = isinstance(error, OSError) and error.errno in LACKING
+        lacking = isinstance(error, OSError) and error.errno in simulators.tools.LACKING
         if lacking or isinstance(error, simulators.EndedFromOutside):
             told.undecided = told.error
         raise
@@ -263,7 +261,7 @@ def checked(parsed: argparse.Namespace, told: Checked) -> int:
         raise UserError("which core? CORE=path/to/core.toml; make new-core RTL=folder TOP=module writes one")
     adapter = read_adapter(parsed.core, parsed.define)
     settings["CORE"] = parsed.core
-    again = [f"--define {name}" for name in parsed.define]
+    again = [f"--define {name}" for name in parsed.define] + (["--anyway"] if parsed.anyway else [])
     if parsed.bug:
         define = bug_define(adapter, parsed.bug)
         adapter = read_adapter(parsed.core, [*parsed.define, define])
@@ -355,9 +353,7 @@ def check(
         return 1
     by_checkpoint = by_checkpoint or layers_of(settings, c, adapter, golden)
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
-    start = time.monotonic()
-    outcomes = simulated(everything, c, sim, settings, stalls, jobs, console, target)
-    seconds = time.monotonic() - start
+    outcomes, seconds = simulated(everything, c, sim, settings, stalls, jobs, console, target)
     failed, ended, adders = 0, [], set()
     for checkpoint, layers in by_checkpoint.items():
         rows = [outcomes[id(layer)] for layer in layers]
@@ -396,7 +392,8 @@ def check(
         ran = [(name, outcomes[id(layer)]) for name, layers in by_checkpoint.items() for layer in layers]
         title = f"{adapter.name} on {sim}: {len(everything) - failed} of {len(everything)} layers match"
         figures = [("core", about(adapter, sim)), ("self-test", "right" if passed else "wrong")]
-        write_report(record, title, once_more.split("  (")[0], sim, target, c, ran, figures, seconds, jobs, console)
+        once_more, jobs = once_more.split("  (")[0], min(jobs, len(everything))
+        write_report(record, title, once_more, sim, target, c, ran, figures, seconds, jobs, console)
     return 1 if failed or not passed else 0
 
 

@@ -192,6 +192,11 @@ def table(network: str, about: str, outcomes: list[Outcome], c: Configuration) -
     return result
 
 
+def placed(stride: int, padding: int | None, size: int) -> list[str]:
+    """The options that say where layers of an unknown network stand. padding None: what keeps the map's size."""
+    return [f"--stride {stride}", *([] if padding is None else [f"--padding {padding}"]), f"--map {size}"]
+
+
 def replay(
     layer: RealLayer, checkpoint: str, settings: dict, sim: str, c: Configuration, stalls: float,
     more: Sequence[str] = (),
@@ -203,8 +208,7 @@ def replay(
     }  # fmt: skip
     words = [*more, *([f"--stalls {stalls}"] if stalls else [])]
     if layer.data == RANDOM:
-        shape = layer.shape
-        words.append(f"--stride {shape.stride} --padding {shape.padding} --map {shape.ih}")
+        words += placed(layer.shape.stride, layer.shape.padding, layer.shape.ih)
     return options.again("", values, words, arguments="COSIM_ARGS")
 
 
@@ -218,14 +222,16 @@ def simulated(
     console: Console,
     target: Target = CORE,
     cluster: engine.Cluster | None = None,
-) -> dict[int, Outcome]:
-    """Every layer in a simulation of its own, so many at a time; by the layer's id."""
+) -> tuple[dict[int, Outcome], float]:
+    """Every layer in a simulation of its own, so many at a time; by the layer's id, and the seconds that they took
+    together."""
     # Before anything is built: a layer that the configuration cannot run is refused. What was made is what runs.
     made = prepared(target, c, [layer.task for layer in layers])
     seed, waves = int(settings["SEED"]), bool(settings["WAVES"])
     with steps(console, f"building {target.name} ({c.name}) for {sim}") as progress:
         built = target.build(sim, c, waves=waves, progress=progress)
     outcomes: dict[int, Outcome] = {}
+    began = time.monotonic()
     with counted(console) as progress, engine.farm(min(jobs, len(layers)), cluster) as farm:
         bar = progress.add_task(f"layers on {sim}", total=len(layers))
         shared = farm.share(packed(built) if farm.elsewhere else built)
@@ -243,7 +249,8 @@ def simulated(
             measured = ran.results[0] if ran.results else None
             outcomes[id(layer)] = Outcome(layer, measured, ran.failure, tuple(ran.wrong), ran.from_outside)
             progress.advance(bar)
-    return outcomes
+        seconds = time.monotonic() - began
+    return outcomes, seconds
 
 
 def failures(
@@ -281,7 +288,7 @@ def write_report(
         of_layers.Ran(
             Path(name).stem, row.layer.name, convolution(row.layer), flow(row.layer.task), row.layer.shape.macs,
             row.layer.task.operands.precision.channels, row.measured, row.failure,
-            target.least_cycles(c, row.layer.task),
+            target.least_cycles(c, row.layer.task) if target.modelled else None,
         )
         for name, row in rows
     ]  # fmt: skip
@@ -317,9 +324,7 @@ def main(words: list[str] | None = None) -> int:
         c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
     by_checkpoint = collect(settings, c, golden, None if golden else _placement(parsed))
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
-    began = time.monotonic()
-    outcomes = simulated(everything, c, sim, settings, parsed.stalls, parsed.jobs, console, cluster=cluster)
-    seconds = time.monotonic() - began
+    outcomes, seconds = simulated(everything, c, sim, settings, parsed.stalls, parsed.jobs, console, cluster=cluster)
 
     failed = 0
     for checkpoint, layers in by_checkpoint.items():
@@ -340,11 +345,14 @@ def main(words: list[str] | None = None) -> int:
     console.print(f"\n{last}")
     if parsed.report:
         words = [*options.reading_words(parsed), *([f"--stalls {parsed.stalls}"] if parsed.stalls else [])]
+        if any(layer.data == RANDOM for layer in everything):
+            words += placed(parsed.stride, parsed.padding, parsed.map)
         again = options.again("", settings | {"SIM": sim, "WAVES": None}, words, arguments="COSIM_ARGS").split("  (")[0]
         rows = [(name, outcomes[id(layer)]) for name, layers in by_checkpoint.items() for layer in layers]
         figures = [("result", last), *(("network", name) for name in by_checkpoint)]
         title = f"{CORE.name} on {c.name}, {sim}: {len(everything) - failed} of {len(everything)} layers match"
-        write_report(parsed.report, title, again, sim, CORE, c, rows, figures, seconds, parsed.jobs, console)
+        jobs = min(parsed.jobs, len(everything))
+        write_report(parsed.report, title, again, sim, CORE, c, rows, figures, seconds, jobs, console)
     error = largest_error(everything)
     if error is not None and error >= LARGEST_ERROR:
         console.print(

@@ -46,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     directory, hints = Path(parsed.out), options.reading(parsed)
     if not GoldenFolder(directory).manifest.is_file():
+        if parsed.checkpoint:
+            raise UserError(
+                f"{directory} has no manifest, which would say what layer of a checkpoint it is: leave CHECKPOINT away"
+            )
         return _check_found(directory, hints)
     if hints != Hints():
         raise UserError(f"{directory} has a manifest, which says how its files are read: leave the options away")

@@ -5,6 +5,7 @@ The class's interface is recognised by its instruction word; any other core gets
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import sys
@@ -22,7 +23,7 @@ from tb.foreign.verilog import Elaborated, Port, Verilog
 from tb.foreign.wrapper import CLASS_PARAMETERS
 
 INSTRUCTION = 34  # bits of the class's instruction, at least
-SUFFIXES = (".v", ".sv")
+SUFFIXES, HEADERS = (".v", ".sv"), (".vh", ".svh", ".h")
 
 
 def recognised(ports: list[Port], clock: str) -> dict[str, str] | None:
@@ -50,11 +51,20 @@ def clock_of(ports: list[Port]) -> str:
     raise UserError(f"no input looks like a clock; the ports are {', '.join(port.name for port in ports)}")
 
 
-def head(top: str, clock: str, sources: list[str], parameters: dict[str, str], class_interface: bool) -> list[str]:
+def active_low(reset: str) -> bool:
+    """Whether a reset's name says that it is active when low: rst_n, RSTN, aresetn, n_reset, rst_b."""
+    return re.search(r"(_n|_b|(rst|reset)n)(_i|_in)?$|^n_?a?re?se?t", reset, re.IGNORECASE) is not None
+
+
+def head(
+    top: str, clock: str, sources: list[str], include: list[str], parameters: dict[str, str], class_interface: bool
+) -> list[str]:
     lines = [
         f"# Adapter of {top}, begun by make new-core. What is not said here is as the class has it.", "[core]",
         f'top = "{top}"', f"sources = [{', '.join(map(_quoted, sources))}]",
     ]  # fmt: skip
+    if include != ["."]:
+        lines.append(f"include = [{', '.join(map(_quoted, include))}]")
     if clock != "clk":
         lines.append(f'clock = "{clock}"')
     usual = [name for name in parameters if class_interface and name in CLASS_PARAMETERS]
@@ -66,11 +76,16 @@ def head(top: str, clock: str, sources: list[str], parameters: dict[str, str], c
     return lines
 
 
-def capabilities(output: int | None, data: int | None) -> list[str]:
-    """The table, with what the widths say filled in."""
-    can = Capabilities()
+def capabilities(output: int | None, data: int | None, parameters: dict[str, str]) -> list[str]:
+    """The table, with what parameters of the class's names say, and else the widths, filled in."""
+    said = {field: int(parameters[name]) for name, field in CLASS_PARAMETERS.items()
+            if output and parameters.get(name, "").isdigit()}  # fmt: skip
+    can = dataclasses.replace(Capabilities(), **said)
+    if "act_bits" in said:  # bw is of both
+        can = dataclasses.replace(can, wgt_bits=can.act_bits)
     rows = data // can.act_bits if data and data % can.act_bits == 0 else can.rows
     cols = output // can.psum_bits if output and output % can.psum_bits == 0 else can.cols
+    rows, cols = said.get("rows", rows), said.get("cols", cols)
     return [
         "", "[capabilities]", f"rows = {rows}", f"cols = {cols}", f"act_bits = {can.act_bits}",
         f"wgt_bits = {can.wgt_bits}",
@@ -85,7 +100,7 @@ def class_interface(found: dict[str, str], ports: list[Port], clock: str, elabor
     """The [course] table."""
     width = {port.name: port.width for port in ports}
     lines = ["", "[course]", *(f'{what} = "{name}"' for what, name in found.items())]
-    if re.search(r"n$|_n|^n", found["reset"]):
+    if active_low(found["reset"]):
         lines.append("reset_level = 0")
     memories = [name for name in elaborated.memories(width[found["output"]]) if name]
     if memories:
@@ -150,7 +165,7 @@ def skeleton(top: str, ports: list[Port], clock: str) -> tuple[str, str]:
     }
     resets = [p.name for p in ports if p.direction == "input" and re.match(r"n?_?a?re?se?t", p.name, re.IGNORECASE)]
     reset = resets[0] if resets else "reset"
-    level = 0 if re.search(r"n$|_n|^n", reset) else 1
+    level = 0 if active_low(reset) else 1
     return name, SKELETON.format(
         top=top,
         inputs=listed["input"] or "none",
@@ -159,6 +174,11 @@ def skeleton(top: str, ports: list[Port], clock: str) -> tuple[str, str]:
         reset=reset,
         level=level,
     )
+
+
+def _copy(path: Path, folder: Path) -> bool:
+    """Whether a program has put a file there: editors, notebooks, a Mac's archives."""
+    return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
 
 
 def _quoted(text: str) -> str:
@@ -178,39 +198,47 @@ def main(words: list[str] | None = None) -> int:
     folder = Path(parsed.rtl)
     if not folder.is_dir():
         raise UserError(f"RTL={folder} is not a folder")
-    sources = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    sources = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES and not _copy(path, folder))
     if not sources:
         raise UserError(f"RTL={folder} has no file that ends in {' or '.join(SUFFIXES)}")
     out = Path(parsed.out) if parsed.out else folder / "core.toml"
     driver = out.with_name("driver.py")
-    verilog = Verilog(
-        [path.resolve() for path in sources], [path.resolve() for path in {source.parent for source in sources}]
-    )
+    headers = [path for path in folder.rglob("*") if path.suffix in HEADERS]
+    folders = sorted({path.parent.resolve() for path in (*sources, *headers)})
+    verilog = Verilog([path.resolve() for path in sources], folders)
     elaborated = verilog.elaborated(parsed.top)
     ports, clock = elaborated.ports, clock_of(elaborated.ports)
     used = [os.path.relpath(path, out.resolve().parent) for path in verilog.used(parsed.top)]
+    include = [os.path.relpath(path, out.resolve().parent) for path in folders]
     found = recognised(ports, clock)
     width = {port.name: port.width for port in ports}
-    lines = head(parsed.top, clock, used, elaborated.parameters, found is not None)
+    lines = head(parsed.top, clock, used, include, elaborated.parameters, found is not None)
     if found:
-        lines += capabilities(width[found["output"]], width[found["data"]])
+        lines += capabilities(width[found["output"]], width[found["data"]], elaborated.parameters)
         lines += class_interface(found, ports, clock, elaborated)
     else:
         name, text = skeleton(parsed.top, ports, clock)
-        lines += [*capabilities(None, None), "", "[python]", f'driver = "{driver.name}:{name}"']
+        lines += [*capabilities(None, None, {}), "", "[python]", f'driver = "{driver.name}:{name}"']
     for file in (out, *(() if found else (driver,))):
         if file.exists():
             raise UserError(f"{file} is there already; name another one with OUT, or take it away")
-    write_whole(out, ("\n".join(lines) + "\n").encode())
+    if not found:
+        write_whole(driver, text.encode())
+    try:
+        write_whole(out, ("\n".join(lines) + "\n").encode())
+    except OSError:
+        if not found:
+            driver.unlink()  # one without the other would stand in the way of the next try
+        raise
+    check = options.again("check-core", {}, arguments="CORE_ARGS", more={"CORE": str(out)}).split("  (")[0]
     console = Console(highlight=False)
     console.print("\n".join(f"  {port.direction:6} {port.name} [{port.width}]" for port in ports), markup=False)
     if found:
         console.print(f"\nthe class's interface: see {out}, then find its latencies and run it:", soft_wrap=True)
-        console.print(f"  make calibrate CORE={out}\n  make check-core CORE={out}", soft_wrap=True, markup=False)
+        console.print(f"  {check.replace('check-core', 'calibrate', 1)}\n  {check}", soft_wrap=True, markup=False)
     else:
-        write_whole(driver, text.encode())
         console.print(f"\nnot the class's interface: fill in {driver}, see {out}, then:", soft_wrap=True)
-        console.print(f"  make check-core CORE={out}", soft_wrap=True, markup=False)
+        console.print(f"  {check}", soft_wrap=True, markup=False)
     return 0
 
 

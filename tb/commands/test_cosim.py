@@ -1,5 +1,6 @@
 """The main job's choice of networks, layers and images; none of it needs a file that is not packaged."""
 
+import shlex
 from collections import OrderedDict
 
 import numpy as np
@@ -95,6 +96,8 @@ def test_layers_of_an_unknown_network(sim, tmp_path, monkeypatch, capsys):
         np.testing.assert_array_equal(layer.operands.weight, model.get_submodule(name).to_int().numpy())
         assert recovery_error(layer, integer_psum(layer.operands))[0] < 1e-4
     assert captured["second"].operands.bias is not None
+    alone = loose_capture(loose_layers(path, placement), ["second"], "own", placement, 1)  # as its replay has it
+    np.testing.assert_array_equal(alone["second"].operands.activation, captured["second"].operands.activation)
     with pytest.raises(LayerError, match="own has no quantised layer 'third'; it has first, second"):
         cosim.main([*words, "--layer", "third"])
 
@@ -133,3 +136,12 @@ def test_a_checkpoint_without_quantised_layers_is_refused(tmp_path):
     torch.save({"state_dict": torch.nn.Conv2d(3, 4, 3).state_dict()}, tmp_path / "plain.pth")
     with pytest.raises(CheckpointError, match="holds no quantised layer"):
         chosen(CHECKPOINT=str(tmp_path / "plain.pth"))
+
+
+def test_a_command_is_split_as_it_was_put_together():
+    """make gives COSIM_ARGS to its shell as they stand."""
+    words = ["--ignore '*.md'", "--ignore 'my old/$x'"]
+    told = options.again("", {}, words, arguments="COSIM_ARGS", more={})
+    [given] = [word for word in shlex.split(told) if word.startswith("COSIM_ARGS=")]
+    line = given.removeprefix("COSIM_ARGS=").replace("$$", "$")
+    assert shlex.split(line) == ["--ignore", "*.md", "--ignore", "my old/$x"]

@@ -556,7 +556,7 @@ def _unknown(records: Sequence[Record], entirely: bool = False) -> str | None:
         if r.differs
     ]
     what = "psums" if records[0].psums is not None else "outputs"
-    if all(mask.all() for mask in unknown):
+    if all(np.ma.getmaskarray(r.outputs if r.psums is None else r.psums).all() for r in records if r.differs):
         return (
             f"all {what} are unknown (X): never written, or made of what was never reset or loaded; look at the "
             f"reset's polarity (reset_level), at the latencies (make calibrate), and in the waves for the first X"

@@ -41,7 +41,7 @@ STRUCTURE = (
 
 @dataclasses.dataclass(frozen=True)
 class Mutant:
-    """One operator exchanged: ``old`` at ``offset`` of ``file`` becomes ``new``."""
+    """One operator exchanged: ``old`` at ``offset`` of ``file``, in bytes, becomes ``new``."""
 
     file: Path
     line: int
@@ -51,7 +51,7 @@ class Mutant:
 
     @property
     def text(self) -> str:
-        source = self.file.read_text()
+        source = _text(self.file)
         return source[: self.offset] + self.new + source[self.offset + len(self.old) :]
 
     def __str__(self) -> str:
@@ -67,8 +67,14 @@ def mutants(adapter: Adapter, seed: int, count: int) -> list[Mutant]:
     return [every[index] for index in order[:count]]
 
 
+def _text(file: Path) -> str:
+    """A file as the parser reads it, whatever its comments are written in, with a character for each byte of UTF-8:
+    what it counts."""
+    return file.read_text(encoding="utf-8", errors="replace").encode().decode("latin-1")
+
+
 def _in_file(file: Path, tree: syntax.SyntaxTree) -> Iterator[Mutant]:
-    text, found = file.read_text(), []
+    text, found = _text(file), []
 
     def look(node: object) -> None:
         if not isinstance(node, syntax.SyntaxNode) or _structural(node):
@@ -126,7 +132,7 @@ def report_of(mutant: Mutant, adapter: Adapter, tasks: list[LayerTask], made: li
     c = adapter.configuration
     with tempfile.TemporaryDirectory(prefix="mutant-") as work:
         file = Path(work) / mutant.file.name
-        file.write_text(mutant.text)
+        file.write_bytes(mutant.text.encode("latin-1"))
         sources = tuple(file if source == mutant.file else source for source in adapter.sources)
         other = foreign_target(dataclasses.replace(adapter, sources=sources))
         try:

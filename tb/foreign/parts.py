@@ -77,7 +77,7 @@ def build_part(adapter: Adapter, role: str, sim: str, waves: bool = False) -> si
     """The module of a role in a wrapper whose ports are the class's. AdapterError where it does not have them."""
     part, can = adapter.parts.get(role, Part()), adapter.can
     module = part.module or role
-    there = Verilog(adapter.sources, adapter.include, adapter.defines, sim).modules
+    there = Verilog(adapter.sources, adapter.include, adapter.defines, sim).homes
     if module not in there:
         raise AdapterError(
             f'{adapter.path}: no module {module!r}; say which one it is: [parts.{role}] module = "..."; '

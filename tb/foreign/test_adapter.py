@@ -10,6 +10,7 @@ from golden_model.operands import Operands
 from golden_model.tiling import ConvShape, pad
 from tb.foreign.adapter import AdapterError, read_adapter
 from tb.foreign.bench import told
+from tb.foreign.diagnose import _unknown as unknown_hint
 from tb.foreign.passes import cut, finished, passes_of
 from tb.foreign.record import Record
 from tb.foreign.target import foreign_target
@@ -194,3 +195,17 @@ def test_psums_that_need_not_be_there_are_not_told(tmp_path):
     count, *lines = told(passes, [record])
     assert count == f"1 of {record.compared} values of this tile are wrong"
     assert len(lines) == 1 and f"kij 4, nij {place}, column 1" in lines[0]
+
+
+def test_a_core_whose_psums_are_all_unknown_is_told_as_that(tmp_path):
+    """Also where outputs do not read all of them."""
+    (tmp_path / "core.v").write_text(CORE)
+    (tmp_path / "core.toml").write_text("[capabilities]\nrows = 2\ncols = 2\n")
+    operands = Operands(np.ones((2, 2, 3, 3), int), np.ones((2, 4, 4), int), padding=1)
+    tile, expected = next(passes_of(operands, read_adapter(tmp_path / "core.toml")).tiles())
+    psums = np.ma.MaskedArray(expected.psums, True)
+    record = Record(tile, expected, psums, None, False, 16)
+    assert record.wrong and record.forgiven.any()
+    assert "all psums are unknown (X)" in unknown_hint([record], entirely=True)
+    psums.mask[4] = False
+    assert unknown_hint([Record(tile, expected, psums, None, False, 16)], entirely=True) is None

@@ -4,6 +4,8 @@ All 60 are run by ``make mutate CORE=tb/examples/course/core.toml``; here a few 
 found.
 """
 
+import shutil
+
 import pytest
 
 from tb import simulators
@@ -35,6 +37,25 @@ def test_mutants_are_found(sim, few):
 
 def test_mutants_are_real(few):
     for mutant in few:
-        text = mutant.file.read_text()
+        text = mutant.file.read_text()  # ASCII: characters are bytes
         assert text[mutant.offset : mutant.offset + len(mutant.old)] == mutant.old and mutant.text != text
     assert len({(mutant.file, mutant.offset, mutant.new) for mutant in few}) == len(few)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_comments_of_any_language_move_no_bug(tmp_path, few, encoding):
+    """The parser counts bytes."""
+    shutil.copytree(CORE.parent, tmp_path / "core")
+    plain = {(mutant.file.name, mutant.line, mutant.old, mutant.new) for mutant in mutants(read_adapter(CORE), 1, 999)}
+    for file in (tmp_path / "core").glob("*.v"):
+        comment = "// é → µ" if encoding == "utf-8" else "// é µ"
+        file.write_bytes(f"{comment}\n".encode(encoding) + file.read_bytes())
+    adapter = read_adapter(tmp_path / "core/core.toml")
+    found = mutants(adapter, 1, 999)
+    assert {(mutant.file.name, mutant.line - 1, mutant.old, mutant.new) for mutant in found} == plain
+    for mutant in found:
+        before = mutant.file.read_text(encoding="utf-8", errors="replace").encode()
+        assert (
+            mutant.text.encode("latin-1")
+            == before[: mutant.offset] + mutant.new.encode() + before[mutant.offset + len(mutant.old) :]
+        )

@@ -85,32 +85,37 @@ class Verilog:
             self.trees[source] = syntax.SyntaxTree.fromText(text, self._manager, str(source), str(source), self._bag)
 
     @functools.cached_property
-    def modules(self) -> dict[str, Path]:
-        """The file of each module; AdapterError where two files have one of the same name."""
-        found: dict[str, Path] = {}
+    def homes(self) -> dict[str, list[Path]]:
+        """The files that have each module."""
+        found: dict[str, list[Path]] = {}
         for source, tree in self.trees.items():
-            for module in _modules(tree):
-                name = module.header.name.valueText
-                if name in found and found[name] != source:
-                    raise AdapterError(f"module {name} is in {found[name]} and in {source}; leave one out of sources")
-                found[name] = source
+            for name in dict.fromkeys(module.header.name.valueText for module in _modules(tree)):
+                found.setdefault(name, []).append(source)
         return found
 
+    def home(self, module: str) -> Path:
+        """The file of a module; AdapterError where several have one of that name."""
+        first, *others = self.homes[module]
+        if others:
+            raise AdapterError(f"module {module} is in {first} and in {others[0]}; leave one out of sources")
+        return first
+
     def used(self, top: str) -> list[Path]:
-        """The files that ``top`` needs, in the order given: not the benches beside it. AdapterError without ``top``."""
-        if top not in self.modules:
-            there = ", ".join(sorted(self.modules)) or "no module"
+        """The files that ``top`` needs, in the order given: not the benches beside it.
+
+        AdapterError without ``top``, and where several files have a module that is needed.
+        """
+        if top not in self.homes:
+            there = ", ".join(sorted(self.homes)) or "no module"
             raise AdapterError(f"no module {top!r} in the sources, which have: {there}")
         needs = {source: _needs(tree) for source, tree in self.trees.items()}
-        inside: dict[Path, set[str]] = {}
-        for name, source in self.modules.items():
-            inside.setdefault(source, set()).add(name)
-        wanted, pending = set(), [self.modules[top]]
+        inside = {source for sources in self.homes.values() for source in sources}
+        wanted, pending = set(), [self.home(top)]
         while pending:
             source = pending.pop()
             if source not in wanted:
                 wanted.add(source)
-                pending += [self.modules[name] for name in needs[source] if name in self.modules]
+                pending += [self.home(name) for name in needs[source] if name in self.homes]
         # A file without modules (packages, macros) may be meant for those behind it.
         return [source for source in self.sources if source in wanted or source not in inside]
 

@@ -15,6 +15,7 @@ import hashlib
 import io
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -355,7 +356,7 @@ def replay(team: Team, words: Sequence[str]) -> str:
         if word in by_option:
             values[by_option[word]] = pending.pop(0)
         else:
-            more.append(word)
+            more.append(shlex.quote(word))
     return options.again("check-core", values, more, arguments="CORE_ARGS", more={"CORE": str(team.core)})
 
 

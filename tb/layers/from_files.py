@@ -125,7 +125,7 @@ class FoundLayers(GoldenLayers):
 
 def _chosen(directory: Path | str, sets: dict, layers: str | None) -> dict:
     """Those of the layers that are named, with commas between; all by default."""
-    names = list(sets) if layers in (None, "all") else layers.split(",")
+    names = list(sets) if layers in (None, "all") else [name.strip() for name in layers.split(",")]
     for name in names:
         if name not in sets:
             raise GoldenSetError(f"{directory} has no golden files of {name!r}; it has {', '.join(sets)}")

@@ -13,6 +13,9 @@ from tb.record.record import Record
 READS = {"IFMAP": "activations", "FILTER": "weights", "RECORD": "records", "RESIDUAL": "residuals"}
 
 
+ACCESS, BANDWIDTH = "ACCESS_REPORT.csv", "BANDWIDTH_REPORT.csv"
+
+
 def write(folder: Path, record: Record) -> list[str]:
     """COMPUTE_REPORT.csv and, where the memory's port was watched, BANDWIDTH_REPORT.csv and ACCESS_REPORT.csv."""
     layers = [layer for layer in record.layers if layer.cycles]
@@ -31,6 +34,8 @@ def write(folder: Path, record: Record) -> list[str]:
         "Array Size", "Predicted Cycles",
     )  # fmt: skip
     written = [_write(folder / "COMPUTE_REPORT.csv", names, rows)]
+    for name in (ACCESS, BANDWIDTH):  # of a run before this one
+        (folder / name).unlink(missing_ok=True)
     watched = [(index, layer) for index, layer in enumerate(layers) if layer.beats is not None]
     if watched:
         size = record.array.bus_bits // 8
@@ -43,9 +48,9 @@ def write(folder: Path, record: Record) -> list[str]:
         columns = [f"{name} DRAM" for name in (*READS, "OFMAP")]
         reads = [f"{name} {'Writes' if 'OFMAP' in name else 'Reads'} (bytes)" for name in columns]
         rates = [f"Avg {name} BW (bytes/cycle)" for name in columns]
-        written.append(_write(folder / "ACCESS_REPORT.csv", ("LayerID", "Layer", *reads), access))
+        written.append(_write(folder / ACCESS, ("LayerID", "Layer", *reads), access))
         limit = "Port Limit of Reads, and of Writes (bytes/cycle)"
-        written.append(_write(folder / "BANDWIDTH_REPORT.csv", ("LayerID", "Layer", *rates, limit), bandwidth))
+        written.append(_write(folder / BANDWIDTH, ("LayerID", "Layer", *rates, limit), bandwidth))
     return written
 
 

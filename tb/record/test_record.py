@@ -119,6 +119,16 @@ def test_a_record_of_activity_that_breaks_off_is_refused(inferred, cut):
         activity.Activity.parse(text[:-3] + "x y", Path("a"))
 
 
+def test_a_damaged_activity_is_told(inferred, tmp_path):
+    shutil.copytree(inferred, tmp_path / "copy")
+    kept = tmp_path / "copy" / views.ACTIVITY
+    whole = kept.read_bytes()
+    for content in (whole[:-20], b"", b"no gzip", gzip.compress(b"zz 1"), gzip.compress(b"\xff")):
+        kept.write_bytes(content)
+        with pytest.raises(UserError, match=r"activity\.hex\.gz is damaged"):
+            report.main(["--report", str(tmp_path / "copy")])
+
+
 def test_slices_are_joined():
     one = [Slice(0, 2, "a"), Slice(2, 5, "a"), Slice(5, 6, "b"), Slice(8, 9, "b")]
     assert list(activity.joined(one)) == [Slice(0, 5, "a"), Slice(5, 6, "b"), Slice(8, 9, "b")]
@@ -203,6 +213,7 @@ def test_layers_one_by_one(tmp_path, sim, capsys):
     found = record.load(folder)
     assert [layer.name for layer in found.layers] == ["features.24", "features.27"] and found.target == "core"
     assert all(layer.cycles and layer.compared and layer.active is None for layer in found.layers)
+    assert all(layer.predicted is None for layer in found.layers)  # there is no cycle model of a core
     assert "2 of 2 layers match" in (folder / views.REPORT).read_text()
     assert list(slices(folder)) == ["layers"]
     if sim == "verilator":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections import Counter
 from pathlib import Path
 
 import jinja2
 
+from quant.errors import UserError
 from quant.files import write_whole
 from tb.record import plots, tables, trace
 from tb.record.activity import Activity
@@ -32,11 +34,19 @@ def write(folder: Path, record: Record, activity: Path | None = None) -> list[st
 def again(folder: Path, record: Record) -> list[str]:
     """The views alone, from what lies in the folder."""
     kept = folder / ACTIVITY
-    found = Activity.parse(gzip.decompress(kept.read_bytes()).decode(), kept) if kept.exists() else None
+    found = _activity(kept) if kept.exists() else None
     trace.write(folder, record, found)
     names = tables.write(folder, record)
     write_whole(folder / REPORT, html(record, [*names, trace.FILE]).encode())
     return [REPORT, trace.FILE, *names]
+
+
+def _activity(path: Path) -> Activity:
+    """UserError where the file is damaged."""
+    try:
+        return Activity.parse(gzip.decompress(path.read_bytes()).decode(), path)
+    except (EOFError, ValueError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} is damaged ({error}); take it away, or run again what made it") from None
 
 
 def html(record: Record, files: list[str]) -> str:

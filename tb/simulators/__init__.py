@@ -11,6 +11,7 @@ from tb.simulators.tools import (
     Overflowed,
     SimulationError,
     check_simulator,
+    ended_with,
     repeated,
     stop_all,
     verilator_environment,
@@ -18,6 +19,6 @@ from tb.simulators.tools import (
 
 __all__ = [
     "BUILD", "HDL", "ROOT", "RTL", "SIMULATORS", "Build", "EndedEarly", "EndedFromOutside", "Foreign", "Limits",
-    "Overflowed", "SimulationError", "TestOutcome", "build", "check_simulator", "discard", "preprocessed", "repeated",
-    "rtl_source", "rtl_sources", "run", "stop_all", "suite_hash", "system_sources", "verilator_environment",
+    "Overflowed", "SimulationError", "TestOutcome", "build", "check_simulator", "discard", "ended_with", "preprocessed",
+    "repeated", "rtl_source", "rtl_sources", "run", "stop_all", "suite_hash", "system_sources", "verilator_environment",
 ]  # fmt: skip

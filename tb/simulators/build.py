@@ -15,6 +15,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,10 @@ from tb.simulators import sources as places
 from tb.simulators import tools
 from tb.simulators.sources import BUILD, rtl_sources
 from tb.simulators.tools import (
+    FROM_OUTSIDE,
+    LACKING,
     VERILATOR_MAKEFLAGS,
+    EndedFromOutside,
     Limits,
     SimulationError,
     arguments,
@@ -88,17 +92,21 @@ def preprocessed(
             macros = [f"D:{name}={value}" for name, value in {**defines, "__ICARUS__": "1"}.items()]
             settings = Path(work) / "settings"
             settings.write_text("".join(f"{line}\n" for line in [*macros, *(f"I:{path}" for path in include)]))
-            words, target = [_ivlpp(), "-L", f"-F{settings}", f"-o{out}", *files], log
+            words, output = [_ivlpp(), "-L", f"-F{settings}", f"-o{out}", *files], log
         else:
             macros = [f"-D{name}={value}" for name, value in defines.items()]
             words = ["verilator", "-E", "-Wno-fatal", *macros, *(f"-I{path}" for path in include), *files]
-            target = out
+            output = out
         environment = {**os.environ, **(verilator_environment() if simulator == "verilator" else {})}
         if shutil.which(words[0], path=environment["PATH"]):
             words[0] = shutil.which(words[0], path=environment["PATH"]) or words[0]
-        code = execute(words, Path(work), environment, target, 60.0, BUILD_LIMITS)
+        # Apart, since warnings are no Verilog.
+        code = execute(words, Path(work), environment, output, 60.0, BUILD_LIMITS, errors=log)
+        if code is None:
+            raise SimulationError(f"the Verilog does not build with {simulator}:\n    it took longer than 60 s")
         if code:
-            told = complaints(target, "error") if code is not None else "    it took longer than 60 s"
+            _refuse_ended(code, log, f"the Verilog was not read with {simulator}")
+            told = complaints(log, "error")
             raise SimulationError(f"the Verilog does not build with {simulator}:\n{told}")
         text = out.read_bytes()
         name = hashlib.sha256(text).hexdigest()[:16]
@@ -107,6 +115,16 @@ def preprocessed(
             write_whole(kept, text)
     named = re.findall(r'^`line \d+ "([^"]*)"', text.decode(errors="replace"), re.MULTILINE)
     return kept, [Path(path) for path in dict.fromkeys(named)]
+
+
+def _refuse_ended(code: int, log: Path, what: str) -> None:
+    """EndedFromOutside where a step of a build was killed or found the disk full: nothing is known of the design."""
+    text = log.read_text(errors="replace")
+    signs = r"Killed signal terminated program|No space left on device|Disk quota exceeded"
+    if -code in FROM_OUTSIDE:
+        raise EndedFromOutside(f"{what}: {signal.Signals(-code).name} ended it")
+    if found := re.search(signs, text):
+        raise EndedFromOutside(f"{what}: {found[0]}")
 
 
 @functools.cache
@@ -120,7 +138,7 @@ def _ivlpp() -> str:
 
 
 def _no_place(error: OSError) -> SimulationError:
-    return SimulationError(
+    return (EndedFromOutside if error.errno in LACKING else SimulationError)(
         f"builds go to {BUILD.parent}, which cannot be written ({error.strerror}); COSIM_BUILD=folder names another"
     )
 
@@ -176,6 +194,8 @@ def build(
                 code = execute(words, directory, environment, log, *limits)
                 if code is None:
                     raise SimulationError(f"building for {simulator} took longer than {foreign.timeout:g} s")
+                if code:
+                    _refuse_ended(code, log, f"{toplevel} was not built for {simulator}")
                 if code and foreign:
                     raise SimulationError(f"the Verilog does not build with {simulator}:\n{complaints(log, 'error')}")
                 if code:
@@ -191,7 +211,7 @@ def build(
             done.write_text(f"{simulator} {toplevel}\n" + " " * 65536)
         except OSError as error:
             done.unlink(missing_ok=True)
-            raise SimulationError(
+            raise (EndedFromOutside if error.errno in LACKING else SimulationError)(
                 f"building {toplevel} for {simulator} failed: {error.strerror}: {directory}"
             ) from None
     return result

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 from tb.simulators.build import Build
 from tb.simulators.sources import BUILD, ROOT
 from tb.simulators.tools import (
+    FROM_OUTSIDE,
     EndedEarly,
     EndedFromOutside,
     Limits,
@@ -26,8 +27,6 @@ from tb.simulators.tools import (
     tail,
 )
 
-# Signals that no Verilog sends: a user, a session that ends, the system that lacks memory
-FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 # What cocotb's Python carries out when a simulation starts: a module of here, then what it does by itself
 START = ",".join(
     (

@@ -17,7 +17,7 @@ RTL = ROOT / "rtl"
 HDL = ROOT / "tb" / "hdl"
 # A checkout keeps its builds beside it; what was installed, in the user's cache.
 _KEPT = ROOT / "build" if (ROOT / "pyproject.toml").exists() else platformdirs.user_cache_path("systolic-cosim")
-BUILD = Path(os.environ.get("COSIM_BUILD", _KEPT)) / "sim"
+BUILD = Path(os.environ.get("COSIM_BUILD") or _KEPT).absolute() / "sim"
 
 
 def rtl_sources() -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import re
@@ -45,6 +46,12 @@ class EndedEarly(SimulationError):
 
 class EndedFromOutside(EndedEarly):
     """A simulation that somebody ended, or the system for want of memory: nothing is known of the design."""
+
+
+# Signals that no Verilog sends: a user, a session that ends, the system that lacks memory
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+# What the machine lacked, not a design
+LACKING = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO)
 
 
 def check_simulator(name: str) -> str:
@@ -211,6 +218,17 @@ def stop_all() -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+@contextlib.contextmanager
+def ended_with() -> Iterator[None]:
+    """Where the block is left by an error, an interrupt too, what this process has started ends: a thread that waits
+    for it would go on."""
+    try:
+        yield
+    except BaseException:
+        stop_all()
+        raise
+
+
 LOOK = 2.0  # seconds between two looks at what a command waited for
 
 
@@ -239,18 +257,20 @@ def execute(
     log: Path,
     timeout: float | None = None,
     limits: Limits | None = None,
+    errors: Path | None = None,
 ) -> int | None:
     """Exit code of a command whose output goes to ``log``; None after a time-out. Its children end with it.
 
+    errors: where what it says on stderr goes, if not there.
     timeout: seconds, but for those in which it, or what it waits for, was ready and others had the processors.
     """
     words = [*_dies_with_us(), *words]
     if limits is not None:
         words = ["prlimit", f"--as={limits.memory}", f"--fsize={limits.file}", "--core=0", "--", *words]
-    with log.open("ab") as output:
+    with log.open("ab") as output, (errors or log).open("ab") as said:
         process = subprocess.Popen(
             words, cwd=directory, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT, start_new_session=True,
+            stderr=subprocess.STDOUT if errors is None else said, start_new_session=True,
         )  # fmt: skip
         _running.add(process)
         began = looked = time.monotonic()

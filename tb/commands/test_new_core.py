@@ -1,0 +1,94 @@
+"""``make new-core``: what it reads from the Verilog of a team, and the adapter that it begins."""
+
+import pytest
+
+from quant.errors import UserError
+from tb.commands import new_core
+from tb.foreign.adapter import AdapterError, read_adapter
+from tb.foreign.target import foreign_target
+
+CORE = """`include "widths.vh"
+module core #(parameter bw = 4, psum_bw = {psum}, col = {cols}, row = {rows}) (
+    input clk, input {reset}, input [33:0] inst, input [bw*row-1:0] D_xmem, output ofifo_valid,
+    output [psum_bw*col-1:0] sfp_out
+);
+    inner u_inner(.q(sfp_out[0]));
+endmodule
+"""
+
+
+def begun(folder, out=None, **values):
+    """The adapter of a core whose modules and headers lie in folders of their own."""
+    for name in ("rtl/sub", "rtl/include"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    text = CORE.format(**{"psum": 16, "cols": 8, "rows": 8, "reset": "reset"} | values)
+    (folder / "rtl/core.v").write_text(text)
+    (folder / "rtl/sub/inner.v").write_text('`include "defs.vh"\nmodule inner(output q); assign q = `ONE; endmodule\n')
+    (folder / "rtl/sub/defs.vh").write_text("`define ONE 1'b1\n")
+    (folder / "rtl/include/widths.vh").write_text("`define WIDTHS\n")
+    out = folder / (out or "rtl/core.toml")
+    out.parent.mkdir(exist_ok=True)
+    assert new_core.main(["--rtl", str(folder / "rtl"), "--out", str(out)]) == 0
+    return read_adapter(out)
+
+
+@pytest.mark.parametrize("out", ["rtl/core.toml", "adapters/core.toml"])
+def test_headers_are_found_from_the_adapter(tmp_path, out):
+    adapter = begun(tmp_path, out)
+    assert foreign_target(adapter).build("icarus", adapter.configuration)
+
+
+@pytest.mark.parametrize("values", [{"psum": 20}, {"cols": 4, "rows": 16}, {"psum": 24, "cols": 10, "rows": 3}])
+def test_the_cores_own_parameters_are_its_capabilities(tmp_path, values):
+    can = begun(tmp_path, **values).can
+    wanted = {"psum": 16, "cols": 8, "rows": 8} | values
+    assert (can.psum_bits, can.cols, can.rows) == tuple(wanted.values()) and can.act_bits == can.wgt_bits == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("reset", 1), ("rst", 1), ("reset_in", 1), ("rst_in", 1), ("areset", 1), ("reset_n", 0), ("RST_N", 0),
+        ("RESETN", 0), ("rstn", 0), ("nreset", 0), ("aresetn", 0), ("rst_n_i", 0), ("rst_b", 0),
+    ],
+)  # fmt: skip
+def test_the_level_of_a_reset_by_its_name(tmp_path, name, level):
+    assert new_core.active_low(name) == (level == 0)
+    if name in ("RST_N", "reset_in"):
+        assert begun(tmp_path, reset=name).course.reset_level == level
+
+
+def test_nothing_half_written_stays(tmp_path, monkeypatch):
+    (tmp_path / "top.v").write_text("module top(input clk, input go, output [7:0] q); assign q = 0; endmodule\n")
+    words = ["--rtl", str(tmp_path), "--top", "top"]
+    write = new_core.write_whole
+
+    def full(path, content):
+        if path.suffix == ".toml":
+            raise OSError(28, "No space left on device", str(path))
+        write(path, content)
+
+    monkeypatch.setattr(new_core, "write_whole", full)
+    with pytest.raises(OSError):
+        new_core.main(words)
+    assert [path.name for path in tmp_path.iterdir()] == ["top.v"]
+    monkeypatch.undo()
+    assert new_core.main(words) == 0 and (tmp_path / "driver.py").exists()
+    with pytest.raises(UserError, match="is there already"):
+        new_core.main(words)
+
+
+def test_what_the_core_does_not_need_may_be_there_twice(tmp_path):
+    """Two benches of one name, copies that programs keep; of what is needed there is one."""
+    begun(tmp_path)
+    for name in ("bench1.v", "bench2.v"):
+        (tmp_path / "rtl" / name).write_text("module core_tb; core u_core(); endmodule\n")
+    for name in (".ipynb_checkpoints/core.v", "__MACOSX/core.v", "._core.v"):
+        copy = tmp_path / "rtl" / name
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text("module core; endmodule\n")
+    adapter = begun(tmp_path, "new/core.toml")
+    assert sorted(path.name for path in adapter.sources) == ["core.v", "inner.v"]
+    (tmp_path / "rtl/again.v").write_text("module inner(output q); endmodule\n")
+    with pytest.raises(AdapterError, match=r"module inner is in .*; leave one out of sources"):
+        begun(tmp_path, "newer/core.toml")
