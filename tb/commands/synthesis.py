@@ -123,6 +123,11 @@ def sources_of(top: str) -> dict[str, Path]:
     return sources
 
 
+def _quoted(path: Path) -> str:
+    """For Yosys, which ends a file's name at a blank."""
+    return f'"{path}"'
+
+
 def synthesise(c: Configuration, top: str = TOP) -> Synthesis:
     """Synthesise ``top`` for an ECP5 with Yosys and check the netlist. HardwareError has Yosys's complaint."""
     sources = sources_of(top)
@@ -135,10 +140,10 @@ def synthesise(c: Configuration, top: str = TOP) -> Synthesis:
     with tempfile.TemporaryDirectory(prefix="synth-") as work:
         written = [Path(work) / f"{name}.json" for name in ("memories", "modules", "netlist")]
         script = (
-            f"read_verilog {' '.join(str(source) for source in sources.values())}; {chparam}"
-            f"hierarchy -check -top {top}; proc; write_json {written[0]}; {NARROW_MULTIPLIERS}"
-            f"synth_ecp5 -noflatten -abc9 -nowidelut -top {top}; write_json {written[1]}; "
-            f"flatten; opt_clean -purge; check -assert; write_json {written[2]}"
+            f"read_verilog {' '.join(_quoted(source) for source in sources.values())}; {chparam}"
+            f"hierarchy -check -top {top}; proc; write_json {_quoted(written[0])}; {NARROW_MULTIPLIERS}"
+            f"synth_ecp5 -noflatten -abc9 -nowidelut -top {top}; write_json {_quoted(written[1])}; "
+            f"flatten; opt_clean -purge; check -assert; write_json {_quoted(written[2])}"
         )
         done = subprocess.run(["yosys", "-q", "-p", script], capture_output=True, encoding="utf-8", errors="replace")
         if done.returncode:

@@ -244,6 +244,8 @@ def read_adapter(path: Path | str, defines: typing.Sequence[str] = ()) -> Adapte
         )
     if course is not None and can.wgt_bits > can.act_bits:
         raise AdapterError(f"{path}: [capabilities] wgt_bits is more than act_bits, the place that a row has in a word")
+    if course is not None:
+        can = _within_memory(can, course, path)
     parts = _checked(tables.get("parts", {}), dict.fromkeys(tables.get("parts", {}), Any), f"{path}: [parts]")
     return Adapter(
         path=path,
@@ -313,6 +315,17 @@ def _check_capabilities(can: Capabilities, path: Path) -> None:
     for name in ("rows", "cols", "act_bits", "wgt_bits", "psum_bits"):
         if not 1 <= getattr(can, name) <= 1024:
             raise AdapterError(f"{path}: [capabilities] {name} must be from 1 to 1024, is {getattr(can, name)}")
+
+
+def _within_memory(can: Capabilities, course: Course, path: Path) -> Capabilities:
+    """Of any number of positions, those that lie before the weights. AdapterError where more are stated."""
+    room = course.address.weights - course.address.activations
+    if room > 0 and can.positions > room:
+        raise AdapterError(
+            f"{path}: [capabilities] positions = {can.positions}: from [course.address] activations = "
+            f"0x{course.address.activations:x} on there are {room} words before weights = 0x{course.address.weights:x}"
+        )
+    return dataclasses.replace(can, positions=can.positions or room) if room > 0 else can
 
 
 def _course(table: dict[str, Any], where: str) -> Course:

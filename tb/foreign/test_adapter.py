@@ -63,6 +63,7 @@ WRONG = [
     ("[course]\nset = 1", "[course.set] must be a table, is 1"),
     ("[parts]\nsfp = 1", "[parts.sfp] must be a table, is 1"),
     ('[capabilities]\nactivations = "choice"', 'activations = "choice": the class\'s interface has no bit'),
+    ("[capabilities]\npositions = 1025", "there are 1024 words before weights = 0x400"),
     ('[capabilities]\nrelu = "choice"', 'relu = "choice" needs the bit that chooses: relu = N in [course.bits]'),
 ]  # fmt: skip
 
@@ -174,6 +175,17 @@ def test_an_unknown_value_is_wrong_even_where_its_bits_would_fit(tmp_path):
         read = place[1] in tile.reads[place[0]]
         assert record.wrong == read
         assert record.compared == expected.psums.size + expected.sums.size - (not read)
+
+
+def test_activations_end_where_weights_begin(tmp_path):
+    """Any number of positions is as many as lie before the weights, in the memory that both share."""
+    (tmp_path / "core.v").write_text(CORE)
+    for address, room in (("", 1024), ("[course.address]\nactivations = 0x100\nweights = 0x200\n", 256)):
+        (tmp_path / "core.toml").write_text(f"[capabilities]\npositions = 0\n{address}")
+        adapter = read_adapter(tmp_path / "core.toml")
+        assert adapter.can.positions == room
+        operands = Operands(np.ones((1, 1, 3, 3), int), np.ones((1, 34, 34), int))
+        assert all(tile.positions <= room for tile, _ in passes_of(operands, adapter).tiles())
 
 
 def test_psums_that_need_not_be_there_are_not_told(tmp_path):
