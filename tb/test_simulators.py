@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,15 @@ def test_a_simulation_without_end_is_ended(run):
     with pytest.raises(simulators.SimulationError, match="took longer than 2 s"):
         run("endless", timeout=2.0)
     assert time.perf_counter() - began < 10
+
+
+def test_what_a_thread_waits_for_ends_with_an_interrupt(tmp_path):
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), ThreadPoolExecutor(1) as pool, simulators.ended_with():
+        waits = pool.submit(simulators.tools.execute, ["sleep", "60"], tmp_path, os.environ, tmp_path / "log")
+        time.sleep(0.5)
+        raise KeyboardInterrupt
+    assert waits.result() == -9 and time.monotonic() - began < 30
 
 
 def test_what_processes_take_from_each_other_counts(monkeypatch):

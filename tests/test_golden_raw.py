@@ -13,6 +13,7 @@ from golden_model.convolution import convolve
 from golden_model.files.operands import GoldenSetError
 from golden_model.raw.hints import FILE, Hints, read_hints
 from golden_model.raw.understand import layers_of
+from quant.errors import UserError
 from tb.commands import golden_check
 from tests.course_folders import ENDS, HEADERS, OUTPUTS, VARIANTS, WEIGHTS, Folder, matters, write
 
@@ -581,6 +582,12 @@ def test_a_layer_of_several_says_itself_what_is_ignored(tmp_path):
     found = layers()
     assert set(found) == {"conv1", "conv2"} and all(layer.right for layer in found.values())
     assert "old/activation.txt (ignored)" in "\n".join(found["conv1"].notes)
+
+
+def test_a_checkpoint_that_nothing_can_be_compared_with_is_refused(tmp_path):
+    write(tmp_path / "g", BOTH, 1)
+    with pytest.raises(UserError, match=r"has no manifest.*: leave CHECKPOINT away"):
+        golden_check.main(["--out", str(tmp_path / "g"), "--checkpoint", "nope"])
 
 
 def test_what_is_nearest_is_taken(tmp_path):

@@ -58,13 +58,14 @@ def test_the_level_of_a_reset_by_its_name(tmp_path, name, level):
         assert begun(tmp_path, reset=name).course.reset_level == level
 
 
-def test_nothing_half_written_stays(tmp_path, monkeypatch):
+@pytest.mark.parametrize("suffix", [".toml", ".py"])
+def test_nothing_half_written_stays(tmp_path, monkeypatch, suffix):
     (tmp_path / "top.v").write_text("module top(input clk, input go, output [7:0] q); assign q = 0; endmodule\n")
     words = ["--rtl", str(tmp_path), "--top", "top"]
     write = new_core.write_whole
 
     def full(path, content):
-        if path.suffix == ".toml":
+        if path.suffix == suffix:
             raise OSError(28, "No space left on device", str(path))
         write(path, content)
 

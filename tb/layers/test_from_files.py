@@ -53,6 +53,11 @@ def test_every_variant_runs_on_the_course_example(sim, class_folder, seed):
     assert len(ran.results) == len(tasks)
 
 
+def test_names_may_have_blanks_between(class_folder):
+    names = golden_layers(class_folder).names[:2]
+    assert golden_layers(class_folder, ", ".join(names)).names == names
+
+
 def test_a_configuration_with_the_array_of_the_files(tmp_path):
     write(tmp_path / "g", VARIANTS["16x16"])
     assert golden_layers(tmp_path / "g").configuration().name == "net_16x16"

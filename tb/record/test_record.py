@@ -25,7 +25,7 @@ from tb.commands import accelerate, command, cosim
 from tb.networks import infer
 from tb.networks.program import compile_network
 from tb.networks.test_infer import plant_in_pool
-from tb.record import activity, record, report, views
+from tb.record import activity, record, report, tables, views
 from tb.record.activity import Slice
 
 NETWORK = "vgg16_w4a2_digits"
@@ -117,6 +117,15 @@ def test_a_record_of_activity_that_breaks_off_is_refused(inferred, cut):
         activity.Activity.parse("\n".join(text.splitlines()[:-cut]), Path("a"))
     with pytest.raises(ValueError, match="no record of activity"):
         activity.Activity.parse(text[:-3] + "x y", Path("a"))
+
+
+def test_no_table_of_a_run_before_stays(inferred, tmp_path):
+    shutil.copytree(inferred, tmp_path / "copy")
+    found = record.load(inferred)
+    found.layers = [dataclasses.replace(layer, beats=None) for layer in found.layers]
+    assert (tmp_path / "copy/ACCESS_REPORT.csv").exists()
+    names = tables.write(tmp_path / "copy", found)
+    assert names == ["COMPUTE_REPORT.csv"] == sorted(path.name for path in (tmp_path / "copy").glob("*.csv"))
 
 
 def test_a_damaged_activity_is_told(inferred, tmp_path):
