@@ -33,9 +33,9 @@ def begun(folder, out=None, **values):
 
 
 @pytest.mark.parametrize("out", ["rtl/core.toml", "adapters/core.toml"])
-def test_headers_are_found_from_the_adapter(tmp_path, out):
+def test_headers_are_found_from_the_adapter(sim, tmp_path, out):
     adapter = begun(tmp_path, out)
-    assert foreign_target(adapter).build("icarus", adapter.configuration)
+    assert foreign_target(adapter).build(sim, adapter.configuration)
 
 
 @pytest.mark.parametrize("values", [{"psum": 20}, {"cols": 4, "rows": 16}, {"psum": 24, "cols": 10, "rows": 3}])
