@@ -178,7 +178,8 @@ def read_golden_set(directory: GoldenFolder | Path | str) -> GoldenSet:
         raise GoldenSetError(f"{folder.directory} holds the sets of {len(folder.sets)} layers; name one of its folders")
     try:
         layout = layout_of(meta["format"], meta["dataflow"])
-        dict(meta["tiles"])
+        if not isinstance(meta["tiles"], dict):
+            raise TypeError(f"tiles is {meta['tiles']!r}")
         if missing := [name for name in _NEEDED if name not in meta]:
             raise KeyError(missing[0])
         shape, _ = ConvShape(**meta["shape"]), ConvShape(**meta["layer_shape"])

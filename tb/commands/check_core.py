@@ -43,7 +43,6 @@ DEFAULT_LAYERS: dict[str, list[str] | None] = {
     "resnet20_w4a4": ["layer3.0.downsample.0"],
 }
 SELF_TEST_TIME = 120.0  # seconds
-# Errors of the system that say nothing of the core
 SUMS = {
     "core": "the core adds all of it",
     "suite": "the core adds over the taps, the suite ic_tiles, residual, or what signed activations need",

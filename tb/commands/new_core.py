@@ -23,6 +23,7 @@ from tb.foreign.verilog import Elaborated, Port, Verilog
 from tb.foreign.wrapper import CLASS_PARAMETERS
 
 INSTRUCTION = 34  # bits of the class's instruction, at least
+RESET = re.compile(r"n?_?a?re?se?t", re.IGNORECASE)  # how its name begins
 SUFFIXES, HEADERS = (".v", ".sv"), (".vh", ".svh", ".h")
 
 
@@ -32,7 +33,7 @@ def recognised(ports: list[Port], clock: str) -> dict[str, str] | None:
     outputs = [port for port in ports if port.direction == "output"]
     words = [port for port in inputs if port.width >= INSTRUCTION and re.match(r"inst", port.name, re.IGNORECASE)]
     data = [port for port in inputs if port.width > 1 and port not in words]
-    resets = [port for port in inputs if port.width == 1 and re.match(r"n?_?a?re?se?t", port.name, re.IGNORECASE)]
+    resets = [port for port in inputs if port.width == 1 and RESET.match(port.name)]
     if not (words and data and resets and outputs):
         return None
     xmem = [port for port in data if re.fullmatch(r"d_?xmem|d|din|data\w*", port.name, re.IGNORECASE)] or data
@@ -163,7 +164,7 @@ def skeleton(top: str, ports: list[Port], clock: str) -> tuple[str, str]:
         )
         for way in ("input", "output")
     }
-    resets = [p.name for p in ports if p.direction == "input" and re.match(r"n?_?a?re?se?t", p.name, re.IGNORECASE)]
+    resets = [p.name for p in ports if p.direction == "input" and RESET.match(p.name)]
     reset = resets[0] if resets else "reset"
     level = 0 if active_low(reset) else 1
     return name, SKELETON.format(

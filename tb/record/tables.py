@@ -11,8 +11,6 @@ from quant.files import write_whole
 from tb.record.record import Record
 
 READS = {"IFMAP": "activations", "FILTER": "weights", "RECORD": "records", "RESIDUAL": "residuals"}
-
-
 ACCESS, BANDWIDTH = "ACCESS_REPORT.csv", "BANDWIDTH_REPORT.csv"
 
 
