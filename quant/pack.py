@@ -81,8 +81,8 @@ def _fields(network: Network, content: dict[str, Any], samples: str | None, note
     meta = content.get("meta") or {}
     recipe = meta.get("recipe")
     if recipe:
-        names = {"warm_start": [recipe.get("warm_start")], "teacher": names_of(recipe.get("teacher"))}
-        names = {key: "+".join(Path(name).name for name in several) for key, several in names.items() if any(several)}
+        names = {key: names_of(recipe.get(key)) for key in ("warm_start", "teacher")}
+        names = {key: "+".join(Path(name).name for name in several) for key, several in names.items() if several}
         same = {"data": network.dataset} if recipe.get("data") == meta["dataset"] else {}
         recipe = {**recipe, **names, **same}
     fields = {

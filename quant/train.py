@@ -69,7 +69,7 @@ _OPTIONS = (
     ("amp", bool, "bfloat16 mixed precision, where the hardware has it"),
     ("channels_last", bool, "memory layout, on CUDA, or compiled"),
     ("compile", bool, "compile the network, where a C++ compiler is at hand"),
-    ("warm_start", shared.name_or_none, "checkpoint or recipe whose layers are the start where they fit, or 'none'"),
+    ("warm_start", shared.name_or_none, "checkpoint or recipe to start from, the mean of several as a+b, or 'none'"),
     ("teacher", shared.name_or_none, "checkpoint or recipe to distil from, several as a+b, or 'none'"),
     ("distill", float, "weight of the teacher beside the labels"),
     ("temperature", float, "of the teacher's scores"),

@@ -224,7 +224,7 @@ def test_the_recipe_keeps_no_folder(tmp_path):
     trained, out = tmp_path / "trained.pth", tmp_path / "a.safetensors"
     pack.convert(course_file(tmp_path / "course.pth", SPEC), trained, dataset="folder:somewhere")
     content = torch.load(trained, weights_only=True)
-    recipe = {"data": "folder:somewhere", "epochs": 2, "warm_start": "somewhere/first.pth",
+    recipe = {"data": "folder:somewhere", "epochs": 2, "warm_start": "vgg16_w4a4+somewhere/first.pth",
               "teacher": "resnet20_w4a4+somewhere/b.pth"}  # fmt: skip
     content["meta"]["recipe"] = recipe
     torch.save(content, trained)
@@ -234,7 +234,7 @@ def test_the_recipe_keeps_no_folder(tmp_path):
     assert stored["recipe"] == {
         **recipe,
         "data": "cifar10",
-        "warm_start": "first.pth",
+        "warm_start": "vgg16_w4a4+first.pth",
         "teacher": "resnet20_w4a4+b.pth",
     }
     assert b"somewhere" not in out.read_bytes()

@@ -348,6 +348,46 @@ def test_warm_start_is_reported_and_resumed(tmp_path, small_data):
     train.train(recipe, tmp_path / "second", small_data, resume=True, report=lines.append)
 
 
+def test_the_mean_of_networks_is_the_start(tmp_path, small_data):
+    """Each one's weights count as the quantiser sees them, however large; named twice, twice."""
+    for name, seed in (("a", 1), ("b", 2)):
+        run(replace(RECIPE, epochs=1, warmup=0, ema=0.0, seed=seed), tmp_path / name, small_data)
+    large = torch.load(tmp_path / "b" / BEST, weights_only=True)
+    large["state_dict"]["layer1.0.conv1.weight"] *= 64
+    torch.save(large, tmp_path / "large.pth")
+    recipe, out = replace(RECIPE, warm_start=f"a+{tmp_path / 'large.pth'}+a"), tmp_path / "run"
+    trainer = Trainer(recipe, small_data, torch.device("cpu"), out=out)
+    assert trainer.skipped == []
+    a, b = (load_network(tmp_path / name / BEST).model for name in "ab")
+
+    def layer(model):
+        return model.layer1[0].conv1
+
+    def normalised(model):
+        weight = layer(model).weight.detach()
+        return (weight - weight.mean()) / weight.std()
+
+    expected = (2 * normalised(a) + normalised(b)) / 3
+    mean = trainer.model
+    torch.testing.assert_close(normalised(mean), (expected - expected.mean()) / expected.std())
+    assert layer(mean).weight.std() < 2 * layer(a).weight.std()  # a step turns it as far as it would either
+    torch.testing.assert_close(mean.fc.bias, (2 * a.fc.bias + b.fc.bias) / 3)
+    torch.testing.assert_close(layer(mean).act_alpha, (2 * layer(a).act_alpha + layer(b).act_alpha) / 3)
+    with pytest.raises(QuantError, match=r"no mean of .*: they have .*w_bits 4 and 2"):
+        run(replace(RECIPE, epochs=1, warmup=0, spec=replace(SPEC, w_bits=2)), tmp_path / "c", small_data)
+        Trainer(replace(recipe, warm_start="a+c"), small_data, torch.device("cpu"), out=out)
+
+
+def test_the_mean_of_float_networks_is_that_of_their_weights(tmp_path, small_data):
+    floating = replace(RECIPE, epochs=1, warmup=0, ema=0.0, spec=replace(SPEC, floating=True))
+    for name, seed in (("a", 1), ("b", 2)):
+        run(replace(floating, seed=seed), tmp_path / name, small_data)
+    recipe = replace(floating, warm_start="a+b")
+    mean = Trainer(recipe, small_data, torch.device("cpu"), out=tmp_path / "run").model
+    a, b = (load_network(tmp_path / name / BEST, floating=True).model for name in "ab")
+    torch.testing.assert_close(mean.conv1.weight, (a.conv1.weight + b.conv1.weight) / 2)
+
+
 def test_shipped_networks_can_be_the_start(small_data):
     recipe = replace(RECIPE, spec=load_network("resnet20_digits").spec, warm_start="resnet20_digits")
     trainer = Trainer(recipe, small_data, torch.device("cpu"))
@@ -468,6 +508,11 @@ def test_recipes_build_on_one_another(tmp_path):
     assert builds_on("resnet20_float", given={"teacher": "vgg16_float+mine"}) == [
         "teacher",
         "vgg16_float",
+        "resnet20_float",
+    ]
+    assert builds_on("resnet20_float", given={"teacher": None, "warm_start": "vgg16_digits+resnet20_digits"}) == [
+        "vgg16_digits",
+        "resnet20_digits",
         "resnet20_float",
     ]
     own = {"teacher": "runs/mine.pth.tar", "warm_start": "vgg16_digits"}

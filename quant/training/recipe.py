@@ -58,9 +58,10 @@ class Recipe:
         (on CUDA only, unless ``compile``). compile: torch.compile, where a C++ compiler is at hand.
     warm_start: checkpoint whose layers are the start where they fit. teacher: checkpoint whose scores are learned, with
         weight ``distill`` beside the labels' 1 - distill, both at ``temperature``. Either is a path, a recipe that was
-        trained beside this one, or the name of a shipped network; several teachers, with + between them, are learned
-        from as one, by the mean of their scores. With 'alternating' the teacher scores every image once, before the
-        first epoch: the mean of its scores of the image and of its mirror image.
+        trained beside this one, or the name of a shipped network. Several have + between them: the start is the mean of
+        their weights (:func:`quant.training.warm_start.mean_of`), what is learned the mean of their scores. With
+        'alternating' the teacher scores every image once, before the first epoch: the mean of its scores of the image
+        and of its mirror image.
     aims_each_step: the teacher scores every batch as the network sees it, moved and blanked, in place of that: what is
         learned never repeats, so it is not learned by heart (Beyer et al., 2022), for a third more time.
     """

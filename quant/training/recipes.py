@@ -27,11 +27,11 @@ def named_recipe(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return fields, fields.pop("model")
 
 
-def names_of(teachers: str | None) -> list[str]:
-    """The teachers that ``a+b`` means."""
-    if teachers is None or Path(teachers).is_file():
-        return [teachers] if teachers else []
-    return teachers.split("+")
+def names_of(networks: str | None) -> list[str]:
+    """The networks that ``a+b`` means: teachers, or those whose mean is the start."""
+    if networks is None or Path(networks).is_file():
+        return [networks] if networks else []
+    return networks.split("+")
 
 
 def share(name: str) -> float:
@@ -55,7 +55,7 @@ def builds_on(
     def visit(recipe: str) -> None:
         begun.add(recipe)
         fields = {**_recipe(recipe), **(given or {})} if recipe == name else _recipe(recipe)
-        for before in (*names_of(fields.get("teacher")), fields.get("warm_start")):
+        for before in (*names_of(fields.get("teacher")), *names_of(fields.get("warm_start"))):
             if before in known and before not in begun and not at_hand(before):
                 visit(before)
         order.append(recipe)

@@ -20,7 +20,7 @@ from quant.evaluation import evaluate
 from quant.files import remove_leftovers
 from quant.layers import QuantConv2d
 from quant.models import WideNet
-from quant.network import load_network, load_state
+from quant.network import Network, load_network, load_state
 from quant.storage.checkpoint import META_FORMAT, read_checkpoint, write_checkpoint
 from quant.storage.provenance import commit
 from quant.training.batches import Batches
@@ -29,7 +29,7 @@ from quant.training.recipe import Recipe
 from quant.training.recipes import names_of
 from quant.training.runlog import CSV, PNG, SPLITS, log_fields, write_csv
 from quant.training.schedule import CLOCK, FINISH, Clock, share_of_rate
-from quant.training.warm_start import warm_start
+from quant.training.warm_start import mean_of, warm_start
 
 LAST = "checkpoint.pth"
 BEST = "model_best.pth.tar"
@@ -152,10 +152,14 @@ class Trainer:
     def _warm_start(self, out: Path) -> list[str]:
         if self.recipe.warm_start is None:
             return []
-        return warm_start(self.model, load_network(find_run(self.recipe.warm_start, out), floating=True).model)
+        return warm_start(self.model, mean_of(self._networks(self.recipe.warm_start, out)))
+
+    @staticmethod
+    def _networks(names: str | None, out: Path) -> list[Network]:
+        return [load_network(find_run(name, out), floating=True) for name in names_of(names)]
 
     def _teacher(self, out: Path) -> nn.Module | None:
-        networks = [load_network(find_run(name, out), floating=True) for name in names_of(self.recipe.teacher)]
+        networks = self._networks(self.recipe.teacher, out)
         for network in networks:
             if network.spec.num_classes != self.recipe.spec.num_classes:
                 raise QuantError(
