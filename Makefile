@@ -52,8 +52,8 @@ check-core: simulator ## is your core right, and where is it wrong? | CORE PART 
 	@$(RUN) -m tb.commands.check_core --jobs $(call quoted,$(JOBS)) $(call options,CORE PART BUG STALLS REPORT) $(CORE_ARGS)
 
 grade: BY_DEFAULT := icarus
-grade: simulator ## points for a whole class, as autograders take them | CORE RUBRIC REPORT SIM CHECKPOINT DATA GOLDEN LAYER IMAGE SEED JOBS CORE_ARGS
-	@$(RUN) -m tb.grading.grade --jobs $(call quoted,$(JOBS)) $(call options,CORE RUBRIC REPORT) $(CORE_ARGS)
+grade: simulator ## points for a whole class, as autograders take them | CORE RUBRIC REPORT SIM CHECKPOINT DATA GOLDEN LAYER IMAGE SEED STALLS JOBS CORE_ARGS
+	@$(RUN) -m tb.grading.grade --jobs $(call quoted,$(JOBS)) $(call options,CORE RUBRIC STALLS REPORT) $(CORE_ARGS)
 
 calibrate: BY_DEFAULT := icarus
 calibrate: simulator ## find the latencies of a core of the class's interface | CORE SIM SEED CORE_ARGS
@@ -113,7 +113,7 @@ $(SETUP): pyproject.toml
 	    { echo "error: Python 3.11 or later is needed ($(PYTHON) is $$($(PYTHON) --version 2>&1)); use make PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	    { echo "error: Python has no venv module; on Debian or Ubuntu: sudo apt-get install -y python3-venv" >&2; exit 1; }
-	@echo "setting up $(VENV) (once; a few minutes)"
+	@echo "setting up $(VENV) (once; a few minutes)" >&2
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(RUN) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	    print("\n".join(p["dependencies"] + p["optional-dependencies"]["test"]))' > $(VENV)/wanted.txt
@@ -121,7 +121,7 @@ $(SETUP): pyproject.toml
 	$(RUN) -m pip install --disable-pip-version-check --progress-bar off -r $(VENV)/wanted.txt 2>&1 | awk -v terminal=$$terminal ' \
 	    tolower($$0) ~ /^ *error/ { print > "/dev/stderr" } \
 	    /^Collecting / { if (terminal) printf "\r  %d packages found ", ++found; fflush() } \
-	    /^Installing collected/ { printf "%s  installing %d packages, the last step\n", terminal ? "\r" : "", NF - 3; fflush() }'
+	    /^Installing collected/ { printf "%s  installing %d packages, the last step\n", terminal ? "\r" : "", NF - 3; fflush() }' >&2
 	@$(RUN) -c 'import os, sysconfig; open(os.path.join(sysconfig.get_path("purelib"), "checkout.pth"), "w").write(os.getcwd() + "\n")'
 	@touch $@
 
@@ -134,7 +134,7 @@ wheel: $(SETUP) ## a wheel for other repositories, in dist/
 define system_package
 	command -v $(1) >/dev/null || { \
 	    if [ "$$(id -u)" = 0 ]; then get="apt-get"; else get="sudo -n apt-get"; fi; \
-	    echo "installing $(2)"; \
+	    echo "installing $(2)" >&2; \
 	    { $$get install -y -qq $(2) || { $$get update -qq && $$get install -y -qq $(2); }; } >/dev/null 2>&1 || { \
 	        echo "error: $(1) is not installed, and installing it failed; run" >&2; \
 	        echo "sudo apt-get update && sudo apt-get install -y $(2)" >&2; exit 1; }; }

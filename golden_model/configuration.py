@@ -187,7 +187,7 @@ def configurations() -> dict[str, Configuration]:
 def read_toml(path: Path, error: type[Exception]) -> dict[str, Any]:
     """The tables of a TOML file; ``error`` names the file and the place of what is wrong."""
     try:
-        return tomllib.loads(read_bounded(path, 1 << 24).decode("utf-8"))
+        return tomllib.loads(read_bounded(path, 1 << 24).decode("utf-8-sig"))  # some editors begin with a mark
     except OSError as reason:
         raise error(f"{path}: {reason.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as reason:

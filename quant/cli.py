@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
+import os
 import re
 import signal
 import sys
@@ -13,7 +15,8 @@ from quant.errors import QuantError, UserError
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
-program: str | None = None  # what the user typed, where that is not ``python -m module``
+PROGRAM = "COSIM_PROGRAM"  # an environment variable: what the user typed, where that is not ``python -m module``
+program: str | None = os.environ.get(PROGRAM)
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,8 +68,11 @@ def run(main: Callable[[], int], errors: tuple[type[Exception], ...] = ()) -> in
     """The exit code of ``main``; an error of the user's, or a failing file, is told as ``error: ...`` and gives 2.
 
     errors: further ones that users cause. SIGTERM, and SIGHUP of a terminal that is closed, end a command as an
-    interrupt does.
+    interrupt does. What the terminal has no code for, as a name of a file may be, is printed by its number.
     """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # no terminal's, or closed
+            stream.reconfigure(errors="backslashreplace")
 
     def terminate(*_):
         raise KeyboardInterrupt

@@ -27,6 +27,11 @@ def write_whole(path: str | os.PathLike, content: bytes | memoryview) -> None:
         raise
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """:func:`write_whole` of text as UTF-8; what has no code there (a byte of some file's name) as its number."""
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
+
+
 def _write(path: Path, content: bytes | memoryview) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:

@@ -7,6 +7,7 @@ be environment variables here too. Builds are kept in the user's cache folder, o
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -46,10 +47,9 @@ def main() -> int:
         return 2
     here = Path(__file__).resolve().parent
     sys.path.insert(0, str(here if (here / "tb").is_dir() else here.parent))
-    from quant import cli
+    os.environ["COSIM_PROGRAM"] = f"{PROGRAM} {words[0]}"  # before quant.cli is there; what this starts knows it too
     from tb.commands import command
 
-    cli.program = f"{PROGRAM} {words[0]}"
     module = importlib.import_module(COMMANDS[words[0]][0])
     return command.run(lambda: module.main(words[1:]))
 

@@ -177,7 +177,7 @@ def again(
         given = {f"--{name.lower()}": value for name, value in (more or {}).items()}
         given |= {s.option: str(values[s.variable]) for s in SETTINGS if values.get(s.variable) not in (None, "")}
         options = " ".join(f"{name} {shlex.quote(value)}" for name, value in given.items())
-        return " ".join([*cli.program.split(), options, *words, "  (--waves 1 for waves)"])
+        return " ".join([cli.program.split()[0], target or "cosim", options, *words, "  (--waves 1 for waves)"])
     named = " ".join(f"{name}={shlex.quote(value)}" for name, value in (more or {}).items())
     # make puts them into the line that its shell reads, where a $ would be make's
     extra = [f"{arguments}={shlex.quote(' '.join(words).replace('$', '$$'))}"] if words else []

@@ -86,6 +86,13 @@ def test_an_example_is_checked_and_a_bug_found(installed):
     )
     assert (installed.home / "cache" / "systolic-cosim" / "sim").is_dir(), "builds are not in the cache folder"
     assert sorted(path.name for path in installed.home.iterdir()) == ["cache", "mine"]
+    words = ["--core", "mine/core.toml", "--checkpoint", "vgg16_digits", "--layer", "features.27"]
+    installed("check-core", *words, "--report", "out")
+    assert (
+        "systolic-cosim check-core --core mine/core.toml --checkpoint"
+        in (installed.home / "out/report.csv").read_text()
+    )
+    shutil.rmtree(installed.home / "out")
 
 
 def test_a_driver_in_python_is_found(installed):

@@ -88,12 +88,13 @@ def chosen(adapter: Adapter, found: dict) -> Timing:
 
 def write(adapter: Adapter, timing: Timing) -> None:
     """Put the timing into the file, and leave the rest of it as it is."""
-    document = tomlkit.parse(adapter.path.read_text())
+    path = adapter.path.resolve()  # not in place of a link
+    document = tomlkit.parse(path.read_bytes().decode("utf-8-sig"))
     course = document.setdefault("course", tomlkit.table())
     table = course.setdefault("timing", tomlkit.table())
     for name, value in dataclasses.asdict(timing).items():
         table[name] = value
-    write_whole(adapter.path, tomlkit.dumps(document).encode())
+    write_whole(path, tomlkit.dumps(document).encode())
 
 
 def main(words: list[str] | None = None) -> int:

@@ -32,7 +32,7 @@ from tb.farm.archive import packed
 from tb.layers.captured import RealLayer, as_tasks, real_layers
 from tb.layers.from_files import GoldenLayers, golden_layers
 from tb.layers.main_job import MAIN_JOB, default_layers, network_with
-from tb.target import Ran, Target, find_target, prepared, run_layers, run_one
+from tb.target import CannotRun, Ran, Target, find_target, prepared, run_layers, run_one
 
 if TYPE_CHECKING:
     from quant.loose import Placement
@@ -167,7 +167,7 @@ def simulate(
 def table(network: str, about: str, outcomes: list[Outcome], c: Configuration) -> Table:
     """Results of one network, 80 columns wide."""
     result = Table(
-        title=f"{network}: {about}", title_justify="left", title_style="bold", box=None, pad_edge=False,
+        title=escape(f"{network}: {about}"), title_justify="left", title_style="bold", box=None, pad_edge=False,
         padding=(0, 1, 0, 0), collapse_padding=True,
     )  # fmt: skip
     for name in ("layer", "convolution", "flow"):
@@ -186,7 +186,7 @@ def table(network: str, about: str, outcomes: list[Outcome], c: Configuration) -
         else:
             figures = ["-", "-", "-", "[bold red]FAIL[/]"]
         result.add_row(
-            layer.name, convolution(layer), flow(layer.task), f"{tiles(layer, c)}", *figures,
+            escape(layer.name), convolution(layer), flow(layer.task), f"{tiles(layer, c)}", *figures,
             "-" if layer.recovery_error is None else f"{layer.recovery_error:.0e}",
         )  # fmt: skip
     return result
@@ -222,21 +222,31 @@ def simulated(
     console: Console,
     target: Target = CORE,
     cluster: engine.Cluster | None = None,
+    each: bool = False,
 ) -> tuple[dict[int, Outcome], float]:
     """Every layer in a simulation of its own, so many at a time; by the layer's id, and the seconds that they took
-    together."""
+    together.
+
+    each: a layer that the target cannot run is one that failed, and the others run, where there are any that can.
+    """
     # Before anything is built: a layer that the configuration cannot run is refused. What was made is what runs.
-    made = prepared(target, c, [layer.task for layer in layers])
+    made, outcomes = [], {}
+    for layer in layers:
+        try:
+            made += [(layer, *prepared(target, c, [layer.task]))]
+        except CannotRun as error:
+            if not each or (not made and layer is layers[-1]):
+                raise
+            outcomes[id(layer)] = Outcome(layer, None, str(error))
     seed, waves = int(settings["SEED"]), bool(settings["WAVES"])
     with steps(console, f"building {target.name} ({c.name}) for {sim}") as progress:
         built = target.build(sim, c, waves=waves, progress=progress)
-    outcomes: dict[int, Outcome] = {}
     began = time.monotonic()
-    with counted(console) as progress, engine.farm(min(jobs, len(layers)), cluster) as farm:
-        bar = progress.add_task(f"layers on {sim}", total=len(layers))
+    with counted(console) as progress, engine.farm(min(jobs, len(made)), cluster) as farm:
+        bar = progress.add_task(f"layers on {sim}", total=len(made))
         shared = farm.share(packed(built) if farm.elsewhere else built)
         tasks, by_key = [], {}
-        for index, (layer, ready) in enumerate(zip(layers, made, strict=True)):
+        for index, (layer, ready) in enumerate(made):
             keep = wave_file(sim, c, layer.task.title) if waves else None
             arguments = (target, c, layer.task, ready, shared, sim, seed, stalls, keep)
             # The longest first, so that no core waits for the last one.
@@ -264,7 +274,7 @@ def failures(
             title = row.layer.task.title
             again = replay(row.layer, checkpoint, settings, sim, c, stalls, more)
             why = escape(row.failure.removeprefix(f"{title}: "))
-            told.append(f"\n[bold red]FAIL[/] {title}: {why}\nreplay: {escape(again)}")
+            told.append(f"\n[bold red]FAIL[/] {escape(title)}: {why}\nreplay: {escape(again)}")
     return told
 
 

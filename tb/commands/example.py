@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from quant.cli import Parser
@@ -25,7 +26,15 @@ def main(words: list[str] | None = None) -> int:
         raise UserError(f"no example {parsed.name!r}; there are: {', '.join(NAMES)}")
     if parsed.folder.exists():
         raise UserError(f"{parsed.folder} is there already; name another folder")
-    shutil.copytree(EXAMPLES / parsed.name, parsed.folder, ignore=shutil.ignore_patterns("__pycache__"))
+    place = parsed.folder.absolute().parent
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".example-", dir=place) as work:  # all of it, or nothing
+        for path in (EXAMPLES / parsed.name).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                copy = Path(work, "copy", path.relative_to(EXAMPLES / parsed.name))
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, copy)
+        Path(work, "copy").rename(parsed.folder)
     print(f"{parsed.folder}: {', '.join(sorted(path.name for path in parsed.folder.iterdir()))}")
     return 0
 

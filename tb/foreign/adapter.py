@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import os
 import re
 import types
 import typing
@@ -163,7 +164,7 @@ class Adapter:
     """A foreign core, as its file says. sources, include: resolved paths."""
 
     path: Path  # as given
-    folder: Path  # where it lies
+    folder: Path  # where it lies; of a link, where the link does
     name: str
     top: str
     sources: tuple[Path, ...]
@@ -249,7 +250,7 @@ def read_adapter(path: Path | str, defines: typing.Sequence[str] = ()) -> Adapte
     parts = _checked(tables.get("parts", {}), dict.fromkeys(tables.get("parts", {}), Any), f"{path}: [parts]")
     return Adapter(
         path=path,
-        folder=path.resolve().parent,
+        folder=path.parent.absolute(),
         name=core.get("name", path.stem),
         top=top,
         sources=_files(path, core.get("sources", ["*.v", "*.sv"])),
@@ -276,7 +277,7 @@ def _defines(given: typing.Sequence[str]) -> dict[str, str]:
 def _files(path: Path, patterns: list[str]) -> tuple[Path, ...]:
     found: dict[Path, None] = {}
     for pattern in patterns:
-        matching = sorted(glob.glob(str(path.parent / pattern), recursive=True))
+        matching = sorted(glob.glob(os.path.join(glob.escape(str(path.parent)), pattern), recursive=True))
         if not matching and not any(mark in pattern for mark in "*?["):
             raise AdapterError(f"{path}: [core] sources: there is no file {path.parent / pattern}")
         found |= {Path(name).resolve(): None for name in matching if Path(name).is_file()}
@@ -285,9 +286,10 @@ def _files(path: Path, patterns: list[str]) -> tuple[Path, ...]:
     for file in found:
         if file.suffix not in (".v", ".sv", ".vh", ".svh"):
             raise AdapterError(f"{path}: [core] sources: {file.name} is no Verilog (.v, .sv, .vh, .svh)")
-        if not re.fullmatch(r"[\w./+@=, -]+", str(file)):
+        if re.search(r'[\x00-\x1f\x7f"\\$\udc80-\udcff]', str(file)):
             raise AdapterError(
-                f"{path}: [core] sources: {file} has characters that the simulators' makefiles cannot take"
+                f"{path}: [core] sources: the name {str(file)!r} has a character that a simulator cannot take: a "
+                "quote, a backslash, a $, one that does not print or is not UTF-8"
             )
     return tuple(found)
 

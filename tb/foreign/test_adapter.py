@@ -1,6 +1,8 @@
 """Adapter files that are wrong are told by file, table and key; layers are cut so that every output is made once."""
 
 import dataclasses
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -8,12 +10,13 @@ import pytest
 from golden_model.convolution import convolve
 from golden_model.operands import Operands
 from golden_model.tiling import ConvShape, pad
+from tb import simulators
 from tb.foreign.adapter import AdapterError, read_adapter
 from tb.foreign.bench import told
 from tb.foreign.diagnose import _unknown as unknown_hint
 from tb.foreign.passes import cut, finished, passes_of
 from tb.foreign.record import Record
-from tb.foreign.target import foreign_target
+from tb.foreign.target import as_compiled, foreign_target
 
 CORE = """module core #(parameter bw = 4, psum_bw = 16, col = 8, row = 8) (
     input clk, input reset, input [33:0] inst, input [bw*row-1:0] D_xmem, output ofifo_valid,
@@ -77,6 +80,18 @@ def test_wrong_adapters(tmp_path, monkeypatch, text, told):
         adapter = read_adapter(tmp_path / "core.toml")
         foreign_target(adapter).build("icarus", adapter.configuration)
     assert told in str(refused.value), refused.value
+
+
+def test_folders_of_any_name(sim, tmp_path):
+    folder = tmp_path / "m\u00fcller (1) [x], O'Brien & ~ #1; %s"
+    shutil.copytree(simulators.ROOT / "tb" / "examples" / "course", folder)
+    adapter = read_adapter(folder / "core.toml")
+    as_compiled(adapter, adapter.top, sim)  # from there on the simulator sees a copy
+    for name in ('a"b.v', "a$b.v", "a\nb.v", os.fsdecode(b"a\xfcb.v")):
+        (folder / name).write_text("")
+        with pytest.raises(AdapterError, match="has a character that a simulator cannot take"):
+            read_adapter(folder / "core.toml")
+        (folder / name).unlink()
 
 
 def test_an_input_that_nothing_drives(tmp_path):

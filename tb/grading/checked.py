@@ -9,6 +9,8 @@ from typing import Any
 
 from quant.files import write_whole
 
+DID_NOT_RUN = "did not run"  # what is told of a case that another one's end kept from running
+
 
 @dataclasses.dataclass
 class Case:

@@ -13,6 +13,7 @@ import dataclasses
 import glob
 import hashlib
 import io
+import itertools
 import os
 import re
 import shlex
@@ -33,13 +34,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from golden_model.bounded import read_bounded
+from golden_model.configuration import read_toml
 from quant import cli
 from quant.cli import number
 from quant.errors import UserError
-from quant.files import write_whole
+from quant.files import write_text
 from tb import options, simulators
 from tb.farm import engine
-from tb.foreign.adapter import read_adapter
 from tb.grading.checked import Checked, read_checked
 from tb.simulators.tools import HeldUp, tool_version
 
@@ -93,8 +94,10 @@ def check_options(parsed: argparse.Namespace) -> None:
     """UserError where no folder for the report is named, or an option is of one core."""
     if not parsed.report:
         raise UserError(f"CORE={parsed.core} is a pattern: name a folder for the table, as REPORT=out")
-    for name in ("part", "bug", "result"):
-        if getattr(parsed, name):
+    given = {name: getattr(parsed, name) for name in ("part", "bug", "result", "record")}
+    given["waves"] = parsed.WAVES not in (None, "", "0")
+    for name, value in given.items():
+        if value:
             raise UserError(f"--{name} is of one core, and CORE={parsed.core} with a report is a class")
 
 
@@ -115,9 +118,7 @@ def class_of(parsed: argparse.Namespace) -> list[Team]:
     if not paths:
         raise UserError(f"CORE={parsed.core} matches no file; quote the pattern, as CORE='teams/*/core.toml'")
     common = _common(parsed)
-    return [
-        Team(name, path, _key(path, common, parsed.define)) for name, path in zip(_names(paths), paths, strict=True)
-    ]
+    return [Team(name, path, _key(path, common)) for name, path in zip(_names(paths), paths, strict=True)]
 
 
 def _names(paths: list[Path]) -> list[str]:
@@ -126,7 +127,8 @@ def _names(paths: list[Path]) -> list[str]:
     def clean(text: str) -> str:
         return re.sub(r"[^\w.-]+", "_", text).strip("_") or "core"
 
-    names = [clean(path.resolve().parent.name) for path in paths]
+    # Not resolved: each team may have a link to one file.
+    names = [clean(path.absolute().parent.name) for path in paths]
     if len({name.lower() for name in names}) < len(names):
         names = [clean(path.with_suffix("").as_posix()) for path in paths]
     seen: dict[str, int] = {}
@@ -157,7 +159,7 @@ def _common(parsed: argparse.Namespace) -> str:
     """What the results of all teams depend on: this suite, the simulator, the options, their files."""
     words = passed_on(parsed)
     sim = parsed.SIM or "icarus"
-    simulators.check_simulator(sim)
+    simulators.check_simulator(sim, Path(tempfile.gettempdir()))
     digest = hashlib.sha256(f"{simulators.suite_hash()} {words} {tool_version(sim)}".encode())
     named = [parsed.GOLDEN, parsed.CHECKPOINT, (parsed.DATA or "").removeprefix("folder:")]
     for path in (Path(name) for name in named if name):
@@ -169,7 +171,7 @@ def _common(parsed: argparse.Namespace) -> str:
     return digest.hexdigest()
 
 
-def _key(core: Path, common: str, defines: Sequence[str]) -> str:
+def _key(core: Path, common: str) -> str:
     """Hash of the adapter, of all files beside it and below, of what it names elsewhere, and of what all share.
 
     Of what is too much to be read, size and time of change: no team's files may hold up the others.
@@ -177,15 +179,12 @@ def _key(core: Path, common: str, defines: Sequence[str]) -> str:
     digest = hashlib.sha256(common.encode())
     files = set(_files(core.parent))
     with contextlib.suppress(Exception):  # whatever is wrong with it, its own check tells it
-        adapter = read_adapter(str(core), defines)
-        files |= set(adapter.sources)
-        driver = [(core.parent / adapter.driver.split(":")[0]).parent] if adapter.driver else []
-        for folder in (*adapter.include, *driver):
-            files |= set(_files(folder))
+        for place in _named(core):
+            files |= set(_files(place)) if place.is_dir() else {place}
     left = MOST_BYTES
     for path in sorted(files):
         digest.update(os.fsencode(path))
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # not there, or no name of a file
             stat = path.stat()
             if stat.st_size <= left:
                 left -= stat.st_size
@@ -193,6 +192,19 @@ def _key(core: Path, common: str, defines: Sequence[str]) -> str:
             else:
                 digest.update(_size_and_time(stat))
     return digest.hexdigest()
+
+
+def _named(core: Path) -> Iterator[Path]:
+    """Files and folders that an adapter names; of a pattern the folder where it begins, since what it matches may have
+    no end."""
+    tables = read_toml(core, UserError)
+    table = tables.get("core", {})
+    for pattern in table.get("sources", ()):
+        yield core.parent.joinpath(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    for folder in table.get("include", ()):
+        yield core.parent / folder
+    if driver := tables.get("python", {}).get("driver"):
+        yield (core.parent / driver.split(":")[0]).parent
 
 
 def _size_and_time(stat: os.stat_result) -> bytes:
@@ -450,7 +462,8 @@ def row(team: Team, one: Checked) -> dict[str, str]:
 
 
 def _count(cases: list) -> str:
-    return f"{sum(case.passed for case in cases)}/{len(cases)}" if cases else "-"
+    """As "8 of 9": a spreadsheet takes 8/9 for a day."""
+    return f"{sum(case.passed for case in cases)} of {len(cases)}" if cases else "-"
 
 
 def write_tables(report: Path, teams: list[Team], found: list[Checked], grades: dict | None = None) -> None:
@@ -458,17 +471,17 @@ def write_tables(report: Path, teams: list[Team], found: list[Checked], grades: 
     rows = [row(team, one) for team, one in zip(teams, found, strict=True)]
     columns = list(COLUMNS)
     if grades is not None:
-        columns.insert(2, "points")
+        columns[2:2] = ["points", "of"]
         for line in rows:
             points, most, _ = grades.get(line["team"], (None, None, ()))
-            line["points"] = "" if points is None else f"{points:g}/{most:g}"
+            line |= {"points": "", "of": ""} if points is None else {"points": f"{points:g}", "of": f"{most:g}"}
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _plain(value) for name, value in line.items()} for line in rows)
-    write_whole(report / "report.csv", text.getvalue().encode())
+    write_text(report / "report.csv", text.getvalue())
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        Path(__file__).with_name("report.html").read_text()
+        Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     )
     right = sum(one.passed for one in found)
     logs = [_log(report, one) for one in found]
@@ -477,7 +490,7 @@ def write_tables(report: Path, teams: list[Team], found: list[Checked], grades: 
         teams=list(zip(rows, found, logs, strict=True)), right=right, grades=grades, records=records,
         cycles=max((one.cycles or 0 for one in found), default=0), made=time.strftime("%Y-%m-%d %H:%M"),
     )  # fmt: skip
-    write_whole(report / "report.html", page.encode())
+    write_text(report / "report.html", page)
 
 
 def _log(report: Path, one: Checked) -> str:
@@ -519,5 +532,6 @@ def table(teams: list[Team], found: list[Checked], width: int, points: dict[str,
         name = escape(line["team"]) if one.passed else f"[bold red]{escape(line['team'])}"
         score = [] if points is None else [f"{points[line['team']]:g}" if line["team"] in points else "-"]
         told = escape(line["looks_like"] or line["mismatch"])
-        shown.add_row(name, *score, line["builds"], line["self_test"], line["layers"], count, told)
+        counts = (line[what].replace(" of ", "/") for what in ("self_test", "layers"))
+        shown.add_row(name, *score, line["builds"], *counts, count, told)
     return shown

@@ -14,12 +14,12 @@ from pathlib import Path
 from rich.console import Console
 
 from quant.errors import UserError
-from quant.files import write_whole
+from quant.files import write_text
 from tb import options
 from tb.commands import check_core, command
 from tb.commands.report import counted_class
 from tb.grading import class_check
-from tb.grading.rubric import EXAMPLE, Item, Scored, gradescope, read_rubric, score
+from tb.grading.rubric import EXAMPLE, Item, Scored, check_named, gradescope, read_rubric, score
 
 GRADES = "grades"
 
@@ -49,16 +49,19 @@ def grade(parsed: argparse.Namespace, title: str, items: list[Item]) -> int:
     grades: dict[str, tuple[float, float, list[Scored]]] = {}
     with class_check.alone(report), counted_class(console) as advance:
         found, _ = class_check.run_class(parsed, teams, report, advance)
-        (report / GRADES).mkdir(exist_ok=True)
-        for old in (report / GRADES).glob("*.json"):  # of teams that are no more, or were not checked
-            old.unlink()
+        check_named(items, found)
+        texts = {}
         for team, one in zip(teams, found, strict=True):
             if one.undecided:
                 continue
             scored = [score(item, one) for item in items]
             grades[team.name] = (round(sum(item.score for item in scored), 2), most, scored)
-            text = json.dumps(gradescope(title, scored, one), indent=2, ensure_ascii=False) + "\n"
-            write_whole(report / GRADES / f"{team.name}.json", text.encode())
+            texts[team.name] = json.dumps(gradescope(title, scored, one), indent=2, ensure_ascii=False) + "\n"
+        (report / GRADES).mkdir(exist_ok=True)
+        for old in (report / GRADES).glob("*.json"):  # of teams that are no more, or were not checked
+            old.unlink()
+        for name, text in texts.items():
+            write_text(report / GRADES / f"{name}.json", text)
         class_check.write_tables(report, teams, found, grades)
     shown = class_check.table(teams, found, console.width, {name: points for name, (points, _, _) in grades.items()})
     console.print(shown)

@@ -6,10 +6,12 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 
@@ -18,8 +20,11 @@ import pytest
 
 from quant.errors import UserError
 from tb import simulators
-from tb.commands import check_core, command
+from tb.commands import calibrate, check_core, command
+from tb.commands.cosim import Outcome
 from tb.farm import engine
+from tb.foreign.adapter import Timing, read_adapter
+from tb.foreign.target import ForeignTarget
 from tb.foreign.test_examples import CASES
 from tb.foreign.test_hostile import BROKEN, HEAD, SILENT
 from tb.grading import class_check, grade, rubric
@@ -112,7 +117,7 @@ def test_thirty_cores(only_icarus, left_over, tmp_path, capfd):
         line = found[f"{example}_{bug}"]
         assert line["builds"] == "yes" and line["mismatch"] and line["looks_like"], line
     assert found["right"] | {"seconds": "", "replay": ""} == {
-        "team": "right", "result": "pass", "builds": "yes", "self_test": "9/9", "layers": "1/1", "mismatch": "",
+        "team": "right", "result": "pass", "builds": "yes", "self_test": "9 of 9", "layers": "1 of 1", "mismatch": "",
         "looks_like": "", "cycles": "1657", "seconds": "", "replay": "",
     }  # fmt: skip
     assert found["endless"]["result"] == "fail"
@@ -155,7 +160,7 @@ def test_thirty_cores(only_icarus, left_over, tmp_path, capfd):
     assert len(points) == 30
     assert points["right"] == 100 and points["no_toml"] == 0 and points["syntax"] == 0
     assert 10 < points["course_sign_extension"] < 50  # some of the little layers are right
-    assert rows(tmp_path)["right"]["points"] == "100/100"
+    assert rows(tmp_path)["right"]["points"] == "100" == rows(tmp_path)["right"]["of"]
 
 
 # Gradescope's documentation, "Autograder specifications", output format: field to kind
@@ -318,7 +323,7 @@ def test_what_ends_a_check_from_outside_costs_no_points(tmp_path, monkeypatch, c
     assert [path.name for path in (tmp_path / "out/grades").iterdir()] == ["c.json"]
     found = rows(tmp_path)
     assert [found[name]["result"] for name in "abcd"] == ["not checked", "not checked", "fail", "not checked"]
-    assert [found[name]["points"] for name in "abcd"] == ["", "", "0/100", ""]
+    assert [found[name]["points"] for name in "abcd"] == ["", "", "0", ""]
     assert "not checked" in (tmp_path / "out/report.html").read_text()
     assert check_core.main(words[:4]) == 1
     assert "b was not checked" in capfd.readouterr().out
@@ -395,6 +400,7 @@ def test_no_team_keeps_the_others_from_being_checked(tmp_path, monkeypatch):
         '[core]\ninclude = ["/"]',
         "[core",
         '[core]\nsources = ["\\u0000"]',
+        '[core]\nsources = ["**/*.v"]',
     ]
     for number, text in enumerate(texts):
         broken(tmp_path / f"team{number}", SILENT)
@@ -402,6 +408,8 @@ def test_no_team_keeps_the_others_from_being_checked(tmp_path, monkeypatch):
     odd = tmp_path / "team0"
     (odd / os.fsdecode(b"\xdcbung.v")).write_text("// 1")
     (odd / "system").symlink_to("/proc")
+    for name in "ab":  # what a pattern matches through these has no end
+        (tmp_path / "team5" / name).symlink_to(".")
 
     def keys():
         teams = class_check.class_of(parsed("--core", str(tmp_path / "*/core.toml"), "--sim", "icarus"))
@@ -439,6 +447,8 @@ def test_what_is_wrong_is_told(tmp_path, capfd):
     assert "none is not a directory" in refused(["--core", pattern, *out, "--golden", str(tmp_path / "none")], capfd)
     assert not (tmp_path / "out").exists()
     assert "--part is of one core" in refused(["--core", pattern, *out, "--part", "l0"], capfd)
+    assert "--waves is of one core" in refused(["--core", pattern, *out, "--waves", "1"], capfd)
+    assert "--record is of one core" in refused(["--core", pattern, *out, "--record", "x"], capfd)
     (tmp_path / "file").write_text("")
     assert "a folder is needed here" in refused(["--core", pattern, "--report", str(tmp_path / "file")], capfd)
 
@@ -486,8 +496,122 @@ def test_points_of_an_item():
     assert points("passes") == 0
 
 
-def test_a_cell_is_no_formula():
+def test_an_item_of_what_nobody_has_is_told():
+    """A mistyped name would give every team 0 points."""
+    ran, broken = (Checked("core.toml", layers=layers) for layers in ([Case("features.27", False)], []))
+
+    def check(needs, *found):
+        rubric.check_named([rubric.Item("item", 10, needs)], found)
+
+    check("layer features.27", broken, ran)
+    check("layer features.72", broken)  # no layer ran anywhere: nothing is known of names
+    with pytest.raises(UserError, match=r"'item' needs 'layer features\.72', and no team has a layer of that name"):
+        check("layer features.72", broken, ran)
+    check("test x", broken, ran)
+    with pytest.raises(UserError, match="no team has a test of that name; there are: a"):
+        check("test x", Checked("core.toml", self_test=[Case("a", True)]))
+
+
+def test_a_rubric_of_another_editor(tmp_path):
+    path = tmp_path / "rubric.toml"
+    path.write_bytes(b"\xef\xbb\xbf[[item]]\r\nname = 'x'\r\npoints = 3\r\nneeds = 'layer  a'\r\n")
+    assert rubric.read_rubric(path)[1][0].needs == "layer a"
+
+
+def test_a_student_reads_why_the_rest_did_not_run():
+    one = Checked(
+        "core.toml", self_test=[Case("a", True), Case("b", False, "did not run")], mismatch="it called $finish"
+    )
+    assert "it called $finish" in rubric.score(rubric.Item("item", 10, "self-test"), one).output
+
+
+def test_a_cell_is_no_formula_and_no_day(tmp_path):
     assert class_check._plain("=HYPERLINK(1)") == "'=HYPERLINK(1)" and class_check._plain("-") == "-"
+    one = Checked("core.toml", self_test=[Case("a", True)], layers=[Case("x", True)])
+    class_check.write_tables(tmp_path, [class_check.Team("t", tmp_path, "")], [one], {"t": (8.0, 10.0, [])})
+    line = next(csv.DictReader((tmp_path / "report.csv").open()))
+    assert (line["points"], line["of"], line["self_test"], line["layers"]) == ("8", "10", "1 of 1", "1 of 1")
+
+
+def test_a_name_that_is_no_text_costs_that_team_alone(tmp_path, monkeypatch, capfd):
+    for name in "ab":
+        broken(tmp_path / "teams" / name, SILENT)
+    told = f"{SAVES}save(mismatch='no ' + chr(0xdcfc) + '.v', replay='x' + chr(0xdcfc)); sys.exit(1)"
+    monkeypatch.setattr(class_check, "_command", lambda team: [sys.executable, "-c", told])
+    (tmp_path / "rubric.toml").write_text(rubric.EXAMPLE)
+    words = ["--core", str(tmp_path / "teams/*/core.toml"), "--report", str(tmp_path / "out"), "--jobs", "1"]
+    assert command.run(lambda: grade.main([*words, "--rubric", str(tmp_path / "rubric.toml")])) == 0
+    assert r"no \udcfc.v" in capfd.readouterr().out
+    assert rows(tmp_path)["b"]["mismatch"] == r"no \udcfc.v"
+    assert r"no \udcfc.v" in (tmp_path / "out/report.html").read_text()
+    assert len([fits_gradescope(path) for path in (tmp_path / "out/grades").iterdir()]) == 2
+
+
+def test_a_killed_layer_beside_a_wrong_one(tmp_path, monkeypatch):
+    """A share of the layers would be too small: nothing is known of the one that was killed."""
+
+    def simulated(layers, *_, **__):
+        ends = [Outcome(layers[0], None, "wrong"), Outcome(layers[1], None, "killed", from_outside=True)]
+        return {id(end.layer): end for end in ends}, 1.0
+
+    monkeypatch.setattr(check_core, "simulated", simulated)
+    monkeypatch.setattr(check_core, "self_test", lambda *_: True)
+    monkeypatch.setattr(ForeignTarget, "build", lambda *_, **__: None)
+    words = ["--core", str(EXAMPLES / "course/core.toml"), "--result", str(tmp_path / "result.json")]
+    assert check_core.main([*words, "--checkpoint", "vgg16_digits", "--layer", "features.24,features.27"]) == 1
+    one = read_checked(tmp_path / "result.json")
+    assert one.undecided == "features.27: killed" and one.mismatch == "wrong"
+
+
+def test_a_layer_that_a_core_cannot_run_costs_that_layer(only_icarus, tmp_path, capfd):
+    """And a core may be called what the terminal's library takes for markup."""
+    core = team(tmp_path / "t", "course")
+    text = core.read_text().replace("[capabilities]\n", "[capabilities]\ntaps = 1\n")
+    core.write_text(re.sub(r"(?m)^name = .*$", 'name = "team [/x] [wip]"', text))
+    result = tmp_path / "result.json"
+    words = ["--core", str(core), "--result", str(result), "--checkpoint", "resnet20_digits", "--sim", "icarus"]
+    layers = ["layer3.0.downsample.0", "layer3.1.conv1"]
+    assert check_core.main([*words, "--layer", ",".join(layers)]) == 1
+    told = capfd.readouterr().out
+    assert "team [/x] [wip]: core" in told and "1 of 2 layers match" in told
+    one = read_checked(result)
+    assert [(case.name, case.passed) for case in one.layers] == list(zip(layers, (True, False), strict=True))
+    assert "cannot run" in one.mismatch and not one.undecided
+    assert command.run(lambda: check_core.main([*words, "--layer", layers[1]])) == 2
+
+
+def test_links_to_one_adapter(tmp_path):
+    """A teacher's file for all: each team has its own name, Verilog and driver."""
+    shutil.copytree(EXAMPLES / "stream_os", tmp_path / "common")
+    text = (tmp_path / "common/core.toml").read_text()
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for file in ("os_core.v", "driver.py"):
+            shutil.copy(tmp_path / "common" / file, tmp_path / name)
+        (tmp_path / name / "core.toml").symlink_to("../common/core.toml")
+    teams = class_check.class_of(parsed("--core", str(tmp_path / "[ab]/core.toml"), "--sim", "icarus"))
+    assert [one.name for one in teams] == ["a", "b"]
+    adapter = read_adapter(teams[0].core)
+    assert adapter.folder == tmp_path / "a" and all(path.parent == tmp_path / "a" for path in adapter.sources)
+    (tmp_path / "common/core.toml").write_bytes(f"\ufeff{text}".replace("\n", "\r\n").encode())
+    calibrate.write(adapter, Timing())
+    assert (tmp_path / "a/core.toml").is_symlink()
+    written = (tmp_path / "common/core.toml").read_bytes()
+    assert b"timing" in written and written.count(b"\r\n") >= text.count("\n")
+
+
+def test_a_class_builds_where_verilator_can(tmp_path, monkeypatch, capfd):
+    """Else each team would be told that its core does not build."""
+    broken(tmp_path / "t", SILENT)
+    words = ["--core", str(tmp_path / "*/core.toml"), "--report", str(tmp_path / "out"), "--sim", "verilator"]
+    (tmp_path / "a b").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "a b"))
+    assert f"path with a space: {tmp_path / 'a b'}" in refused(words, capfd)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    flags = os.statvfs_result((*os.statvfs(tmp_path)[:8], os.ST_NOEXEC, 255))
+    monkeypatch.setattr(simulators.tools.os, "statvfs", lambda path: flags)
+    assert "mounted noexec" in refused(words, capfd)
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_team_writes_into_the_page(tmp_path):

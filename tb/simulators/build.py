@@ -113,8 +113,11 @@ def preprocessed(
         kept = folder / name / "core.v"
         if not kept.exists():
             write_whole(kept, text)
-    named = re.findall(r'^`line \d+ "([^"]*)"', text.decode(errors="replace"), re.MULTILINE)
-    return kept, [Path(path) for path in dict.fromkeys(named)]
+    named = re.findall(rb'^`line \d+ "([^"]*)"', text, re.MULTILINE)
+    if simulator == "verilator":  # what is not ASCII is in octal there
+        escape = re.compile(rb"\\([0-7]{3}|.)")
+        named = [escape.sub(lambda m: bytes([int(m[1], 8)]) if len(m[1]) == 3 else m[1], path) for path in named]
+    return kept, [Path(os.fsdecode(path)) for path in dict.fromkeys(named)]
 
 
 def _refuse_ended(code: int, log: Path, what: str) -> None:

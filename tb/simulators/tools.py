@@ -54,8 +54,9 @@ FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 LACKING = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO)
 
 
-def check_simulator(name: str) -> str:
-    """``name`` when it is a simulator that is installed; else SimulationError says what to do."""
+def check_simulator(name: str, place: Path = BUILD) -> str:
+    """``name`` when it is a simulator that is installed, and can build below ``place``; else SimulationError says what
+    to do."""
     if name not in SIMULATORS:
         raise SimulationError(f"unknown simulator SIM={name}; there are: {', '.join(SIMULATORS)}")
     if name == "icarus" and not (shutil.which("iverilog") and shutil.which("vvp")):
@@ -65,9 +66,15 @@ def check_simulator(name: str) -> str:
         )
     if name == "verilator":
         verilator_environment()
-        for path in (ROOT, BUILD):
+        for path in (ROOT, place):
             if " " in str(path):
                 raise SimulationError(f"Verilator's makefiles cannot work in a path with a space: {path}")
+        there = next(folder for folder in (place, *place.parents) if folder.exists())
+        if os.statvfs(there).f_flag & os.ST_NOEXEC:
+            raise SimulationError(
+                f"Verilator's models are programs, and where {place} lies none may be run (mounted noexec); name "
+                "another folder with COSIM_BUILD, for a class with TMPDIR"
+            )
         for tool, package in (("perl", "perl"), ("make", "make"), ("g++", "g++")):
             if shutil.which(tool) is None:
                 raise SimulationError(f"Verilator needs {tool}; on Debian or Ubuntu: sudo apt-get install -y {package}")
