@@ -12,8 +12,10 @@ MOST = 1 << 28  # bytes; the largest golden file of the networks here has a fift
 def read_bounded(path: Path, most: int = MOST) -> bytes:
     """The bytes of a file. OSError, which names it, where it cannot be read or has more than ``most`` bytes."""
     with path.open("rb") as file:
-        known = os.fstat(file.fileno()).st_size <= most
-        data = file.read(most + 1) if known else b""  # a device has no size
-    if not known or len(data) > most:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(size + 1) if size <= most else b""  # what is asked for is set aside first
+        if len(data) > size:  # a device, or a file that grows
+            data += file.read(most + 1 - len(data))
+    if size > most or len(data) > most:
         raise OSError(errno.EFBIG, f"larger than the {most >> 20} MiB that such a file may have", str(path))
     return data

@@ -173,7 +173,7 @@ def configurations() -> dict[str, Configuration]:
             raise ConfigurationError(f"{where}: {name} = {table!r} stands outside of a [table]")
         fields = {key.lower(): value for key, value in table.items()}
         if len(fields) < len(table):
-            twice = next(key for key in table if key != key.upper() and key.upper() in table)
+            twice = next(key for key in table if sum(other.lower() == key.lower() for other in table) > 1)
             raise ConfigurationError(f"{where}: [{name}] has {twice.upper()} twice, in capitals and not")
         if set(fields) != known:
             wrong = ", ".join(sorted(key if key == "about" else key.upper() for key in set(fields) ^ known))

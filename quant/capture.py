@@ -179,18 +179,25 @@ def _operands(network: Network, modules: dict[str, nn.Module], name: str, image:
     delta = layer.w_delta * layer.x_delta
     residual = None
     scale, shift = torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
+    heard = torch.ones(channels, dtype=torch.bool)
     if shortcut is not None:
         scale, shift = folded_norm(shortcut.norm, channels)
     negated = scale < 0
     out_scale = scale.abs() * delta
     if shortcut is not None:
         added = (seen.outputs if shortcut.of_output else seen.inputs)[shortcut.source]
-        residual = _residual(name, added, shift, out_scale)
+        with_shift = added.cpu().double() + shift[:, None, None]
+        # Sums that BatchNorm multiplies by about 0 come to nothing: their weights are 0, and the shortcut, whose
+        # integers would be as large as they are small, has the others' scale.
+        heard = (with_shift.abs().amax((1, 2)) < (2**31 - 1) * out_scale) & (out_scale > 0)
+        out_scale = torch.where(heard, out_scale, out_scale[heard].median() if heard.any() else delta)
+        weight = weight * heard[:, None, None, None].to(weight.device)
+        residual = _residual(name, with_shift, out_scale)
     # The weights' range is symmetric, so a channel can change sign without leaving it.
     sign = torch.where(negated, -1, 1)[:, None, None]
     bias = bias_to_int(layer)
     if bias is not None:
-        bias = bias * sign[:, 0, 0].numpy()
+        bias = bias * (sign[:, 0, 0] * heard).numpy()
     operands = Operands(
         weight=(weight.cpu() * sign[..., None]).to(torch.int32).numpy(),
         activation=layer.input_to_int(seen.inputs[name]).cpu().numpy(),
@@ -212,7 +219,7 @@ def _operands(network: Network, modules: dict[str, nn.Module], name: str, image:
         out_scale=out_scale.numpy(),
         negated=negated.numpy(),
         relu=_relu_follows(modules, name),
-        psum_float=(psum_float.cpu() * sign).to(torch.float32).numpy(),
+        psum_float=(psum_float.cpu() * sign * heard[:, None, None]).to(torch.float32).numpy(),
         clipped=layer.clipped(seen.inputs[name]),
     )
 
@@ -231,15 +238,9 @@ def folded_norm(norm: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
     return scale, beta - mean * scale
 
 
-def _residual(name: str, shortcut: Tensor, shift: Tensor, out_scale: Tensor) -> np.ndarray:
-    """round((shortcut + shift) / out_scale), int32 [OC, OH, OW]: seed 000's X0 with the BatchNorm's shift in it."""
-    if (out_scale == 0).any():
-        dead = torch.nonzero(out_scale == 0).flatten().tolist()
-        raise LayerError(
-            f"{name}: the BatchNorm behind it multiplies channels {dead[:8]} by 0, so their shortcut has no scale in "
-            "psum units and the block cannot be captured"
-        )
-    integers = ((shortcut.cpu().double() + shift[:, None, None]) / out_scale[:, None, None]).round()
+def _residual(name: str, shortcut: Tensor, out_scale: Tensor) -> np.ndarray:
+    """round(shortcut / out_scale), int32 [OC, OH, OW]: seed 000's X0 with the BatchNorm's shift in it."""
+    integers = (shortcut / out_scale[:, None, None]).round()
     if integers.abs().max() >= 2**31:
         raise LayerError(f"{name}: its residual reaches {integers.abs().max().item():.3g}, which 32 bits do not hold")
     return integers.to(torch.int32).numpy()

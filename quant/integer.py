@@ -161,6 +161,7 @@ class _Compiler:
             heard = self._reach(name) * scale >= SILENT * self._finest(name, scale)
             usual = np.median(scale[heard]) if heard.any() else self._finest(name, scale)
             heard &= scale >= QUIET * usual
+            heard &= scale * ((1 << (SHORTCUT_BITS - 1)) - 1) >= self._loudest(name) / 2
             scale, sign = np.where(heard, scale, usual), np.where(heard, sign, 0).astype(np.int32)
         return scale, shift, sign
 
@@ -176,6 +177,12 @@ class _Compiler:
         """The least that one integer is worth of what a layer's sums become."""
         takers = self._behind(name)[1]
         return min((self.modules[taker].x_delta for taker in takers), default=float(scale.max()) / FINER)
+
+    def _loudest(self, name: str) -> float:
+        """The most that is taken of what a layer's sums become; 0 where no quantiser takes it. A shortcut that could
+        not reach half of it, since its integers end before, is worth more than the sums."""
+        takers = [self.modules[taker] for taker in self._behind(name)[1]]
+        return max((taker.x_delta * activation_levels(taker.a_bits) for taker in takers), default=0.0)
 
     def _behind(self, name: str) -> tuple[list[nn.Module], list[str]]:
         """The modules behind a convolution, and the quantised convolutions that take what they make."""

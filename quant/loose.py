@@ -19,6 +19,7 @@ from quant.capture import CapturedLayer, bias_to_int, check_layers
 from quant.checkpoints import resolve
 from quant.errors import CheckpointError, LayerError
 from quant.layers import QuantConv2d
+from quant.network import refuse_contradiction
 from quant.quantizers import activation_range
 from quant.storage.checkpoint import read_checkpoint
 from quant.storage.recognise import DEFAULT_A_BITS, DEFAULT_W_BITS, infer_w_bits
@@ -55,19 +56,24 @@ def loose_layers(checkpoint: str | os.PathLike, placement: Placement) -> dict[st
 def _layer(path: Path, name: str, state: dict[str, Tensor], weight: Tensor, placement: Placement) -> QuantConv2d:
     oc, ic, kh, kw = weight.shape
     padding = kh // 2 if placement.padding is None else placement.padding
+    own = {key: value for key, value in state.items() if key.startswith(f"{name}.")}
     try:
         layer = QuantConv2d(
             ic, oc, (kh, kw), placement.stride, padding, bias=f"{name}.bias" in state,
-            w_bits=infer_w_bits(state) or DEFAULT_W_BITS, a_bits=DEFAULT_A_BITS,
+            w_bits=infer_w_bits(own) or DEFAULT_W_BITS, a_bits=DEFAULT_A_BITS,
         )  # fmt: skip
-        own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
-        layer.load_state_dict({"weight_q": layer.weight_q, **own})
+        stripped = {key.removeprefix(f"{name}."): value for key, value in own.items()}
+        layer.load_state_dict({"weight_q": layer.weight_q, **stripped})
         layer.refresh_weight_q()
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
             f"checkpoint {path}: {name} is no quantised convolution of the course ({reason})"
         ) from error
+    try:
+        refuse_contradiction(name, layer, own.get(f"{name}.weight_q"))
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from None
     return layer.eval()
 
 

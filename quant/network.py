@@ -217,9 +217,13 @@ def _refuse_contradictions(model: nn.Module, state: dict[str, Tensor]) -> None:
     between two integers may go to either: devices sum its layer's mean in another order.
     """
     for name, layer in model.named_modules():
-        stored = state.get(f"{name}.weight_q")
-        if not isinstance(layer, QuantConv2d) or layer.floating or stored is None or not stored.any():
-            continue
+        if isinstance(layer, QuantConv2d) and not layer.floating:
+            refuse_contradiction(name, layer, state.get(f"{name}.weight_q"))
+
+
+def refuse_contradiction(name: str, layer: QuantConv2d, stored: Tensor | None) -> None:
+    """CheckpointError where the ``weight_q`` that a file has of a layer is not that of its weights, as above."""
+    if stored is not None and stored.any() and layer.weight_quant.wgt_alpha > 0:
         weight, levels = layer.weight.detach().double(), weight_levels(layer.w_bits)
         exact = (weight - weight.mean()) / weight.std() / layer.weight_quant.wgt_alpha.item() * levels
         stated = (stored.double() / layer.w_delta).round()

@@ -4,6 +4,8 @@ import dataclasses
 import random
 import re
 import shutil
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -256,6 +258,177 @@ def test_sizes_that_two_readings_fit(tmp_path):
     )
     (tmp_path / "g" / FILE).write_text("act_bits = 4\nwgt_bits = 4\n")
     assert only(tmp_path / "g").right
+
+
+def test_a_layer_of_zeros_may_be_settled(tmp_path):
+    write(tmp_path / "g", BOTH, 3)
+    for path in (tmp_path / "g").iterdir():
+        head, data = path.read_text().split("#....#\n")
+        path.write_text(head + "#....#\n" + data.replace("1", "0"))
+    settled = Hints(
+        act_bits=4, wgt_bits=4, kernel=(3, 3), map=(6, 6), padding=0, stride=1, signed=False, rows_reversed=False,
+        columns_reversed=False,
+    )  # fmt: skip
+    assert only(tmp_path / "g", settled).right
+    assert not only(tmp_path / "g", dataclasses.replace(settled, stride=None)).right
+
+
+def small(directory, kernel, *, padding=0, size=(6, 6), act_bits=4, name="weight{k}.txt", add=None, tiles=(1, 1),
+          decimal=False, out_bits=16):  # fmt: skip
+    """A folder by plain loops: [OC, IC, KH, KW] weights and [IC, H, W] activations of 8 channels to a tile."""
+    rng = np.random.default_rng(5)
+    ic, oc, (kh, kw), (h, w) = 8 * tiles[0], 8 * tiles[1], kernel, size
+    weight, activation = rng.integers(-7, 8, (oc, ic, kh, kw)), rng.integers(0, 1 << act_bits, (ic, h, w))
+    padded = np.pad(activation, ((0, 0), (padding, padding), (padding, padding)))
+    sums = np.array([
+        [(weight[o] * padded[:, i : i + kh, j : j + kw]).sum()
+         for i in range(h + 2 * padding - kh + 1) for j in range(w + 2 * padding - kw + 1)] for o in range(oc)
+    ])  # fmt: skip
+    sums = sums if add is None else sums + np.asarray(add)[:, None]
+
+    def put(file, lines, bits):
+        path = directory / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        each = (lambda v: f"{int(v)} ") if decimal else lambda v: format(int(v) & ((1 << bits) - 1), f"0{bits}b")
+        path.write_text("".join("".join(map(each, reversed(line))) + "\n" for line in lines))
+
+    whole = []
+    for t in range(tiles[0]):
+        lines = activation[8 * t : 8 * t + 8].reshape(8, -1).T
+        put("activation.txt" if tiles[0] == 1 else f"activation_tile{t}.txt", lines, act_bits)
+        for o in range(tiles[1]):
+            for k in range(kh * kw):
+                tap = weight[8 * o : 8 * o + 8, 8 * t : 8 * t + 8, k // kw, k % kw]
+                whole += list(tap)
+                if "{k}" in name:
+                    put(name.format(k=k, i=t, o=o), tap, 4)
+    if "{k}" not in name:
+        put(name, whole, 4)
+    for o in range(tiles[1]):
+        put("out.txt" if tiles[1] == 1 else f"out_otile{o}.txt", sums[8 * o : 8 * o + 8].T, out_bits)
+    return weight
+
+
+@pytest.mark.parametrize("kernel", [(1, 3), (3, 1), (2, 3), (3, 2), (1, 7), (5, 1)])
+def test_kernels_that_are_not_square(tmp_path, kernel):
+    weight = small(tmp_path / "g", kernel, size=(8, 8))
+    layer = only(tmp_path / "g")
+    assert layer.right, layer.findings
+    assert np.array_equal(layer.operands.weight, weight)
+    small(tmp_path / "one", kernel, size=(8, 8), name="weight.txt")
+    assert np.array_equal(only(tmp_path / "one", Hints(kernel=kernel)).operands.weight, weight)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({"kernel": (3, 3), "padding": 2}, {"padding": 2}),
+        ({"kernel": (1, 1), "act_bits": 12, "out_bits": 24}, {"act_bits": 12, "wgt_bits": 4}),
+        ({"kernel": (3, 3), "padding": 1, "size": (1, 8)}, {"padding": 1, "map": (1, 8)}),
+        ({"kernel": (3, 3), "padding": 1, "size": (1, 1)}, {"padding": 1, "map": (1, 1), "stride": 1}),
+    ],
+)
+def test_what_is_said_is_tried(tmp_path, made, said):
+    """Beyond what is inferred by itself, too."""
+    weight = small(tmp_path / "g", **made)
+    layer = only(tmp_path / "g", Hints(**said))
+    assert layer.right and np.array_equal(layer.operands.weight, weight), layer.problem()
+
+
+@pytest.mark.parametrize("decimal", [False, True])
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_bias_is_added(tmp_path, decimal, relu):
+    bias = np.arange(-300, 500, 100)
+    small(tmp_path / "g", (3, 3), add=bias)
+    if relu:
+        path = tmp_path / "g/out.txt"
+        words = [[line[i : i + 16] for i in range(0, 128, 16)] for line in path.read_text().split()]
+        path.write_text("".join("".join("0" * 16 if w[0] == "1" else w for w in line) + "\n" for line in words))
+    assert not only(tmp_path / "g").right
+    text = "\n".join(map(str, bias)) if decimal else "".join(format(v & 0xFFFF, "016b") for v in bias[::-1])
+    (tmp_path / "g/bias.txt").write_text(text + "\n")
+    layer = only(tmp_path / "g")
+    assert layer.right, layer.findings
+    assert np.array_equal(layer.operands.residual, np.broadcast_to(bias[:, None, None], (8, 4, 4)))
+
+
+def test_a_bias_of_fractions_is_not_read(tmp_path):
+    small(tmp_path / "g", (3, 3))
+    (tmp_path / "g/bias.txt").write_text("0.25\n-1.5\n")
+    layer = only(tmp_path / "g")
+    assert layer.right and layer.notes == ["not compared: bias.txt"]
+
+
+@pytest.mark.parametrize("name", ["weight_{i}_{o}_{k}.txt", "ic{i}/oc{o}/weight_k{k}.txt"])
+def test_three_numbers_in_a_name(tmp_path, name):
+    weight = small(tmp_path / "g", (3, 3), name=name, tiles=(2, 3))
+    layer = only(tmp_path / "g")
+    assert layer.right and np.array_equal(layer.operands.weight, weight), layer.problem()
+
+
+@pytest.mark.parametrize("number", [3_000_000, 1_716_239_022, 10**25])
+def test_a_date_in_a_name_takes_no_memory(tmp_path, number):
+    small(tmp_path / "g", (1, 1))
+    (tmp_path / "g/out.txt").rename(tmp_path / "g/out_1.txt")
+    shutil.copy(tmp_path / "g/out_1.txt", tmp_path / f"g/out_{number}.txt")
+    tracemalloc.start()
+    assert "out_{tile}.txt: the file of tile 2 is not there" in findings(tmp_path / "g")
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("value", [20_000, 10**8])
+def test_a_typing_error_in_a_decimal_file(tmp_path, value):
+    small(tmp_path / "g", (3, 3), decimal=True)
+    path = tmp_path / "g/activation.txt"
+    lines = path.read_text().split("\n")
+    words = lines[14].split()
+    lines[14] = " ".join([words[0], str(value), *words[2:]])
+    path.write_text("\n".join(lines))
+    out = tmp_path / "g/out.txt"
+    out.write_text(re.sub(r"-\d+", "0", out.read_text()))  # ReLU
+    began = time.process_time()
+    told = findings(tmp_path / "g")
+    assert time.process_time() - began < 5
+    column = len(words[0]) + 2
+    if value > 65535:
+        assert told == f"activation.txt:15:{column}: {value}, and 16 bits are the most of an activation"
+    else:
+        assert f"suspect activation.txt:15:{column}: nij 14, row 6: 20000 stands there, {words[1]} would make" in told
+
+
+def test_outputs_of_64_bits(tmp_path):
+    small(tmp_path / "g", (3, 3), out_bits=64)
+    assert only(tmp_path / "g").right
+    flip(tmp_path / "g/out.txt", 3, 64)
+    assert "out.txt:3:1: o_nij 2, col 7: " in findings(tmp_path / "g")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bits"), [(-8, 7, 4), (-2, 1, 2), (-9, 0, 5), (0, 15, 4), (0, 0, 1), (-1, 0, 1)]
+)
+def test_bits_of_decimal_activations(tmp_path, low, high, bits):
+    small(tmp_path / "g", (1, 1), decimal=True)
+    layer = only(tmp_path / "g")
+    activation = np.array([low, high]).reshape(1, 1, 2)
+    reading = dataclasses.replace(layer.reading, activation=activation)
+    assert dataclasses.replace(layer, reading=reading).act_bits == bits
+
+
+def test_files_of_several_images_are_told(tmp_path):
+    small(tmp_path / "g", (3, 3))
+    for name in ("activation", "out"):
+        (tmp_path / f"g/{name}.txt").rename(tmp_path / f"g/{name}_img0.txt")
+        shutil.copy(tmp_path / f"g/{name}_img0.txt", tmp_path / f"g/{name}_img1.txt")
+    assert "(its 2 files were taken for as many ic_tiles)" in findings(tmp_path / "g")
+
+
+def test_many_files_are_soon_listed(tmp_path):
+    for number in range(9000):
+        (tmp_path / f"weight_itile{number // 100}_kij{number % 100}.txt").write_text("")
+    began = time.process_time()
+    findings(tmp_path)
+    assert time.process_time() - began < 3
 
 
 TOML = [

@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import time
 
+import numpy as np
 import pytest
 
 from golden_model import throughput
 from golden_model.accelerator import reading, schedule
+from golden_model.accelerator.golden import accelerator_golden
 from golden_model.accelerator.plan import PlanError, plan
 from golden_model.configuration import Dataflow, configuration
+from golden_model.operands import Operands
+from golden_model.requantise import Requantisation
 from golden_model.tiling import ConvShape
 
 WS, OS = Dataflow
@@ -100,3 +104,16 @@ def test_a_word_wider_than_the_bus_is_refused():
     tall = dataclasses.replace(NET, name="tall", rows=16, cols=4)
     with pytest.raises(PlanError, match="a word of 32 weights has 256 bits, the bus of tall 128"):
         schedule.choose(ConvShape(8, 8, 8, 8, 3, 3, 1, 1), tall)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("over", [False, True])
+def test_saturation_is_expected_of_any_width(bits, over):
+    """The hardware's bit rises for a value that does not fit, of 8 bits too."""
+    c = dataclasses.replace(NET, act_bits=bits, wgt_bits=bits)
+    top = (1 << bits) - 1
+    activation = np.full((1, 2, 2), top)
+    requant = Requantisation(np.ones(1, int), np.full(1, int(over)), 0, bits)
+    operands = Operands(np.ones((1, 1, 1, 1), int), activation, requant=requant)
+    golden = accelerator_golden(plan(ConvShape(1, 2, 2, 1, 1, 1, 1, 0), c, WS, requant=True), operands)
+    assert golden.saturated == over and (golden.output == top).all()

@@ -195,6 +195,20 @@ def test_wide_integers():
     assert np.array_equal(one.apply(both.transpose(1, 2, 0), -1).transpose(2, 0, 1), one(both))
 
 
+def test_a_shortcut_is_not_cut_off_for_the_sake_of_small_sums():
+    """Its integers have 16 bits: where the sums are worth so little that it could not reach what the next layer takes,
+    they go."""
+    loaded = load_network("resnet20_digits")
+    loaded.model.layer1[1].bn2.weight.data[3] *= 1e-2
+    network = integer_network(loaded)
+    [step] = [step for step in network.convolutions if step.name == "layer1.1.conv2"]
+    assert not step.weight[3].any() and all(step.weight[channel].any() for channel in range(8) if channel != 3)
+    images = images_of(loaded, 60)
+    with torch.no_grad():
+        theirs = loaded.model(images).argmax(1).numpy()
+    assert (scores(network, images.numpy()).argmax(1) == theirs).mean() >= 0.97
+
+
 @pytest.mark.parametrize("gain", [0.0, 1e-9, 1e-3])
 def test_a_channel_that_is_all_but_dead_behind_a_shortcut_costs_the_others_nothing(gain):
     """Its sums come to nothing beside its shortcut, whose scale must not become the others'."""
@@ -231,6 +245,11 @@ def test_a_float_network_has_no_integers(tmp_path):
     loaded = dataclasses.replace(load_network("resnet20_digits"), model=spec.build().eval(), spec=spec)
     with pytest.raises(LayerError, match="is a float network, whose layers have no integers"):
         integer_network(loaded)
+
+
+def test_a_digit_of_one_bit_holds_nothing():
+    with pytest.raises(ValueError, match="a digit of 1 bit holds no positive value"):
+        digits_needed(1, 1)
 
 
 @pytest.mark.parametrize(

@@ -193,11 +193,18 @@ def test_negative_norm_scales_turn_the_weights_sign(tmp_path):
     assert_residual_contract(network, operands, 1)
 
 
-def test_zero_norm_scale_is_refused():
+@pytest.mark.parametrize("gain", [0.0, 1e-12])
+def test_a_channel_that_its_norm_all_but_removes_is_its_shortcut_alone(gain):
     network = load_network("resnet20_digits")
-    network.model.layer2[1].bn2.weight.data[3] = 0
-    with pytest.raises(LayerError, match=r"layer2\.1\.conv2.*\[3\]"):
-        capture(network, ["layer2.1.conv2"], 0)
+    plain = capture(network, ["layer2.1.conv2"], 0)["layer2.1.conv2"]
+    network.model.layer2[1].bn2.weight.data[3] *= gain
+    dead = capture(network, ["layer2.1.conv2"], 0)["layer2.1.conv2"]
+    assert not dead.operands.weight[3].any() and plain.operands.weight[3].any()
+    others = np.arange(len(dead.out_scale)) != 3
+    np.testing.assert_array_equal(dead.operands.weight[others], plain.operands.weight[others])
+    np.testing.assert_array_equal(dead.operands.residual[others], plain.operands.residual[others])
+    assert dead.out_scale[others].min() <= dead.out_scale[3] <= dead.out_scale[others].max()
+    assert_residual_contract(network, dead, 0)
 
 
 def test_features_27_is_the_course_tile(captured):

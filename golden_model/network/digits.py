@@ -18,7 +18,12 @@ def largest(bits: int, count: int) -> int:
 
 
 def digits_needed(most: int, bits: int) -> int:
-    """Digits of ``bits`` that hold every value from -most - 1 to ``most``. Example: 119 and 4: 2; 127 and 4: 3."""
+    """Digits of ``bits`` that hold every value from -most - 1 to ``most``. Example: 119 and 4: 2; 127 and 4: 3.
+
+    ValueError for a digit of 1 bit, which holds -1 and 0 alone.
+    """
+    if bits < 2:
+        raise ValueError(f"a digit of {bits} bit holds no positive value; an array of 2 bits or more is needed")
     count = 1
     while largest(bits, count) < most:
         count += 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from golden_model.configuration import Dataflow
 from golden_model.raw.names import Family
-from golden_model.raw.readings import Reading, closeness, given_outputs, output_place
+from golden_model.raw.readings import Reading, closeness, given_outputs, output_place, residual_words
 from golden_model.tiling import nij_index, pad
 
 HALF = 0.5  # closeness below which outputs are not of these operands
@@ -70,7 +70,7 @@ class Compared:
         """How much differs, for a message, and what that looks like."""
         text = f"{self.wrong:,} of {self.total:,} differ"
         gaps = [(part.wanted - part.given)[part.wanted != part.given] for part in self.parts]
-        if self.bits and not any((gap % (1 << self.bits)).any() for gap in gaps):
+        if 0 < self.bits < 63 and not any((gap % (1 << self.bits)).any() for gap in gaps):
             return f"{text} by multiples of 2^{self.bits}: they wrapped, {self.bits} bits are too few"
         return text + (" - another run's or another layer's" if self.closeness < HALF else "")
 
@@ -213,9 +213,8 @@ def _targets(
 
 
 def residual_of(reading: Reading, family: Family) -> np.ndarray | None:
-    """int64 [OC, line] of residual files; None where they are not this layer's."""
-    found = given_outputs(family, len(reading.weight))
-    return None if found is None or found[0].shape != reading.sums.shape else found[0]
+    """int64 [OC, line] of residual files, or of a bias; None where they are not this layer's."""
+    return residual_words(family, reading.sums.shape)
 
 
 def same_as(reading: Reading, family: Family, used: Family, bits: int, signed: bool) -> str | None:

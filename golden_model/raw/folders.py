@@ -41,8 +41,9 @@ def layer_folders(directory: Path | str, given: Hints | None = None) -> list[Fou
     paths = sorted(path for path in shown if path.is_file())
     if len(paths) > MOST_FILES:
         raise GoldenSetError(f"{directory} holds {len(paths):,} files; a golden folder has {MOST_FILES:,} at most")
-    taken = [path for path in paths if hints.takes(path.relative_to(directory).as_posix())]
-    ignored = [f"{path.relative_to(directory).as_posix()} (ignored)" for path in paths if path not in set(taken)]
+    names = {path: path.relative_to(directory).as_posix() for path in paths}
+    taken = [path for path, name in names.items() if hints.takes(name)]
+    ignored = [f"{name} (ignored)" for name in names.values() if not hints.takes(name)]
     broken = sorted(path for path in shown if path.is_symlink() and not path.exists())
     nowhere = [name for name in (path.relative_to(directory).as_posix() for path in broken) if hints.takes(name)]
     if nowhere and not taken:
@@ -71,15 +72,17 @@ def _split(directory: Path, paths: list[Path], hints: Hints, given: Hints | None
         role_of(path.name) and path.parent == directory for path in paths if role_of(path.name) in (ACTIVATION, WEIGHT)
     ):
         return [one]
-    inner = sorted({path.relative_to(directory).parts[0] for path in paths if path.parent != directory})
-    within = {part: [path for path in paths if (directory / part) in path.parents] for part in inner}
-    whole = [part for part in inner if _whole(within[part])]
+    within: dict[str, list[Path]] = {}
+    for path in paths:
+        if path.parent != directory:
+            within.setdefault(path.relative_to(directory).parts[0], []).append(path)
+    whole = [part for part in sorted(within) if _whole(within[part])]
     if not whole:
         return [one]
     layers = []
     for part in whole:
         layers += _split(directory / part, within[part], hints, given, [*way, part])
-    rest = [path for path in paths if not any(path in within[part] for part in whole)]
+    rest = [path for path in paths if path.relative_to(directory).parts[0] not in whole or path.parent == directory]
     if any(role_of(path.relative_to(directory).as_posix()) for path in rest):
         layers.append(Found(name, directory, rest, hints, []))
     return layers

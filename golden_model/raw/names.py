@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import math
 import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
@@ -14,10 +14,10 @@ ACTIVATION, WEIGHT, OUTPUT, RESIDUAL = "activation", "weight", "output", "residu
 # Words of a name that say what is in a file, in the order in which they count: a long one within any word, a short one
 # as a word by itself. Empty: no numbers of a layer.
 _NONE = re.compile(
-    r"addr\w*|instr\w*|inst|readme|scales?|shapes?|mask|bias|mean|std|summary|config|notes?|log|meta|info|generate|script"
+    r"addr\w*|instr\w*|inst|readme|scales?|shapes?|mask|mean|std|summary|config|notes?|log|meta|info|generate|script"
 )
 _LONG = (
-    (RESIDUAL, ("residual", "shortcut")),
+    (RESIDUAL, ("residual", "shortcut", "bias")),
     (WEIGHT, ("weight", "wgt", "kernel", "filter")),
 )
 _SHORT = {RESIDUAL: ("skip", "res"), WEIGHT: ("wt", "wts")}
@@ -68,9 +68,14 @@ class Family:
 
     def missing(self) -> str | None:
         """A file that is left out between the others, by what its number would count; None where none is."""
-        values = [sorted({key[axis] for key in self.tables}) for axis in range(len(self.axes))]
-        ranges = [range(found[0], found[-1] + 1) for found in values]
-        for key in itertools.product(*ranges):
+        values = [[key[axis] for key in self.tables] for axis in range(len(self.axes))]
+        firsts, sizes = [min(found) for found in values], [max(found) - min(found) + 1 for found in values]
+        # Not a product of ranges: a number may be a date, and the first that is missing is soon there.
+        for number in range(min(math.prod(sizes), len(self.tables) + 1)):
+            key: tuple[int, ...] = ()
+            for first, size in zip(reversed(firsts), reversed(sizes), strict=True):
+                number, at = divmod(number, size)
+                key = (first + at, *key)
             if key not in self.tables:
                 return ", ".join(f"{axis} {value}" for axis, value in zip(self.axes, key, strict=True))
         return None
@@ -97,22 +102,24 @@ def role_of(name: str) -> str:
 
 def families(tables: Iterable[Table]) -> list[Family]:
     """Files by role and name; those whose names say nothing are left out. In the order of their names."""
-    groups: dict[tuple[str, str], list[tuple[Table, list[int]]]] = {}
+    groups: dict[tuple[str, str], dict[tuple[int, ...], Table]] = {}
     for table in tables:
         path = PurePosixPath(table.name)
         stem = str(path.with_suffix(""))
-        numbers = [int(match[0]) for match in _NUMBER.finditer(stem)]
+        numbers = tuple(int(match[0]) for match in _NUMBER.finditer(stem))
         # weight03 beside weight3 is another one
         key, again = (_NUMBER.sub("{}", stem), path.suffix), 0
-        while any(numbers == known for _, known in groups.get(key, [])):
+        while numbers in groups.get(key, {}):
             key, again = (key[0], f"{path.suffix}#{again}"), again + 1
-        groups.setdefault(key, []).append((table, numbers))
-    return [_family(key[0], members) for key, members in sorted(groups.items()) if role_of(members[0][0].name)]
+        groups.setdefault(key, {})[numbers] = table
+    found = sorted(groups.items(), key=lambda item: item[0])
+    return [_family(key[0], members) for key, members in found if role_of(next(iter(members.values())).name)]
 
 
-def _family(template: str, members: list[tuple[Table, list[int]]]) -> Family:
-    role = role_of(members[0][0].name)
-    columns = list(zip(*(numbers for _, numbers in members), strict=True))
+def _family(template: str, members: dict[tuple[int, ...], Table]) -> Family:
+    one = next(iter(members.values())).name
+    role = role_of(one)
+    columns = list(zip(*members, strict=True))
     pieces = template.split("{}")
     counted: dict[str, int] = {}  # the number's place by what it counts
     fixed, shown = {}, pieces[0]
@@ -125,15 +132,18 @@ def _family(template: str, members: list[tuple[Table, list[int]]]) -> Family:
         elif same:  # folder k3 holds weight_k3
             shown += "{" + same + "}"
         else:
-            axis += "'" * (axis in counted)
+            while axis in counted:
+                axis += "'"
             counted[axis] = index
             shown += "{" + axis + "}"
         shown += pieces[index + 1]
-    keyed = {tuple(numbers[index] for index in counted.values()): table for table, numbers in members}
+    keyed = {tuple(numbers[index] for index in counted.values()): table for numbers, table in members.items()}
     axes = tuple(counted)
-    if {"kij", "kij'"} <= set(axes):
+    if axes == ("kij", "kij'", "kij''"):  # weight_{}_{}_{}: tiles of both kinds before the tap
+        axes = ("ic", "oc", "kij")
+    elif {"kij", "kij'"} <= set(axes):
         axes, keyed = _one_tap(axes, keyed)
-    path = PurePosixPath(members[0][0].name)
+    path = PurePosixPath(one)
     name = path.as_posix() if len(members) == 1 else shown + path.suffix
     os = bool(re.search(r"(^|[_/-])os([_/{.-]|$)", template.lower())) or "output_stationary" in template.lower()
     return Family(name, role, axes, dict(sorted(keyed.items())), fixed, os)

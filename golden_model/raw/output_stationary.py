@@ -11,7 +11,7 @@ import numpy as np
 from golden_model.configuration import Dataflow
 from golden_model.raw.hints import Hints
 from golden_model.raw.names import Family
-from golden_model.raw.readings import WIDTHS, Candidate, Reading, given_outputs, signs
+from golden_model.raw.readings import Candidate, Reading, given_outputs, signs, widths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Skew:
 def output_stationary(act: Family, wgt: Family, out: Family, hints: Hints) -> Iterator[Candidate]:
     """A tile of ROWS outputs: lines are steps k, words the positions, or the cols of the weights."""
     weights = list(_os_weights(wgt, hints))
-    for act_bits in WIDTHS if act.first.binary else (0,):
-        if act.first.width % (act_bits or 1) or not hints.allows(**({"act_bits": act_bits} if act_bits else {})):
+    for act_bits in widths(act.first, hints.act_bits):
+        if act.first.width % (act_bits or 1):
             continue
         if act.first.width // (act_bits or 1) > out.first.lines:
             continue
@@ -111,8 +111,8 @@ def _unskewed(values: np.ndarray, cells: np.ndarray) -> Iterator[tuple[np.ndarra
 
 def _os_weights(wgt: Family, hints: Hints) -> Iterator[tuple[int, np.ndarray, np.ndarray, str]]:
     """Bits, steps [k, col], cells and order of weights: a stream of their own, or the files of the taps."""
-    for bits in WIDTHS if wgt.first.binary else (0,):
-        if wgt.first.width % (bits or 1) or not hints.allows(**({"wgt_bits": bits} if bits else {})):
+    for bits in widths(wgt.first, hints.wgt_bits):
+        if wgt.first.width % (bits or 1):
             continue
         values, cells = _steps(wgt, bits, True)
         if wgt.os or "channel" in wgt.axes:

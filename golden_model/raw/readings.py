@@ -12,6 +12,7 @@ from golden_model.configuration import Dataflow
 from golden_model.convolution import convolve
 from golden_model.raw.hints import Hints
 from golden_model.raw.names import Family
+from golden_model.raw.table import Table
 from golden_model.tiling import ConvShape
 
 WIDTHS = (4, 2, 8, 1, 3, 5, 6, 7)  # bits of an operand that are tried, the likeliest first
@@ -93,6 +94,13 @@ class Reading:
         return list(family.tables.values())[number].place(line, word, bits)
 
 
+def widths(table: Table, settled: int | None) -> tuple[int, ...]:
+    """Bits of an operand that are tried; (0,) of a decimal file."""
+    if not table.binary:
+        return (0,)
+    return WIDTHS if settled is None else (settled,)
+
+
 def given_outputs(family: Family, channels: int) -> tuple[np.ndarray, int] | None:
     """int64 [channels, line], lane 0 first, of a family of outputs, and bits of a word; None where sizes differ."""
     files, width = len(family.tables), family.first.width
@@ -104,6 +112,21 @@ def given_outputs(family: Family, channels: int) -> tuple[np.ndarray, int] | Non
         return None
     values = [table.words(bits, True)[:, ::-1].T for table in family.tables.values()]
     return np.concatenate(values), bits
+
+
+def residual_words(family: Family, shape: tuple[int, ...]) -> np.ndarray | None:
+    """int64 [channel, line] of ``shape``: what a family adds to each sum, or, as a bias, to all of a channel, a number
+    each; None where it has another size."""
+    channels = shape[0]
+    if found := given_outputs(family, channels):
+        if found[0].shape == shape:
+            return found[0]
+        if found[0].shape == (channels, 1):
+            return np.broadcast_to(found[0], shape)
+    bits = family.first.width if family.first.binary else 0
+    if len(family.tables) == 1 and family.first.lines == channels and (bits in PSUM_BITS or family.first.width == 1):
+        return np.broadcast_to(family.first.words(bits, True), shape)
+    return None
 
 
 def output_place(family: Family, channels: int, bits: int, channel: int, line: int) -> str:

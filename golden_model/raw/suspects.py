@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from golden_model.tiling import nij_index, pad
 MOST = 3  # suspects that are told
 LARGE = 1 << 22  # bits of files above which a missing line is not looked for
 MOST_LINES = 4096  # places where a line is put in
+MOST_VALUES = 1024  # decimal numbers that are tried in place of one
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,8 +80,7 @@ def _activation_words(case: Case) -> list[str]:
         if not positions:
             return []
     low, high = (-(1 << (r.act_bits - 1)), 1 << (r.act_bits - 1)) if r.signed else (0, 1 << r.act_bits)
-    if not r.act_bits:
-        low, high = int(r.activation.min()), int(r.activation.max()) + 1
+    tried = range(low, high) if r.act_bits else _in_place_of(r.activation)
     weight = r.weight.reshape(shape.oc, shape.ic, shape.n_kij)
     found = []
     for position in sorted(positions):
@@ -93,24 +93,30 @@ def _activation_words(case: Case) -> list[str]:
             effect = np.zeros_like(r.sums)
             effect[:, reading] = weight[:, ic, taps]
             now = int(r.activation[ic, i, j])
-            for value in _plausible(case, effect, now, low, high):
+            for value in _plausible(case, effect, now, tried):
                 place = r.place(r.activation_cells[ic, i, j], r.act, r.act_bits)
                 words = activation_words(r, np.array([ic, i, j]))
                 found.append(f"{place}: {words}: {now} stands there, {value} would make all agree")
     return found
 
 
-def _plausible(case: Case, effect: np.ndarray, now: int, low: int, high: int) -> list[int]:
+def _in_place_of(values: np.ndarray) -> Sequence[int]:
+    """What is tried in place of a decimal number: the numbers around the others', where those are not too many."""
+    low, high = int(values.min()), int(values.max()) + 1
+    return range(low, high) if high - low <= MOST_VALUES else np.unique(values).tolist()
+
+
+def _plausible(case: Case, effect: np.ndarray, now: int, tried: Sequence[int]) -> list[int]:
     """Values in place of ``now`` with which the outputs fit; ``effect`` is what one more does to the sums."""
     wrong = case.wrong
     if not effect[wrong].all():
         return []
     if case.relu:
-        values = [value for value in range(low, high) if value != now]
+        values = [value for value in tried if value != now]
     else:  # one wrong sum decides
         channel, line = np.argwhere(wrong)[0]
         by, left = divmod(int((case.given - case.reading.sums)[channel, line]), int(effect[channel, line]))
-        values = [] if left or not low <= now + by < high else [now + by]
+        values = [] if left or not tried[0] <= now + by <= tried[-1] else [now + by]
     return [value for value in values if case.fits(case.reading.sums + (value - now) * effect)]
 
 
@@ -123,12 +129,12 @@ def _weight_words(case: Case) -> list[str]:
     shape, reads = r.shape, windows(r)
     wrong = case.wrong[channel]
     bits = r.wgt_bits
-    low, high = (-(1 << (bits - 1)), 1 << (bits - 1)) if bits else (int(r.weight.min()), int(r.weight.max()) + 1)
+    tried = range(-(1 << (bits - 1)), 1 << (bits - 1)) if bits else _in_place_of(r.weight)
     found = []
     for ic, kij in np.argwhere((reads[:, :, wrong] != 0).all(axis=2)):
         ki, kj = divmod(int(kij), shape.kw)
         now = int(r.weight[channel, ic, ki, kj])
-        for value in range(low, high):
+        for value in tried:
             sums = r.sums[channel] + (value - now) * reads[ic, kij]
             if value != now and np.array_equal(case.made(sums), case.given[channel]):
                 place = r.place(r.weight_cells[channel, ic, ki, kj], r.wgt, bits)

@@ -30,6 +30,7 @@ CLOSEST = 6  # readings that are looked at as a whole where none fits
 NOISE = 0.1  # closeness that operands of another layer reach too
 FEWEST = 3  # outputs that are not 0, below which a reading may fit by chance
 LONGEST = 10.0  # seconds in which a missing line is looked for
+LARGEST = (1 << 15) - 1  # of an operand in a decimal file, where it is signed
 SURE = 0.9  # closeness from which a wrong word is likelier than a missing line
 
 
@@ -78,8 +79,8 @@ class Layer:
     def act_bits(self) -> int:
         """Bits of an activation, as they stand or as many as the numbers need."""
         assert self.reading is not None
-        values = self.reading.activation
-        return self.reading.act_bits or max(int(np.abs(values).max()).bit_length() + int(values.min() < 0), 1)
+        low, high = int(self.reading.activation.min()), int(self.reading.activation.max())
+        return self.reading.act_bits or max(1, *(int(end ^ -(end < 0)).bit_length() + (low < 0) for end in (low, high)))
 
     def told(self) -> list[str]:
         """How it was understood and what agrees, a line each."""
@@ -128,7 +129,7 @@ def _understand(found: Found) -> list[Layer]:
         try:
             table = read_table(path, name)
         except TableError as error:
-            if path.suffix.lower() in DATA:
+            if path.suffix.lower() in DATA and "bias" not in path.stem.lower():  # that is often not of integers
                 wrong.append(str(error))
             else:
                 unread.append(name)
@@ -294,9 +295,12 @@ class _Work:
         residual = self._residual_of(reading)
         results = [compared(reading, out, residual) for out in self.chosen[OUTPUT]]
         telling = max((one.telling for one in results if one is not None and not one.wrong), default=0)
-        if telling < FEWEST:
+        if telling < FEWEST and (others or not self._settled(reading)):
             few = "every output is 0" if telling == 0 else f"only {telling} outputs are not 0"
-            return [f"{few}: too many readings fit, so nothing is shown; write outputs that say more"], True
+            return [
+                f"{few}: too many readings fit, so nothing is shown; write outputs that say more, or settle all of it "
+                f"in {FILE}"
+            ], True
         orders, choices = [], []
         for other in others:
             if other.act is not reading.act or other.wgt is not reading.wgt:
@@ -318,6 +322,14 @@ class _Work:
                     f"{frame_option(other, reading)} in {FILE} decides"
                 )
         return list(dict.fromkeys(choices + orders))[:3], bool(choices)
+
+    def _settled(self, reading: Reading) -> bool:
+        """Whether nothing was inferred but from names and sizes."""
+        asked = ["rows_reversed", "columns_reversed", *(["act_bits", "signed"] if reading.act_bits else [])]
+        asked += ["wgt_bits"] if reading.wgt_bits else []
+        if self.flow is Dataflow.weight_stationary:
+            asked += ["kernel", "map", "padding", "stride"]
+        return all(getattr(self.hints, name) is not None for name in asked)
 
     def _compared(
         self, reading: Reading, residual: np.ndarray | None, twins: list[Table]
@@ -509,8 +521,9 @@ class _Work:
         """Sizes that do not belong together."""
         act, wgt, out = (self.chosen[role][0] for role in (ACTIVATION, WEIGHT, OUTPUT))
         taps = f"{len(wgt.tables)} files" if wgt.axes else "1 file"
+        tiles = f" (its {len(act.tables)} files were taken for as many ic_tiles)" if act.axes else ""
         return [
-            f"{act.name}, {wgt.name} and {out.name} are not of one layer: {size(act.first.lines)} of "
+            f"{act.name}{tiles}, {wgt.name} and {out.name} are not of one layer: {size(act.first.lines)} of "
             f"{act.first.width} digits; {taps} of {wgt.first.lines} lines of {wgt.first.width}; "
             f"{size(out.first.lines)} of {out.first.width}: no map, padding and stride gives that"
         ]
@@ -553,6 +566,12 @@ def _line_words(reading: Reading, which: int, change: Change) -> str | None:
 def _broken(family: Family) -> list[str]:
     """Files that are missing between others, or have another size."""
     told = []
+    if family.role in (ACTIVATION, WEIGHT):
+        for table in family.tables.values():
+            if table.numbers is not None:
+                for line, word in np.argwhere((table.numbers < -LARGEST - 1) | (table.numbers > 2 * LARGEST + 1))[:1]:
+                    value = table.numbers[line, word]
+                    told.append(f"{table.place(line, word, 0)}: {value}, and 16 bits are the most of an {family.role}")
     if gap := family.missing():
         told.append(f"{family.name}: the file of {gap} is not there, and those around it are")
     sizes = [(table.lines, table.width) for table in family.tables.values()]

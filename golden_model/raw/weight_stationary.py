@@ -11,7 +11,7 @@ import numpy as np
 from golden_model.configuration import Dataflow
 from golden_model.raw.hints import Hints
 from golden_model.raw.names import Family
-from golden_model.raw.readings import WIDTHS, Candidate, Reading, given_outputs, signs
+from golden_model.raw.readings import Candidate, Reading, given_outputs, residual_words, signs, widths
 from golden_model.tiling import ConvShape, nij_index, pad
 
 STRIDES = (1, 2)  # others where a hint says so
@@ -44,7 +44,7 @@ def weight_stationary(
         return
     ic_tiles, oc_tiles, taps = tiles
     lines = wgt.first.lines
-    for n_kij in [taps] if taps else _tap_counts(lines):
+    for n_kij in [taps] if taps else _tap_counts(lines, hints):
         for act_bits, wgt_bits, rows, words in _widths(act, wgt, hints):
             for per_tap, spare in _lines_of_a_tap(lines, n_kij, bool(taps), rows, words):
                 per_col = rows // words
@@ -53,8 +53,7 @@ def weight_stationary(
                 if found is None:
                     continue
                 given, psum_bits = found
-                added = None if residual is None else given_outputs(residual, len(given))
-                extra = added[0] if added is not None and added[0].shape == given.shape else None
+                extra = None if residual is None else residual_words(residual, given.shape)
                 weights = _weight_words(wgt, wgt_bits, ic_tiles, oc_tiles, n_kij, per_tap, spare, bool(taps))
                 cells = _weight_cells(wgt, words, ic_tiles, oc_tiles, n_kij, per_tap, spare, bool(taps))
                 frame = functools.partial(
@@ -134,26 +133,24 @@ def _axes(wgt: Family, ic_tiles: int) -> list[str]:
     return names
 
 
-def _tap_counts(lines: int) -> Iterator[int]:
-    """Taps that a file of all of them may hold."""
-    for side in range(1, 12):
-        if lines % (side * side) == 0:
-            yield side * side
+def _tap_counts(lines: int, hints: Hints) -> Iterator[int]:
+    """Taps that a file of all of them may hold: those of a square kernel, where no other is settled."""
+    for height, width in [(side, side) for side in range(1, 12)] if hints.kernel is None else [hints.kernel]:
+        if lines % (height * width) == 0:
+            yield height * width
 
 
 def _widths(act: Family, wgt: Family, hints: Hints) -> Iterator[tuple[int, int, int, int]]:
     """Bits of an activation and of a weight, words of a line of each."""
-    for act_bits in WIDTHS if act.first.binary else (0,):
-        for wgt_bits in WIDTHS if wgt.first.binary else (0,):
+    for act_bits in widths(act.first, hints.act_bits):
+        for wgt_bits in widths(wgt.first, hints.wgt_bits):
             if wgt_bits == 1:
                 continue  # no weights: only 0 and -1
             wide, narrow = act.first.width, wgt.first.width
             if (act_bits and wide % act_bits) or (wgt_bits and narrow % wgt_bits):
                 continue
             rows, words = wide // (act_bits or 1), narrow // (wgt_bits or 1)
-            settled = hints.allows(**({"act_bits": act_bits} if act_bits else {}))
-            settled = settled and hints.allows(**({"wgt_bits": wgt_bits} if wgt_bits else {}))
-            if rows in (words, 2 * words) and settled:
+            if rows in (words, 2 * words):
                 yield act_bits, wgt_bits, rows, words
 
 
@@ -267,18 +264,18 @@ def _geometries(
     lines: int, n_kij: int, outputs: int, ic: int, oc: int, hints: Hints, square: bool
 ) -> Iterator[ConvShape]:
     kernels = [pair for pair in _pairs(n_kij) if hints.kernel in (None, pair)]
-    for kh, kw in kernels if hints.kernel else kernels[:1]:
+    for kh, kw in kernels[:1] if square else kernels:
         if square and kh != kw:
             continue
         for h, w in _pairs(lines):
             if (square and h != w) or not hints.allows(map=(h, w)):
                 continue
-            for padding in range(max(kh, kw) // 2 + 1):
+            for padding in range(max(kh, kw) // 2 + 1) if hints.padding is None else (hints.padding,):
                 for stride in STRIDES if hints.stride is None else (hints.stride,):
-                    if kh > h + 2 * padding or kw > w + 2 * padding or not hints.allows(padding=padding):
+                    if kh > h + 2 * padding or kw > w + 2 * padding:
                         continue
-                    if padding and min(h, w) == 1 and (kh, kw) != (1, 1):
-                        continue  # a line of a map is written with what stands above and below it
+                    if padding and hints.padding is None and min(h, w) == 1 and (kh, kw) != (1, 1):
+                        continue  # a line of a map is mostly written with what stands above and below it
                     shape = ConvShape(ic, h, w, oc, kh, kw, stride, padding)
                     if shape.n_o_nij == outputs and (not square or shape.oh == shape.ow):
                         yield shape

@@ -463,6 +463,7 @@ CONFIGURATION = (ROOT / "rtl/configurations.toml").read_text()
         (CONFIGURATION.replace("ROWS = 8\n", 'ROWS = "8"\n', 1), "ROWS must be a whole number of at least 1, is '8'"),
         (CONFIGURATION.replace("ROWS = 8\n", "ROWS = true\n", 1), "ROWS must be a whole number of at least 1, is True"),
         (CONFIGURATION.replace("ROWS = 8\n", "ROWS = 8\nrows = 8\n", 1), "has ROWS twice"),
+        (CONFIGURATION.replace("ROWS = 8\n", "Rows = 8\nrows = 8\n", 1), "has ROWS twice"),
         (CONFIGURATION.replace("ROWS = 8\n", "ROWS = 8\nROWS = 9\n", 1), "not a TOML file"),
         (CONFIGURATION.replace("ROWS = 8\n", "", 1), "misses or does not know: ROWS"),
         (CONFIGURATION.replace("[course_8x8]", "[course_8x8", 1), "not a TOML file"),

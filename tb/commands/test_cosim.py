@@ -102,6 +102,23 @@ def test_layers_of_an_unknown_network(sim, tmp_path, monkeypatch, capsys):
         cosim.main([*words, "--layer", "third"])
 
 
+def test_each_layer_of_an_unknown_network_has_its_own_weight_bits(tmp_path):
+    path = tmp_path / "own.pth"
+    kinds = {"first": (3, 2), "second": (8, 4), "third": (8, 8)}
+    layers = {name: QuantConv2d(ic, 8, 3, w_bits=bits) for name, (ic, bits) in kinds.items()}
+    model = torch.nn.Sequential(OrderedDict(layers))
+    torch.save({"state_dict": model.state_dict()}, path)
+    found = loose_layers(path, Placement())
+    for name, layer in layers.items():
+        assert found[name].w_bits == layer.w_bits
+        assert torch.equal(found[name].to_int(), layer.to_int())
+    state = model.state_dict()
+    state["second.weight_q"].neg_()
+    torch.save({"state_dict": state}, path)
+    with pytest.raises(CheckpointError, match=r"own.pth: second.weight_q contradicts second.weight"):
+        loose_layers(path, Placement())
+
+
 def test_layers_of_an_unknown_network_that_cannot_run_are_named(tmp_path):
     path = tmp_path / "own.pth"
     model = own_network(path)
