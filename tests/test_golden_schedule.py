@@ -106,6 +106,18 @@ def test_a_word_wider_than_the_bus_is_refused():
         schedule.choose(ConvShape(8, 8, 8, 8, 3, 3, 1, 1), tall)
 
 
+def test_configurations_that_the_accelerator_cannot_have_are_refused():
+    shape = ConvShape(8, 8, 8, 64, 1, 1, 1, 0)
+    with pytest.raises(PlanError, match="ACT_BITS = 1 of net_8x8: the accelerator places outputs by halves"):
+        plan(shape, dataclasses.replace(NET, act_bits=1, simd=0), WS)
+    # An oc_tile of one channel fills a part of a beat: a ring of 48 words cannot pass over the rest at once
+    flat = dataclasses.replace(NET, rows=1, cols=32, wgt_lanes=1, simd=1, wgt_depth=48, ofifo_depth=32)
+    with pytest.raises(
+        PlanError, match=r"WGT_DEPTH = 48 .* must be more than the .* words that fill the last memory beat"
+    ):
+        plan(ConvShape(1, 8, 8, 64, 1, 1, 1, 0), flat, WS)
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("over", [False, True])
 def test_saturation_is_expected_of_any_width(bits, over):

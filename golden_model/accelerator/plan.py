@@ -204,7 +204,8 @@ def plan(
 ) -> Plan:
     """The plan with the largest bands that fit, or with ``band_rows``.
 
-    Raises PlanError for a kernel, stride or padding that the accelerator has not, or a row that no memory takes.
+    Raises PlanError for a kernel, stride or padding that the accelerator has not, a row that no memory takes, or a
+    configuration that it cannot be built in.
     """
     c = configuration
     if shape.kh != shape.kw or shape.kh not in (1, 3):
@@ -213,6 +214,7 @@ def plan(
         raise PlanError(
             f"the accelerator runs stride 1 or 2 and padding 0 or 1, not stride {shape.stride}, padding {shape.padding}"
         )
+    check_configuration(c)
     if simd and not c.simd:
         raise PlanError(f"{c.name} has no a2w4: SIMD = 0")
     for what, lanes, bits in (("weights", c.rows * c.wgt_lanes, c.wgt_field), ("activations", c.rows, c.act_bits)):
@@ -322,6 +324,14 @@ def _check_bands(pool: bool, band_rows: int, last_rows: int, pitch: int, align: 
         raise PlanError(f"bands of {band_rows} rows cut a pooling window")
 
 
+def check_configuration(c: Configuration) -> None:
+    """PlanError for one that the accelerator cannot be built in, though the core can."""
+    if c.act_bits < 2:
+        raise PlanError(
+            f"ACT_BITS = {c.act_bits} of {c.name}: the accelerator places outputs by halves of an activation"
+        )
+
+
 def _slots(c: Configuration, block_words: int, band_rows: int) -> int:
     """Blocks that the activation memory takes; PlanError where it takes none."""
     if block_words > c.act_depth:
@@ -356,6 +366,11 @@ def _chunk_words(c: Configuration, dataflow: Dataflow, precision: Precision, pas
     chunk_words = -(-pass_words // per_beat) * per_beat
     if ws and chunk_words > 0xFFFF:
         raise PlanError(f"{pass_words} weight words of an oc_tile exceed the accelerator's counters")
+    if chunk_words - pass_words >= c.wgt_depth:
+        raise PlanError(
+            f"WGT_DEPTH = {c.wgt_depth} of {c.name} must be more than the {chunk_words - pass_words} words that fill "
+            "the last memory beat of an oc_tile's weights"
+        )
     if not ws and chunk_words > c.wgt_depth:
         raise PlanError(
             f"an output-stationary pass of {pass_words} operands exceeds WGT_DEPTH = {c.wgt_depth} of {c.name}"

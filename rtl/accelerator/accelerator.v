@@ -222,13 +222,16 @@ module accelerator #(
     wire too_large = ring_words > DEPTH_ACT | (twins & ring_words > DEPTH_TWIN) | wgt_chunk_words < wgt_pass_words
               | (dataflow ? wgt_chunk_words > DEPTH_WGT[15:0] : positions > DEPTH_PSUM[15:0] | last_positions > DEPTH_PSUM[15:0])
               | (resident & ~dataflow & slots < ic_words) | ((pool | (second & second_pool)) & ow > DEPTH_POOL[15:0])
+              | wgt_chunk_words - wgt_pass_words >= DEPTH_WGT[15:0]
               | out_unit > ALIGNED + 32'd1 | part_log2 > unit_log2 | last_channels > N_COLS[7:0]
               | (second & (second_unit > ALIGNED + 32'd1 | second_part_log2 > second_unit_log2));
     // Outputs that contradict themselves; a second one needs the first requantised, too.
     wire strange = (~requant & (second | pool | wide | pairs | turned | split)) | (wide & (pool | pairs | turned | split))
-              | (turned & split) | (pairs & ~half) | (TURNS == 0 & (turned | (second & second_turned)))
+              | (split & (turned | flows)) | (pairs & ~half) | (negative & ~wide)
+              | (TURNS == 0 & (turned | (second & second_turned)))
               | (second & ((second_wide & (second_pool | second_pairs | second_turned | second_split))
-                           | (second_turned & second_split) | (second_pairs & ~second_half)));
+                           | (second_split & (second_turned | second_flows)) | (second_pairs & ~second_half)
+                           | (second_negative & ~second_wide)));
     wire not_twin = twin & (TWIN_DEPTH == 0 | ~dataflow | oc_tiles != 16'd1 | last_channels > HALF_COLS[7:0]
                             | o_tiles[0] | last_o_tiles[0]);
     wire not_built = (simd & SIMD == 0) | not_twin | ((half | (second & second_half)) & ACT_BITS % 2 != 0) | strange;
@@ -253,7 +256,9 @@ module accelerator #(
     reg  [31:0]         list_cycles_q;
     wire report_idle, list_valid, list_last, list_idle, list_fault, list_error, reported;
     wire by_list  = list_count != 16'd0;
-    wire list_bad = by_list & (((list_base | (report ? report_base : 32'd0)) & ALIGNED) != 32'd0 | list_base >= mem_limit);
+    // Counters are written as one burst, which must not cross 4 KiB.
+    wire list_bad = by_list & ((list_base & ALIGNED) != 32'd0 | list_base >= mem_limit
+              | (report & ((report_base & (ALIGNED | 32'd31)) != 32'd0 | report_base >= mem_limit)));
     wire begins   = state_q == IDLE & start & by_list & ~list_bad;
     wire go       = refusal_q == 4'd0 & ((state_q == IDLE & start & ~by_list) | state_q == LOOK);
     wire halt     = state_q == ABORT | state_q == CLEAR;
@@ -291,7 +296,7 @@ module accelerator #(
             layer_q       <= 16'd0;
             list_cycles_q <= 32'd0;
         end else begin
-            if (irq_clear & (~busy | hung_q)) begin   // only what has been shown
+            if (irq_clear & ~busy) begin   // not what an abort has still to tell
                 done_q  <= 1'b0;
                 error_q <= 4'd0;
             end

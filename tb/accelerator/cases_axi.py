@@ -96,14 +96,14 @@ async def registers_read_back(dut):
     rng, c = generator("registers"), tb.configuration
     tb.stall(0.3, CHANNELS[5:], seed())
     written = {}
-    for register in registers.register_map():
-        if register.access == "rw":
-            assert await tb.read(register.address) == (0, 0), f"{register.name} is not 0 after reset"
-    for register in registers.register_map():
-        if register.access == "rw":
-            word = int(rng.integers(0, 1 << 32))
-            assert await tb.write(register.address, word) == 0
-            written[register.name] = (register.address, word & ((1 << sum(bits for _, bits in register.fields)) - 1))
+    writable = [register for register in registers.register_map() if register.access in registers.WRITTEN]
+    assert len(writable) > len(registers.layer_words({})), "a list holds more than the host writes"
+    for register in writable:
+        assert await tb.read(register.address) == (0, 0), f"{register.name} is not 0 after reset"
+    for register in writable:
+        word = int(rng.integers(0, 1 << 32))
+        assert await tb.write(register.address, word) == 0
+        written[register.name] = (register.address, word & ((1 << sum(bits for _, bits in register.fields)) - 1))
     for name, (address, word) in written.items():
         assert await tb.read(address) == (word, 0), f"{name} does not give back what was written"
     word, response = await tb.read(registers.address_of("id"))
@@ -121,7 +121,7 @@ async def registers_in_flight(dut):
     tb = await bench(dut)
     rng = generator("registers_in_flight")
     tb.stall(0.9, ("lite_b", "lite_r"), seed())
-    writable = [register for register in registers.register_map() if register.access == "rw"]
+    writable = [register for register in registers.register_map() if register.access in registers.WRITTEN]
     wanted, asked = {}, []
     for _ in range(3):
         for register in rng.permutation(np.array(writable, dtype=object)):

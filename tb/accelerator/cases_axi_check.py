@@ -5,7 +5,7 @@ from __future__ import annotations
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
-from cocotb.types import Logic
+from cocotb.types import Logic, LogicArray
 
 from tb.accelerator.axi_rules import RULES, broken_rules
 from tb.parts.clocking import PERIOD_NS
@@ -61,6 +61,13 @@ UNKNOWN = Logic("X")
 DRIVEN = ("arvalid", "rready", "awvalid", "wvalid", "bready", "lite_bvalid", "lite_rvalid")  # by the accelerator
 if not cocotb.SIM_NAME.startswith("Verilator"):  # which knows 0 and 1 only
     SCENARIOS |= {f"{name} unknown": ([{name: UNKNOWN}], [10]) for name in DRIVEN}
+    SCENARIOS |= {
+        f"{name} unknown": ([TAKE_AR, of | {name: LogicArray("X" * width)}], [10])
+        for of, name, width in (
+            (TAKE_AR, "araddr", 32), (TAKE_AR, "arlen", 8), (TAKE_AW, "awaddr", 32), (TAKE_AW, "awlen", 8),
+        )
+    }  # fmt: skip
+    SCENARIOS["wstrb unknown"] = ([TAKE_AW, W | {"wstrb": LogicArray("XXXX")}], [10])
 
 
 def drive(dut, changed: dict[str, int]) -> None:

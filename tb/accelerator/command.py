@@ -47,9 +47,10 @@ class Layout:
         self.beat, self.top = beat, 0
         self.regions: list[Region] = []
 
-    def reserve(self, size: int) -> int:
-        """The address of ``size`` bytes."""
-        address, self.top = self.top, self.top + -(-size // self.beat) * self.beat
+    def reserve(self, size: int, step: int = 1) -> int:
+        """The address of ``size`` bytes, a multiple of ``step`` too, of a memory beat or a multiple of it."""
+        address = -(-self.top // step) * step
+        self.top = address + -(-size // self.beat) * self.beat
         return address
 
     def place(self, data: np.ndarray) -> int:

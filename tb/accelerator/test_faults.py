@@ -7,7 +7,7 @@ from golden_model.configuration import configuration
 CASES = (
     "reset_during_layer", "writes_while_busy", "write_right_after_start", "refused_at_start", "broken_off",
     "broken_off_under_stalls", "broken_off_while_writing", "overflow_is_told", "interrupt_is_told",
-    "start_at_any_moment", "memory_that_stops_answering", "limits_end_at_edges",
+    "start_at_any_moment", "memory_that_stops_answering", "memory_that_answers_again", "limits_end_at_edges",
 )  # fmt: skip
 
 

@@ -139,6 +139,8 @@ module axi_check #(
             if (wvalid & ~any) broken[8] <= 1'b1;
             if ((rvalid & ~rready) | (bvalid & ~bready)) broken[9] <= 1'b1;
             if (^{arvalid, rready, awvalid, wvalid, bready, lite_bvalid, lite_rvalid} === 1'bx) broken[10] <= 1'b1;
+            if ((arvalid === 1'b1 & ^ar === 1'bx) | (awvalid === 1'b1 & ^aw === 1'bx)
+                | (wvalid === 1'b1 & ^{wstrb, wlast} === 1'bx)) broken[10] <= 1'b1;
             if (~busy & (arvalid | awvalid | wvalid)) broken[11] <= 1'b1;
             if (~busy & (awaited_q != 32'd0 | open_q != 16'd0 | in_q != out_q)) broken[12] <= 1'b1;
             if (lite_b_held_q & ~(lite_bvalid & lite[35:34] === lite_q[35:34])) broken[13] <= 1'b1;

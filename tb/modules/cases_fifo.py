@@ -140,10 +140,13 @@ class SkewBench:
         )
         return data, flags
 
-    async def read(self, count: int, hold, limit: int = 4000):
-        """Start ``count`` reads, held by ``hold``; cycles of the starts, and (cycle, value, flags) by lane."""
+    async def read(self, count: int, hold, cycles: int | None = None):
+        """Start ``count`` reads, held by ``hold``; cycles of the starts, and (cycle, value, flags) by lane.
+
+        cycles: after so many it is left, whatever was read; without them all of it must come.
+        """
         starts, lanes = [], [[] for _ in range(self.lanes)]
-        for cycle in range(limit):
+        for cycle in range(cycles or 4000):
             wanted = len(starts) < count and not next(hold)
             await FallingEdge(self.dut.clk)  # rd_valid of this cycle is known by then
             begins = wanted and read_bit(self.dut.rd_valid)
@@ -164,6 +167,8 @@ class SkewBench:
                     lanes[lane].append((cycle, value, flag))
             if len(starts) == count and len(lanes[-1]) == count:
                 break
+        else:
+            assert cycles, f"{len(starts)} of {count} words started, {len(lanes[-1])} came out of the last lane"
         self.dut.rd_start.value = 0
         return starts, lanes
 
@@ -227,7 +232,7 @@ async def skew_reset_during_burst(dut):
     tb = SkewBench(dut)
     await tb.start()
     tb.queue(20, "before")
-    await tb.read(20, iter(lambda: False, None), limit=9)
+    await tb.read(20, iter(lambda: False, None), cycles=9)
     tb.source.clear()
     await reset(dut)
     assert read_word(tb.valid) == 0 and not read_bit(dut.rd_valid)

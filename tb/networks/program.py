@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from golden_model.accelerator import registers, schedule
-from golden_model.accelerator.plan import Plan, PlanError, bus_bits
+from golden_model.accelerator.plan import Plan, PlanError, bus_bits, check_configuration
 from golden_model.configuration import Configuration, Dataflow
 from golden_model.network import run
 from golden_model.network.digits import digits, digits_needed, parts
@@ -166,6 +166,7 @@ def compile_network(
 
     PlanError names the layer that cannot run.
     """
+    check_configuration(c)
     pieces, image = _pieces(network, c)
     shapes = _shapes(pieces, image, network, size)
     planned = _planned(pieces, shapes, image, c, dataflow)
@@ -180,7 +181,8 @@ def compile_network(
         )
     changing = layout.top
     tensors = _tensors(pieces, shapes, planned, image, layout)
-    report_base = layout.reserve(len(pieces) * max(4 * REPORT_WORDS, layout.beat))
+    each = max(4 * REPORT_WORDS, layout.beat)  # bytes, each written as one burst, which must not cross 4 KiB
+    report_base = layout.reserve(len(pieces) * each, each)
     layers = []
     for piece, fields in zip(pieces, placed, strict=True):
         layers.append(_layer(piece, planned[piece.name], fields, tensors))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -108,6 +109,19 @@ def test_random_networks_other_configurations(sim, seed, c):
         ran += 1
     assert ran >= (5 if c is SHALLOW else 8) and (bands >= 2 or c is not SHALLOW)
     assert twins >= 2 or c is not TWIN, "of layers on two tiles at once, with two outputs, among others"
+
+
+def test_counters_never_cross_a_page(seed):
+    """Those of a layer are one burst, whatever the bus: its address is a multiple of its length."""
+    for cols in (1, 2, 4, 5):
+        c = dataclasses.replace(configuration("odd_3x5"), cols=cols, wgt_lanes=1)
+        for number in range(6):
+            drawn = random_network(1000 * seed + number, c, most=6)
+            with contextlib.suppress(PlanError):
+                program = compile_network(drawn.network, c, drawn.image.shape[2:])
+                assert program.report_base % max(32, program.report_bytes) == 0
+    with pytest.raises(PlanError, match="ACT_BITS = 1 of odd_3x5"):
+        compile_network(drawn.network, dataclasses.replace(c, act_bits=1, simd=0), drawn.image.shape[2:])
 
 
 def test_all_kinds_are_drawn(seed):
