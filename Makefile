@@ -117,7 +117,7 @@ $(SETUP): pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(RUN) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	    print("\n".join(p["dependencies"] + p["optional-dependencies"]["test"]))' > $(VENV)/wanted.txt
-	@set -o pipefail; if [ -t 1 ]; then terminal=1; else terminal=0; fi; \
+	@set -o pipefail; if [ -t 2 ]; then terminal=1; else terminal=0; fi; \
 	$(RUN) -m pip install --disable-pip-version-check --progress-bar off -r $(VENV)/wanted.txt 2>&1 | awk -v terminal=$$terminal ' \
 	    tolower($$0) ~ /^ *error/ { print > "/dev/stderr" } \
 	    /^Collecting / { if (terminal) printf "\r  %d packages found ", ++found; fflush() } \

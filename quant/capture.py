@@ -21,6 +21,8 @@ from quant.network import Network
 from quant.storage.checkpoint import require_file
 from quant.storage.packed import looks_packed, read_description
 
+QUIET = 1 / 256  # sums behind a shortcut that are worth less than this of the other channels' come to nothing
+
 
 @dataclass(frozen=True)
 class CapturedLayer:
@@ -189,8 +191,9 @@ def _operands(network: Network, modules: dict[str, nn.Module], name: str, image:
         with_shift = added.cpu().double() + shift[:, None, None]
         # Sums that BatchNorm multiplies by about 0 come to nothing: their weights are 0, and the shortcut, whose
         # integers would be as large as they are small, has the others' scale.
-        heard = (with_shift.abs().amax((1, 2)) < (2**31 - 1) * out_scale) & (out_scale > 0)
-        out_scale = torch.where(heard, out_scale, out_scale[heard].median() if heard.any() else delta)
+        usual = out_scale[out_scale > 0].median() if (out_scale > 0).any() else torch.tensor(delta).double()
+        heard = (out_scale > 0) & (out_scale >= QUIET * usual)
+        out_scale = torch.where(heard, out_scale, usual)
         weight = weight * heard[:, None, None, None].to(weight.device)
         residual = _residual(name, with_shift, out_scale)
     # The weights' range is symmetric, so a channel can change sign without leaving it.

@@ -18,7 +18,7 @@ from torch import nn
 from golden_model.network.digits import largest
 from golden_model.network.graph import ConvStep, ImageStep, IntegerNetwork, Output, ScoreStep
 from golden_model.requantise import SHORTCUT_BITS, WIDE_BITS, Requantisation, WideRequantisation, fit
-from quant.capture import bias_to_int, folded_norm, padding_of, quantised_layers, refuse_unsupported
+from quant.capture import QUIET, bias_to_int, folded_norm, padding_of, quantised_layers, refuse_unsupported
 from quant.errors import LayerError, NoConsumer
 from quant.layers import QuantConv2d
 from quant.models import shortcut_of
@@ -29,8 +29,7 @@ from quant.requantisation import following
 FLOAT_BITS = 8  # of weights and inputs of what the network leaves in float
 FLOAT_MOST = largest(4, 2)  # largest magnitude of a convolution's: an array of 4 bits takes them as two digits
 FINER = 8  # steps of the classifier's input to a step of the last sums
-SILENT = 1 / 16  # of a step: sums that stay below it come to nothing beside a shortcut,
-QUIET = 1 / 256  # and sums worth less than this of the other channels'
+SILENT = 1 / 16  # of a step: sums that stay below it come to nothing beside a shortcut
 
 
 def integer_network(network: Network) -> IntegerNetwork:
@@ -160,8 +159,9 @@ class _Compiler:
         if name in self.shortcuts:
             heard = self._reach(name) * scale >= SILENT * self._finest(name, scale)
             usual = np.median(scale[heard]) if heard.any() else self._finest(name, scale)
-            heard &= scale >= QUIET * usual
-            heard &= scale * ((1 << (SHORTCUT_BITS - 1)) - 1) >= self._loudest(name) / 2
+            least = self._loudest(name) / 2 / ((1 << (SHORTCUT_BITS - 1)) - 1)
+            heard &= scale >= max(QUIET * usual, least)
+            usual = max(usual, least)
             scale, sign = np.where(heard, scale, usual), np.where(heard, sign, 0).astype(np.int32)
         return scale, shift, sign
 

@@ -60,7 +60,7 @@ def _layer(path: Path, name: str, state: dict[str, Tensor], weight: Tensor, plac
     try:
         layer = QuantConv2d(
             ic, oc, (kh, kw), placement.stride, padding, bias=f"{name}.bias" in state,
-            w_bits=infer_w_bits(own) or DEFAULT_W_BITS, a_bits=DEFAULT_A_BITS,
+            w_bits=infer_w_bits(own) or infer_w_bits(state) or DEFAULT_W_BITS, a_bits=DEFAULT_A_BITS,
         )  # fmt: skip
         stripped = {key.removeprefix(f"{name}."): value for key, value in own.items()}
         layer.load_state_dict({"weight_q": layer.weight_q, **stripped})

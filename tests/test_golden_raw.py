@@ -352,11 +352,48 @@ def test_a_bias_is_added(tmp_path, decimal, relu):
     assert np.array_equal(layer.operands.residual, np.broadcast_to(bias[:, None, None], (8, 4, 4)))
 
 
-def test_a_bias_of_fractions_is_not_read(tmp_path):
+def test_a_bias_on_one_line_of_numbers(tmp_path):
+    bias = np.arange(-300, 500, 100)
+    small(tmp_path / "g", (3, 3), add=bias)
+    (tmp_path / "g/bias.txt").write_text(" ".join(map(str, bias)))
+    assert np.array_equal(only(tmp_path / "g").operands.residual[:, 0, 0], bias)
+
+
+@pytest.mark.parametrize("text", ["0.25\n-1.5\n", "\n".join(map(str, range(1, 65))), "\n".join(map(str, range(1, 9)))])
+@pytest.mark.parametrize("name", ["bias.txt", "weight_bias.txt"])
+def test_a_bias_that_is_not_in_the_outputs(tmp_path, text, name):
+    """Fractions, of the whole network, added later on: none of it is this layer's affair."""
     small(tmp_path / "g", (3, 3))
-    (tmp_path / "g/bias.txt").write_text("0.25\n-1.5\n")
+    (tmp_path / f"g/{name}").write_text(text)
     layer = only(tmp_path / "g")
-    assert layer.right and layer.notes == ["not compared: bias.txt"]
+    assert layer.right and layer.notes == [f"not compared: {name}"]
+    write(tmp_path / "r", Folder(residual=True), 3)
+    (tmp_path / f"r/{name}").write_text(text)
+    layer = only(tmp_path / "r")
+    assert layer.right and layer.operands.residual.std() > 0 and layer.notes == [f"not compared: {name}"]
+
+
+@pytest.mark.parametrize("name", ["out_nobias.txt", "output_biased.txt", "out_with_bias.txt"])
+def test_outputs_that_speak_of_a_bias(tmp_path, name):
+    small(tmp_path / "g", (3, 3))
+    (tmp_path / "g/out.txt").rename(tmp_path / "g" / name)
+    assert only(tmp_path / "g").right
+
+
+@pytest.mark.parametrize(
+    ("kernel", "size"), [((1, 3), (1, 12)), ((1, 5), (1, 16)), ((2, 3), (2, 3)), ((3, 1), (12, 1))]
+)
+def test_one_way_to_read_a_line(tmp_path, kernel, size):
+    """1x3 on 1x12 and 3x1 on 12x1 are the same sums: nothing has to be chosen."""
+    small(tmp_path / "g", kernel, size=size)
+    layer = only(tmp_path / "g")
+    assert layer.right and not layer.undecided
+
+
+def test_hints_of_another_editor(tmp_path):
+    small(tmp_path / "g", (3, 3))
+    (tmp_path / "g" / FILE).write_bytes(b"\xef\xbb\xbfpadding = 0\r\n")
+    assert only(tmp_path / "g").right
 
 
 @pytest.mark.parametrize("name", ["weight_{i}_{o}_{k}.txt", "ic{i}/oc{o}/weight_k{k}.txt"])
@@ -392,7 +429,7 @@ def test_a_typing_error_in_a_decimal_file(tmp_path, value):
     assert time.process_time() - began < 5
     column = len(words[0]) + 2
     if value > 65535:
-        assert told == f"activation.txt:15:{column}: {value}, and 16 bits are the most of an activation"
+        assert told == f"activation.txt:15:{column}: {value} has more than the 16 bits that operands may have"
     else:
         assert f"suspect activation.txt:15:{column}: nij 14, row 6: 20000 stands there, {words[1]} would make" in told
 

@@ -193,7 +193,7 @@ def test_negative_norm_scales_turn_the_weights_sign(tmp_path):
     assert_residual_contract(network, operands, 1)
 
 
-@pytest.mark.parametrize("gain", [0.0, 1e-12])
+@pytest.mark.parametrize("gain", [0.0, 1e-12, 1e-6])
 def test_a_channel_that_its_norm_all_but_removes_is_its_shortcut_alone(gain):
     network = load_network("resnet20_digits")
     plain = capture(network, ["layer2.1.conv2"], 0)["layer2.1.conv2"]

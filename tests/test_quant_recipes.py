@@ -355,7 +355,10 @@ def test_the_mean_of_networks_is_the_start(tmp_path, small_data):
     large = torch.load(tmp_path / "b" / BEST, weights_only=True)
     large["state_dict"]["layer1.0.conv1.weight"] *= 64
     torch.save(large, tmp_path / "large.pth")
-    recipe, out = replace(RECIPE, warm_start=f"a+{tmp_path / 'large.pth'}+a"), tmp_path / "run"
+    start, out = f"a+{tmp_path / 'large.pth'}+a", tmp_path / "run"
+    with pytest.raises(QuantError, match="the mean of several networks needs statistics"):
+        replace(RECIPE, warm_start=start)
+    recipe = replace(RECIPE, warm_start=start, statistics=32)
     trainer = Trainer(recipe, small_data, torch.device("cpu"), out=out)
     assert trainer.skipped == []
     a, b = (load_network(tmp_path / name / BEST).model for name in "ab")
@@ -382,7 +385,7 @@ def test_the_mean_of_float_networks_is_that_of_their_weights(tmp_path, small_dat
     floating = replace(RECIPE, epochs=1, warmup=0, ema=0.0, spec=replace(SPEC, floating=True))
     for name, seed in (("a", 1), ("b", 2)):
         run(replace(floating, seed=seed), tmp_path / name, small_data)
-    recipe = replace(floating, warm_start="a+b")
+    recipe = replace(floating, warm_start="a+b", statistics=32)
     mean = Trainer(recipe, small_data, torch.device("cpu"), out=tmp_path / "run").model
     a, b = (load_network(tmp_path / name / BEST, floating=True).model for name in "ab")
     torch.testing.assert_close(mean.conv1.weight, (a.conv1.weight + b.conv1.weight) / 2)

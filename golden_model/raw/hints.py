@@ -90,7 +90,7 @@ def read_hints(folder: Path, given: Hints | None = None, around: Hints | None = 
 def hints_of(text: bytes, path: str) -> Hints:
     """The hints of the text of a TOML file."""
     try:
-        fields = tomllib.loads(text.decode())
+        fields = tomllib.loads(text.decode("utf-8-sig"))  # some editors begin with a mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise GoldenSetError(f"{path}: {error}") from None
     values: dict[str, Any] = {}

@@ -10,14 +10,14 @@ from pathlib import PurePosixPath
 
 from golden_model.raw.table import Table
 
-ACTIVATION, WEIGHT, OUTPUT, RESIDUAL = "activation", "weight", "output", "residual"
+ACTIVATION, WEIGHT, OUTPUT, RESIDUAL, BIAS = "activation", "weight", "output", "residual", "bias"
 # Words of a name that say what is in a file, in the order in which they count: a long one within any word, a short one
 # as a word by itself. Empty: no numbers of a layer.
 _NONE = re.compile(
     r"addr\w*|instr\w*|inst|readme|scales?|shapes?|mask|mean|std|summary|config|notes?|log|meta|info|generate|script"
 )
 _LONG = (
-    (RESIDUAL, ("residual", "shortcut", "bias")),
+    (RESIDUAL, ("residual", "shortcut")),
     (WEIGHT, ("weight", "wgt", "kernel", "filter")),
 )
 _SHORT = {RESIDUAL: ("skip", "res"), WEIGHT: ("wt", "wts")}
@@ -37,7 +37,7 @@ _COUNTS = (
     ("kij", "kij"), ("otile", "oc"), ("octile", "oc"), ("itile", "ic"), ("ictile", "ic"), ("tile", "tile"),
     ("ic", "channel"), ("oc", "oc"), ("tap", "kij"), ("ki", "kij"), ("kj", "kij"),
 )  # fmt: skip
-_OTHERWISE = {WEIGHT: "kij", ACTIVATION: "tile", OUTPUT: "tile", RESIDUAL: "tile"}
+_OTHERWISE = {WEIGHT: "kij", ACTIVATION: "tile", OUTPUT: "tile", RESIDUAL: "tile", BIAS: "tile"}
 # Not a number that counts: a width or a size, as in weight_4bit, map_8x8
 _NUMBER = re.compile(r"(?<!\d)(?<!\dx)\d+(?![0-9]|x\d|b(?:its?)?(?![a-z]))", re.IGNORECASE)
 
@@ -90,6 +90,8 @@ def role_of(name: str) -> str:
         words = [word.lower() for word in _WORD.findall(part)]
         if any(_NONE.fullmatch(word) for word in words):
             return ""
+        if {"bias", "biases"} & set(words):  # whose it is, another word may say; or that it is in the outputs
+            return OUTPUT if any(dict(_FIRST)[OUTPUT].fullmatch(word) for word in words) else BIAS
         for role, long in _LONG:
             if any(word in _SHORT[role] or any(one in word for one in long) for word in words):
                 return role

@@ -11,9 +11,9 @@ import numpy as np
 from golden_model.configuration import Dataflow
 from golden_model.convolution import convolve
 from golden_model.raw.hints import Hints
-from golden_model.raw.names import Family
+from golden_model.raw.names import BIAS, Family
 from golden_model.raw.table import Table
-from golden_model.tiling import ConvShape
+from golden_model.tiling import ConvShape, nij_index, pad
 
 WIDTHS = (4, 2, 8, 1, 3, 5, 6, 7)  # bits of an operand that are tried, the likeliest first
 PSUM_BITS = range(6, 65)
@@ -79,12 +79,18 @@ class Reading:
         kh, kw = self.weight.shape[2:]
         return kh // 2 if kh == kw and kh % 2 else 0
 
+    @functools.cached_property
+    def windows(self) -> np.ndarray:
+        """int64 [IC, kij, n]: the activation that an output reads for a tap."""
+        shape = self.shape
+        padded = pad(self.activation, shape.padding).reshape(shape.ic, -1)
+        taken: np.ndarray = padded[:, nij_index(shape)]
+        return taken
+
     def same_operands(self, other: Reading) -> bool:
-        return (
-            (self.padding, self.stride, self.flow) == (other.padding, other.stride, other.flow)
-            and np.array_equal(self.weight, other.weight)
-            and np.array_equal(self.activation, other.activation)
-        )
+        """Whether all outputs are sums of the same products: a 1x3 kernel on a 1x12 map is a 3x1 one on a 12x1 map."""
+        mine, theirs = (reading.weight.reshape(*reading.weight.shape[:2], -1) for reading in (self, other))
+        return self.flow is other.flow and np.array_equal(mine, theirs) and np.array_equal(self.windows, other.windows)
 
     def place(self, cell: int, family: Family, bits: int) -> str:
         """``file:line:column`` of a cell of ``weight_cells`` or ``activation_cells``."""
@@ -115,18 +121,20 @@ def given_outputs(family: Family, channels: int) -> tuple[np.ndarray, int] | Non
 
 
 def residual_words(family: Family, shape: tuple[int, ...]) -> np.ndarray | None:
-    """int64 [channel, line] of ``shape``: what a family adds to each sum, or, as a bias, to all of a channel, a number
-    each; None where it has another size."""
-    channels = shape[0]
-    if found := given_outputs(family, channels):
-        if found[0].shape == shape:
-            return found[0]
-        if found[0].shape == (channels, 1):
-            return np.broadcast_to(found[0], shape)
-    bits = family.first.width if family.first.binary else 0
-    if len(family.tables) == 1 and family.first.lines == channels and (bits in PSUM_BITS or family.first.width == 1):
-        return np.broadcast_to(family.first.words(bits, True), shape)
-    return None
+    """int64 [channel, line] of ``shape``: what a family adds to each sum, or, of a bias, to all of a channel; None
+    where it has another size. A bias has a line for each channel, or one line: of bits as those of outputs, of decimal
+    numbers from channel 0 on."""
+    channels, table = shape[0], family.first
+    if family.role != BIAS:
+        found = given_outputs(family, channels)
+        return None if found is None or found[0].shape != shape else found[0]
+    bits = table.width if table.binary else 0
+    if len(family.tables) == 1 and table.lines == channels and (bits in PSUM_BITS or table.width == 1):
+        return np.broadcast_to(table.words(bits, True), shape)
+    found = given_outputs(family, channels)
+    if found is None or found[0].shape != (channels, 1):
+        return None
+    return np.broadcast_to(found[0] if table.binary else found[0][::-1], shape)
 
 
 def output_place(family: Family, channels: int, bits: int, channel: int, line: int) -> str:

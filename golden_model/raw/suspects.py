@@ -12,7 +12,7 @@ from golden_model.raw.compare import activation_words, channel_words, weight_wor
 from golden_model.raw.names import Family
 from golden_model.raw.readings import Reading, output_place
 from golden_model.raw.table import Table
-from golden_model.tiling import nij_index, pad
+from golden_model.tiling import nij_index
 
 MOST = 3  # suspects that are told
 LARGE = 1 << 22  # bits of files above which a missing line is not looked for
@@ -37,13 +37,6 @@ class Case:
 
     def fits(self, sums: np.ndarray) -> bool:
         return bool(np.array_equal(self.made(sums), self.given))
-
-
-def windows(reading: Reading) -> np.ndarray:
-    """int64 [IC, kij, n]: the activation that an output reads for a tap."""
-    shape = reading.shape
-    padded = pad(reading.activation, shape.padding).reshape(shape.ic, -1)
-    return padded[:, nij_index(shape)]
 
 
 def suspects(case: Case) -> list[str]:
@@ -126,7 +119,7 @@ def _weight_words(case: Case) -> list[str]:
     if len(channels) != 1:
         return []
     channel = int(channels[0])
-    shape, reads = r.shape, windows(r)
+    shape, reads = r.shape, r.windows
     wrong = case.wrong[channel]
     bits = r.wgt_bits
     tried = range(-(1 << (bits - 1)), 1 << (bits - 1)) if bits else _in_place_of(r.weight)
@@ -149,7 +142,7 @@ def _tap(case: Case) -> list[str]:
     shape = r.shape
     if shape.n_kij == 1 or "kij" not in r.wgt.axes:
         return []
-    weight, reads = r.weight.reshape(shape.oc, shape.ic, shape.n_kij), windows(r)
+    weight, reads = r.weight.reshape(shape.oc, shape.ic, shape.n_kij), r.windows
     found = []
     for kij in range(shape.n_kij):
         without = r.sums - weight[:, :, kij] @ reads[:, kij]

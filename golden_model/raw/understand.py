@@ -16,7 +16,7 @@ from golden_model.operands import Operands
 from golden_model.raw.compare import HALF, SUMS, Compared, compared, operand_words, residual_of, same_as
 from golden_model.raw.folders import Found, layer_folders
 from golden_model.raw.hints import FILE, Hints
-from golden_model.raw.names import ACTIVATION, OUTPUT, RESIDUAL, TWIN, WEIGHT, Family, families, role_of
+from golden_model.raw.names import ACTIVATION, BIAS, OUTPUT, RESIDUAL, TWIN, WEIGHT, Family, families, role_of
 from golden_model.raw.output_stationary import output_stationary
 from golden_model.raw.readings import Candidate, Reading, given_outputs, hints_of_reading
 from golden_model.raw.suspects import LARGE, Case, Change, changed_tables, suspects
@@ -129,7 +129,7 @@ def _understand(found: Found) -> list[Layer]:
         try:
             table = read_table(path, name)
         except TableError as error:
-            if path.suffix.lower() in DATA and "bias" not in path.stem.lower():  # that is often not of integers
+            if path.suffix.lower() in DATA and role_of(name) != BIAS:  # that is often not of integers
                 wrong.append(str(error))
             else:
                 unread.append(name)
@@ -225,7 +225,7 @@ class _Work:
 
     def layer(self, wrong: list[str], twins: list[Table]) -> Layer:
         """The verdict. wrong: files that could not be read."""
-        broken = [text for family in self.found if self.mine(family) for text in _broken(family)]
+        broken = [text for f in self.found if self.mine(f) and f.role != BIAS for text in _broken(f)]
         if broken:
             return Layer(self.name, self.directory, None, findings=[*wrong, *(self._line() or broken)])
         fits = self._exact()
@@ -263,7 +263,9 @@ class _Work:
         return list(weight_stationary(act, wgt, out, hints, self._residual(), self.oblong))
 
     def _residual(self) -> Family | None:
-        return next((family for family in self.found if family.role == RESIDUAL and self.mine(family)), None)
+        """What outputs may have in them beside the sums; a bias, where there is nothing else."""
+        found = [family for family in self.found if family.role in (RESIDUAL, BIAS) and self.mine(family)]
+        return min(found, key=lambda family: family.role == BIAS, default=None)
 
     def _triples(self) -> list[tuple[Family, Family, Family]]:
         return [
@@ -352,6 +354,9 @@ class _Work:
                 else:
                     findings.append(f"{difference}: stale, the outputs are those of {used.name}")
                 continue
+            if family.role == BIAS:
+                notes += _not_compared([family.name])
+                continue
             if family.role == RESIDUAL:
                 other = residual_of(reading, family)
                 if other is None or residual is None or not np.array_equal(other, residual):
@@ -371,7 +376,9 @@ class _Work:
                 added = True
             if result is not None and result.unread:
                 notes.append(f"not compared: the last {result.unread} lines of {family.name}")
-        if taken is not None and residual is None:
+        if taken is not None and taken.role == BIAS and not added:
+            notes += _not_compared([taken.name])
+        elif taken is not None and residual is None:
             findings.append(f"{taken.first.name}: not of the outputs' size")
         elif taken is not None and residual is not None and not added and residual.any():
             findings.append(f"{taken.name}: no outputs are sums with it")
@@ -521,7 +528,8 @@ class _Work:
         """Sizes that do not belong together."""
         act, wgt, out = (self.chosen[role][0] for role in (ACTIVATION, WEIGHT, OUTPUT))
         taps = f"{len(wgt.tables)} files" if wgt.axes else "1 file"
-        tiles = f" (its {len(act.tables)} files were taken for as many ic_tiles)" if act.axes else ""
+        several = act.axes and self.flow is Dataflow.weight_stationary
+        tiles = f" (its {len(act.tables)} files were taken for as many ic_tiles)" if several else ""
         return [
             f"{act.name}{tiles}, {wgt.name} and {out.name} are not of one layer: {size(act.first.lines)} of "
             f"{act.first.width} digits; {taps} of {wgt.first.lines} lines of {wgt.first.width}; "
@@ -571,7 +579,9 @@ def _broken(family: Family) -> list[str]:
             if table.numbers is not None:
                 for line, word in np.argwhere((table.numbers < -LARGEST - 1) | (table.numbers > 2 * LARGEST + 1))[:1]:
                     value = table.numbers[line, word]
-                    told.append(f"{table.place(line, word, 0)}: {value}, and 16 bits are the most of an {family.role}")
+                    told.append(
+                        f"{table.place(line, word, 0)}: {value} has more than the 16 bits that operands may have"
+                    )
     if gap := family.missing():
         told.append(f"{family.name}: the file of {gap} is not there, and those around it are")
     sizes = [(table.lines, table.width) for table in family.tables.values()]

@@ -64,11 +64,13 @@ def mean_of(networks: Sequence[Network]) -> nn.Module:
     Networks of a common origin have a mean that is often better than each (Izmailov et al., 2018; Shin et al., 2020).
     The quantiser takes no notice of how large a layer's weights are: each network's are first brought to the deviation
     of the first one's. BatchNorm's statistics are wrong until they are measured anew. QuantError where the networks are
-    not of one kind.
+    not of one kind, or see their images in other ways.
     """
     first, *others = networks
     for network in others:
-        here, there = first.spec.to_dict(), network.spec.to_dict()
+        here, there = (
+            one.spec.to_dict() | {"classes": one.classes, "mean": one.mean, "std": one.std} for one in (first, network)
+        )
         different = [key for key in {**here, **there} if here.get(key) != there.get(key)]
         if different:
             values = ", ".join(f"{key} {here.get(key)} and {there.get(key)}" for key in different)

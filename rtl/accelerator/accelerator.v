@@ -247,7 +247,7 @@ module accelerator #(
     localparam [31:0] STILL = WATCHDOG;
     reg  [2:0]          state_q;
     reg                 done_q, overflow_q, saturated_q;
-    reg                 hung_q;   // the memory does not even end what an abort waits for: only a reset helps
+    reg                 hung_q;   // the memory does not end what an abort waits for: it, or a reset, has to
     reg  [3:0]          error_q;
     reg  [STILL_BITS-1:0] still_q;
     reg                 listed_q, last_q;              // a list runs; its last layer does

@@ -11,7 +11,7 @@ RULES = (
     "WLAST is not exactly at the last beat of its burst",
     "a W beat without a burst",
     "R or B was not taken at once",
-    "a valid or ready is unknown",
+    "a valid, a ready, or what is offered, but for data, is unknown",
     "traffic while no layer runs",
     "a burst is open while no layer runs",
     "AXI4-Lite B: an answer was withdrawn or changed before it was taken",

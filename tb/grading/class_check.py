@@ -125,10 +125,10 @@ def _names(paths: list[Path]) -> list[str]:
     """A name for each, of characters that any file system and any page takes; no two the same."""
 
     def clean(text: str) -> str:
-        return re.sub(r"[^\w.-]+", "_", text).strip("_") or "core"
+        return re.sub(r"[^\w.-]+", "_", text).strip("._") or "core"
 
     # Not resolved: each team may have a link to one file.
-    names = [clean(path.absolute().parent.name) for path in paths]
+    names = [clean(os.path.basename(os.path.dirname(os.path.abspath(path)))) for path in paths]
     if len({name.lower() for name in names}) < len(names):
         names = [clean(path.with_suffix("").as_posix()) for path in paths]
     seen: dict[str, int] = {}
@@ -195,12 +195,19 @@ def _key(core: Path, common: str) -> str:
 
 
 def _named(core: Path) -> Iterator[Path]:
-    """Files and folders that an adapter names; of a pattern the folder where it begins, since what it matches may have
-    no end."""
+    """Files and folders that an adapter names; of a pattern of many folders that where it begins, since what it matches
+    may have no end."""
     tables = read_toml(core, UserError)
     table = tables.get("core", {})
     for pattern in table.get("sources", ()):
-        yield core.parent.joinpath(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+        parts = Path(pattern).parts
+        if "**" in pattern or sum(map(glob.has_magic, parts)) > 2:
+            yield core.parent.joinpath(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))
+        else:
+            matching = glob.iglob(os.path.join(glob.escape(str(core.parent)), pattern))
+            yield from (Path(name) for name in itertools.islice(matching, MOST_FILES) if os.path.isfile(name))
+            if not glob.has_magic(pattern):
+                yield core.parent / pattern
     for folder in table.get("include", ()):
         yield core.parent / folder
     if driver := tables.get("python", {}).get("driver"):

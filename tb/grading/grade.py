@@ -41,6 +41,7 @@ def main(words: list[str] | None = None) -> int:
 def grade(parsed: argparse.Namespace, title: str, items: list[Item]) -> int:
     """Check the class and write points; 0 where all teams have results. A team without gets none, not 0 points."""
     class_check.check_options(parsed)
+    check_named(items)
     teams = class_check.class_of(parsed)
     check_core.check_asked(parsed)
     report = class_check.report_folder(parsed)

@@ -9,6 +9,8 @@ from typing import Any
 
 from golden_model.configuration import read_toml
 from quant.errors import UserError
+from tb.foreign.adapter import Capabilities
+from tb.foreign.selftest import self_tests
 from tb.grading.checked import DID_NOT_RUN, Case, Checked
 
 
@@ -105,16 +107,19 @@ class Scored:
     visibility: str
 
 
-def check_named(items: Sequence[Item], found: Sequence[Checked]) -> None:
-    """UserError for an item of a layer or a test that no team has run, though teams have run others: its name is wrong,
-    and all would get 0 points for it. What was found is kept: once the name is right, nothing is run again."""
+def check_named(items: Sequence[Item], found: Sequence[Checked] = ()) -> None:
+    """UserError for an item of a little layer that no core has, or of a layer that no team has run, though teams have
+    run others: its name is wrong, and all would get 0 points for it. What was found is kept: once the name is right,
+    nothing is run again."""
+    tests = list(self_tests(Capabilities(), 1))  # of a core that can be asked all of them
+    layers = sorted({case.name for one in found for case in one.layers})
     for item in items:
         kind, _, name = item.needs.partition(" ")
-        ran = {case.name for one in found for case in _cases(item, one)}
-        if name and ran and name not in ran:
+        there = tests if kind == "test" else layers
+        if name and there and name not in there:
             raise UserError(
-                f"the rubric's item {item.name!r} needs {item.needs!r}, and no team has a {kind} of that name; "
-                f"there are: {', '.join(sorted(ran))}"
+                f"the rubric's item {item.name!r} needs {item.needs!r}, and there is no {kind} of that name; "
+                f"there are: {', '.join(there)}"
             )
 
 

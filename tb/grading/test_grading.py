@@ -505,11 +505,11 @@ def test_an_item_of_what_nobody_has_is_told():
 
     check("layer features.27", broken, ran)
     check("layer features.72", broken)  # no layer ran anywhere: nothing is known of names
-    with pytest.raises(UserError, match=r"'item' needs 'layer features\.72', and no team has a layer of that name"):
+    with pytest.raises(UserError, match=r"'item' needs 'layer features\.72', and there is no layer of that name"):
         check("layer features.72", broken, ran)
-    check("test x", broken, ran)
-    with pytest.raises(UserError, match="no team has a test of that name; there are: a"):
-        check("test x", Checked("core.toml", self_test=[Case("a", True)]))
+    check("test nine taps on a padded 4x4 map", Checked("core.toml", self_test=[Case("a", True)]))  # not of this core
+    with pytest.raises(UserError, match="there is no test of that name; there are: reset, one tap of ones, "):
+        check("test nine taps")
 
 
 def test_a_rubric_of_another_editor(tmp_path):
@@ -578,6 +578,33 @@ def test_a_layer_that_a_core_cannot_run_costs_that_layer(only_icarus, tmp_path, 
     assert [(case.name, case.passed) for case in one.layers] == list(zip(layers, (True, False), strict=True))
     assert "cannot run" in one.mismatch and not one.undecided
     assert command.run(lambda: check_core.main([*words, "--layer", layers[1]])) == 2
+
+
+def test_an_adapter_in_the_folder_above_has_that_folders_name(tmp_path, monkeypatch):
+    """Not "..": its records would be made anew in the place of the whole report."""
+    broken(tmp_path / "mine", SILENT)
+    (tmp_path / "mine/build").mkdir()
+    monkeypatch.chdir(tmp_path / "mine/build")
+    assert [one.name for one in class_check.class_of(parsed("--core", "../core.toml", "--sim", "icarus"))] == ["mine"]
+    broken(tmp_path / "...", SILENT)
+    [one] = class_check.class_of(parsed("--core", str(tmp_path / ".../core.toml"), "--sim", "icarus"))
+    assert one.name == "core"
+
+
+def test_files_beside_those_that_a_pattern_names_do_not_count(tmp_path):
+    broken(tmp_path / "t", SILENT)
+    (tmp_path / "t/core.toml").write_text('[core]\nsources = ["../*.v"]\n')
+    (tmp_path / "shared.v").write_text("module shared; endmodule")
+
+    def key():
+        return class_check.class_of(parsed("--core", str(tmp_path / "t/core.toml"), "--sim", "icarus"))[0].key
+
+    before = key()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/report.csv").write_text("other")
+    assert key() == before
+    (tmp_path / "shared.v").write_text("module shared(input a); endmodule")
+    assert key() != before
 
 
 def test_links_to_one_adapter(tmp_path):

@@ -7,7 +7,7 @@
 //   7      WLAST not exactly at the last beat of a burst
 //   8      a W beat without a burst that was offered
 //   9      R or B not taken at once: the accelerator promises rready and bready
-//   10     a valid or ready is unknown
+//   10     a valid, a ready, or what is offered, but for data, is unknown
 //   11     traffic while no layer runs
 //   12     bursts are open while no layer runs
 //   13, 14 AXI4-Lite B, R: an answer was withdrawn or changed before it was taken
