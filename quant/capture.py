@@ -30,7 +30,8 @@ class CapturedLayer:
 
     The layer's psum is the integer convolution of ``activation`` (zero-padded) with ``weight``; then
     ``psum * w_delta * x_delta = psum_float``, and where ``relu``, ``relu(psum + bias + residual) * out_scale[oc]`` is
-    what the network passes on, to half a step of ``out_scale`` for each of bias and residual that there is.
+    what the network passes on, to half a step of ``out_scale`` for each of bias and residual that there is. Where a
+    BatchNorm all but removes a channel's sums beside a shortcut (:func:`scale_beside_shortcut`), both are 0 here.
     """
 
     operands: Operands  # weight int32, -(2^(w_bits-1)-1) .. 2^(w_bits-1)-1; activation int32, 0 .. 2^a_bits-1, or
@@ -188,14 +189,9 @@ def _operands(network: Network, modules: dict[str, nn.Module], name: str, image:
     out_scale = scale.abs() * delta
     if shortcut is not None:
         added = (seen.outputs if shortcut.of_output else seen.inputs)[shortcut.source]
-        with_shift = added.cpu().double() + shift[:, None, None]
-        # Sums that BatchNorm multiplies by about 0 come to nothing: their weights are 0, and the shortcut, whose
-        # integers would be as large as they are small, has the others' scale.
-        usual = out_scale[out_scale > 0].median() if (out_scale > 0).any() else torch.tensor(delta).double()
-        heard = (out_scale > 0) & (out_scale >= QUIET * usual)
-        out_scale = torch.where(heard, out_scale, usual)
+        out_scale, heard = scale_beside_shortcut(layer, shortcut.norm)
         weight = weight * heard[:, None, None, None].to(weight.device)
-        residual = _residual(name, with_shift, out_scale)
+        residual = _residual(name, added.cpu().double() + shift[:, None, None], out_scale)
     # The weights' range is symmetric, so a channel can change sign without leaving it.
     sign = torch.where(negated, -1, 1)[:, None, None]
     bias = bias_to_int(layer)
@@ -239,6 +235,21 @@ def folded_norm(norm: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
     )
     scale = gamma / torch.sqrt(variance + norm.eps)
     return scale, beta - mean * scale
+
+
+def scale_beside_shortcut(layer: QuantConv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """What an integer of sums that a shortcut is added to is worth behind their BatchNorm, without its sign, float64
+    [OC], and whether a channel's own sums count, bool [OC].
+
+    Those that the BatchNorm multiplies by about 0 do not: the integers of their shortcut would be as large as they are
+    small. Their weights are taken as 0, and the shortcut has the other channels' scale.
+    """
+    delta = layer.w_delta * layer.x_delta
+    scale = folded_norm(norm, layer.out_channels)[0].abs() * delta
+    some = scale[scale > 0]
+    usual = some.median() if len(some) else torch.tensor(delta, dtype=torch.float64)
+    heard = (scale > 0) & (scale >= QUIET * usual)
+    return torch.where(heard, scale, usual), heard
 
 
 def _residual(name: str, shortcut: Tensor, out_scale: Tensor) -> np.ndarray:

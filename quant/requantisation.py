@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from quant.capture import folded_norm, quantised_layers, refuse_unsupported
+from quant.capture import folded_norm, quantised_layers, refuse_unsupported, scale_beside_shortcut
 from quant.errors import LayerError
 from quant.models import MODELS, shortcut_of
 from quant.network import Network
@@ -65,9 +65,9 @@ def output_stage(network: Network, layer: str, consumer: str | None = None) -> O
     norm, relu, pool = _recognise(layer, between)
     scale, offset = folded_norm(norm, convolution.out_channels)
     scale = scale * (convolution.w_delta * convolution.x_delta)
-    if shortcut_of(modules, layer) is not None:
+    if (shortcut := shortcut_of(modules, layer)) is not None:
         # As captured: the weights carry the sign, the residual the shift.
-        scale, offset = scale.abs(), torch.zeros_like(offset)
+        scale, offset = scale_beside_shortcut(convolution, shortcut.norm)[0], torch.zeros_like(offset)
     return OutputStage(layer, consumer, scale.numpy(), offset.numpy(), taker.x_delta, taker.a_bits, relu, pool)
 
 

@@ -350,6 +350,7 @@ def test_a_bias_is_added(tmp_path, decimal, relu):
     layer = only(tmp_path / "g")
     assert layer.right, layer.findings
     assert np.array_equal(layer.operands.residual, np.broadcast_to(bias[:, None, None], (8, 4, 4)))
+    assert layer.agree == [f"out.txt: {'ReLU of the ' if relu else ''}sums with bias.txt, 128 values"]
 
 
 def test_a_bias_on_one_line_of_numbers(tmp_path):
@@ -357,10 +358,15 @@ def test_a_bias_on_one_line_of_numbers(tmp_path):
     small(tmp_path / "g", (3, 3), add=bias)
     (tmp_path / "g/bias.txt").write_text(" ".join(map(str, bias)))
     assert np.array_equal(only(tmp_path / "g").operands.residual[:, 0, 0], bias)
+    bias = np.arange(16) * 10
+    small(tmp_path / "t", (3, 3), add=bias, tiles=(1, 2), name="weight_otile{o}_kij{k}.txt")
+    for tile in range(2):
+        (tmp_path / f"t/bias_otile{tile}.txt").write_text(" ".join(map(str, bias[8 * tile : 8 * tile + 8])))
+    assert np.array_equal(only(tmp_path / "t").operands.residual[:, 0, 0], bias)
 
 
 @pytest.mark.parametrize("text", ["0.25\n-1.5\n", "\n".join(map(str, range(1, 65))), "\n".join(map(str, range(1, 9)))])
-@pytest.mark.parametrize("name", ["bias.txt", "weight_bias.txt"])
+@pytest.mark.parametrize("name", ["bias.txt", "weight_bias.txt", "golden_bias.txt", "out_bias.txt"])
 def test_a_bias_that_is_not_in_the_outputs(tmp_path, text, name):
     """Fractions, of the whole network, added later on: none of it is this layer's affair."""
     small(tmp_path / "g", (3, 3))
@@ -396,9 +402,10 @@ def test_hints_of_another_editor(tmp_path):
     assert only(tmp_path / "g").right
 
 
+@pytest.mark.parametrize("tiles", [(2, 3), (2, 1), (1, 3), (1, 1)])
 @pytest.mark.parametrize("name", ["weight_{i}_{o}_{k}.txt", "ic{i}/oc{o}/weight_k{k}.txt"])
-def test_three_numbers_in_a_name(tmp_path, name):
-    weight = small(tmp_path / "g", (3, 3), name=name, tiles=(2, 3))
+def test_three_numbers_in_a_name(tmp_path, name, tiles):
+    weight = small(tmp_path / "g", (3, 3), name=name, tiles=tiles)
     layer = only(tmp_path / "g")
     assert layer.right and np.array_equal(layer.operands.weight, weight), layer.problem()
 
@@ -409,9 +416,11 @@ def test_a_date_in_a_name_takes_no_memory(tmp_path, number):
     (tmp_path / "g/out.txt").rename(tmp_path / "g/out_1.txt")
     shutil.copy(tmp_path / "g/out_1.txt", tmp_path / f"g/out_{number}.txt")
     tracemalloc.start()
-    assert "out_{tile}.txt: the file of tile 2 is not there" in findings(tmp_path / "g")
-    assert tracemalloc.get_traced_memory()[1] < 20 << 20
-    tracemalloc.stop()
+    try:
+        assert "out_{tile}.txt: the file of tile 2 is not there" in findings(tmp_path / "g")
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("value", [20_000, 10**8])
@@ -426,7 +435,7 @@ def test_a_typing_error_in_a_decimal_file(tmp_path, value):
     out.write_text(re.sub(r"-\d+", "0", out.read_text()))  # ReLU
     began = time.process_time()
     told = findings(tmp_path / "g")
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 12  # seconds; it takes one
     column = len(words[0]) + 2
     if value > 65535:
         assert told == f"activation.txt:15:{column}: {value} has more than the 16 bits that operands may have"
@@ -465,7 +474,7 @@ def test_many_files_are_soon_listed(tmp_path):
         (tmp_path / f"weight_itile{number // 100}_kij{number % 100}.txt").write_text("")
     began = time.process_time()
     findings(tmp_path)
-    assert time.process_time() - began < 3
+    assert time.process_time() - began < 12  # seconds; it takes one
 
 
 TOML = [

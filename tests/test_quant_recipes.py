@@ -356,8 +356,8 @@ def test_the_mean_of_networks_is_the_start(tmp_path, small_data):
     large["state_dict"]["layer1.0.conv1.weight"] *= 64
     torch.save(large, tmp_path / "large.pth")
     start, out = f"a+{tmp_path / 'large.pth'}+a", tmp_path / "run"
-    with pytest.raises(QuantError, match="the mean of several networks needs statistics"):
-        replace(RECIPE, warm_start=start)
+    with pytest.raises(QuantError, match="the mean of several networks needs --statistics"):
+        Trainer(replace(RECIPE, warm_start=start), small_data, torch.device("cpu"), out=out)
     recipe = replace(RECIPE, warm_start=start, statistics=32)
     trainer = Trainer(recipe, small_data, torch.device("cpu"), out=out)
     assert trainer.skipped == []

@@ -178,15 +178,24 @@ def test_stage_is_the_batchnorm_of_torch():
     np.testing.assert_allclose(psum * stage.scale[:, None, None] + stage.offset[:, None, None], expected, atol=1e-4)
 
 
-def test_a_residual_holds_the_offset_and_the_sign():
+@pytest.mark.parametrize("gain", [1, 3e-3, 1e-6, 0])
+def test_a_residual_holds_the_offset_and_the_sign(gain):
+    """Also where the BatchNorm all but removes a channel's sums: what is passed on is its shortcut."""
     model = load_network("resnet20_digits")
     with torch.no_grad():
-        model.model.layer2[1].bn2.weight[3].abs_().neg_()
+        model.model.layer2[1].bn2.weight[3].abs_().neg_().mul_(gain)
     stage = output_stage(model, "layer2.1.conv2")
-    operands = capture(model, ["layer2.1.conv2"], 0)["layer2.1.conv2"]
-    assert operands.negated[3]
-    np.testing.assert_array_equal(stage.scale, operands.out_scale)
+    operands = capture(model, ["layer2.1.conv2", stage.consumer], 0)
+    layer = operands["layer2.1.conv2"]
+    assert layer.negated[3] == (gain > 0)
+    np.testing.assert_array_equal(stage.scale, layer.out_scale)
     assert not stage.offset.any()
+    got, _ = output_integers(stage, fit(stage.scale, stage.offset, stage.step, stage.bits), layer)
+    wanted = operands[stage.consumer].operands.activation
+    difference = np.abs(got - wanted)
+    # The residual is rounded, so more lie at a border than without one.
+    assert wanted[3].any() and difference.max() <= 1
+    assert difference.sum() <= 5e-3 * got.size and difference[3].sum() <= 0.02 * got[3].size
 
 
 @pytest.mark.parametrize("layer", ["features.0", "features.10", "features.24"])

@@ -90,8 +90,8 @@ def role_of(name: str) -> str:
         words = [word.lower() for word in _WORD.findall(part)]
         if any(_NONE.fullmatch(word) for word in words):
             return ""
-        if {"bias", "biases"} & set(words):  # whose it is, another word may say; or that it is in the outputs
-            return OUTPUT if any(dict(_FIRST)[OUTPUT].fullmatch(word) for word in words) else BIAS
+        if {"bias", "biases"} & set(words) and not {"no", "with", "without", "plus"} & set(words):
+            return BIAS  # another word may say whose it is
         for role, long in _LONG:
             if any(word in _SHORT[role] or any(one in word for one in long) for word in words):
                 return role
@@ -125,8 +125,14 @@ def _family(template: str, members: dict[tuple[int, ...], Table]) -> Family:
     pieces = template.split("{}")
     counted: dict[str, int] = {}  # the number's place by what it counts
     fixed, shown = {}, pieces[0]
-    for index, column in enumerate(columns):
-        axis = _counted("".join(pieces[: index + 1]) if not pieces[index].strip("/_-") else pieces[index], role)
+    counts = [
+        _counted("".join(pieces[: index + 1]) if not pieces[index].strip("/_-") else pieces[index], role)
+        for index in range(len(columns))
+    ]
+    varying = [column for column in columns if len(set(column)) > 1]
+    if counts == ["kij"] * 3 and len(varying) == len(set(varying)) >= 2:
+        counts = ["ic", "oc", "kij"]  # weight_{}_{}_{}: tiles of both kinds before the tap
+    for index, (axis, column) in enumerate(zip(counts, columns, strict=True)):
         same = next((name for name, other in counted.items() if columns[other] == column), None)
         if len(set(column)) == 1:
             fixed[axis] = column[0]
@@ -141,9 +147,7 @@ def _family(template: str, members: dict[tuple[int, ...], Table]) -> Family:
         shown += pieces[index + 1]
     keyed = {tuple(numbers[index] for index in counted.values()): table for numbers, table in members.items()}
     axes = tuple(counted)
-    if axes == ("kij", "kij'", "kij''"):  # weight_{}_{}_{}: tiles of both kinds before the tap
-        axes = ("ic", "oc", "kij")
-    elif {"kij", "kij'"} <= set(axes):
+    if {"kij", "kij'"} <= set(axes):
         axes, keyed = _one_tap(axes, keyed)
     path = PurePosixPath(one)
     name = path.as_posix() if len(members) == 1 else shown + path.suffix

@@ -134,7 +134,8 @@ def residual_words(family: Family, shape: tuple[int, ...]) -> np.ndarray | None:
     found = given_outputs(family, channels)
     if found is None or found[0].shape != (channels, 1):
         return None
-    return np.broadcast_to(found[0] if table.binary else found[0][::-1], shape)
+    plain = [one.words(0, True).T for one in family.tables.values()] if not table.binary else [found[0]]
+    return np.broadcast_to(np.concatenate(plain), shape)
 
 
 def output_place(family: Family, channels: int, bits: int, channel: int, line: int) -> str:

@@ -79,8 +79,7 @@ class Layer:
     def act_bits(self) -> int:
         """Bits of an activation, as they stand or as many as the numbers need."""
         assert self.reading is not None
-        low, high = int(self.reading.activation.min()), int(self.reading.activation.max())
-        return self.reading.act_bits or max(1, *(int(end ^ -(end < 0)).bit_length() + (low < 0) for end in (low, high)))
+        return self.reading.act_bits or _bits(self.reading.activation)
 
     def told(self) -> list[str]:
         """How it was understood and what agrees, a line each."""
@@ -96,6 +95,14 @@ class Layer:
             more = f"; and {len(self.findings) - 1} more" if len(self.findings) > 1 else ""
             return f"{self.findings[0]}{more}"
         return self.undecided[0] if self.undecided else "no layer is in it"
+
+
+def _bits(values: np.ndarray) -> int:
+    """Bits of the narrowest integers that hold all values: unsigned, or where one is negative two's complement."""
+    low, high = int(values.min()), int(values.max())
+    if low >= 0:
+        return max(1, high.bit_length())
+    return 1 + max((-low - 1).bit_length(), max(0, high).bit_length())
 
 
 def layers_of(directory: Path | str, given: Hints | None = None) -> list[Layer]:
@@ -371,7 +378,7 @@ class _Work:
             elif result.wrong:
                 findings.append(f"{result.first(reading)} ({result.share})")
             else:
-                agree.append(_agrees(family, result, len(reading.weight)))
+                agree.append(_agrees(family, result, len(reading.weight), taken))
             if result is not None and "residual" in result.kind:
                 added = True
             if result is not None and result.unread:
@@ -625,8 +632,9 @@ def _pattern(name: str) -> str:
     return f"{name.rsplit('/', 1)[0]}/*" if "/" in name else re.sub(r"\{.*", "*", name)
 
 
-def _agrees(family: Family, result: Compared, channels: int) -> str:
+def _agrees(family: Family, result: Compared, channels: int, added: Family | None) -> str:
     part = result.parts[0]
     unread = f", the first {part.wanted.shape[1]} lines" if result.unread else ""
     tile = ", oc_tile 0 alone" if len(part.given) < channels else ""
-    return f"{family.name}: {result.kind}, {result.total:,} values{unread}{tile}"
+    kind = result.kind if added is None else result.kind.replace("the residual", added.name)
+    return f"{family.name}: {kind}, {result.total:,} values{unread}{tile}"

@@ -6,7 +6,6 @@ from quant.errors import QuantError
 from quant.models import ModelSpec
 from quant.training.batches import AUGMENTATIONS
 from quant.training.calibration import CALIBRATIONS
-from quant.training.recipes import names_of
 
 ANNEALINGS = ("cosine", "straight")
 # Fields that came later: a checkpoint holds them only where they are not the default, so that older runs resume.
@@ -117,8 +116,6 @@ class Recipe:
         for name, known in (("augment", AUGMENTATIONS), ("calibration", CALIBRATIONS), ("anneal", ANNEALINGS)):
             if getattr(self, name) not in known:
                 raise QuantError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if len(names_of(self.warm_start)) > 1 and not self.statistics:
-            raise QuantError("a start from the mean of several networks needs statistics: BatchNorm is measured anew")
         if self.small and not 8 <= self.small < 32:
             raise QuantError(f"small must be 0 or lie in 8..31 pixels, got {self.small!r}")
         if self.augment == "dataset":

@@ -152,7 +152,10 @@ class Trainer:
     def _warm_start(self, out: Path) -> list[str]:
         if self.recipe.warm_start is None:
             return []
-        return warm_start(self.model, mean_of(self._networks(self.recipe.warm_start, out)))
+        networks = self._networks(self.recipe.warm_start, out)
+        if len(networks) > 1 and not self.recipe.statistics:
+            raise QuantError("a start from the mean of several networks needs --statistics: BatchNorm is measured anew")
+        return warm_start(self.model, mean_of(networks))
 
     @staticmethod
     def _networks(names: str | None, out: Path) -> list[Network]:

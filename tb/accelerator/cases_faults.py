@@ -172,19 +172,24 @@ def of_outputs(c, fields: dict[str, int], beat: int, end: int) -> list[tuple[int
     cases += [(1, {**second, "second_pool": 1, name: 1}) for name in ("ow", "band_rows", "last_rows")]
     cases += [(6, {"wgt_chunk_words": fields["wgt_pass_words"] + c.wgt_depth})]
     alike = ("pool", "pairs", "turned", "split")
-    cases += [(7, {"requant": 0, "half": 1, "flows": 0, name: 1}) for name in ("second", "wide", *alike)]
-    cases += [(7, {"requant": 1, "wide": 1, "half": 1, "flows": 0, name: 1}) for name in alike]
+    even = int(c.act_bits % 2 == 0)  # half of an odd number of bits is refused, too
+    halves = {"pairs": {"half": even, "second_half": even}}
+    cases += [(7, {"requant": 0, "flows": 0, name: 1, **halves.get(name, {})}) for name in ("second", "wide", *alike)]
+    cases += [(7, {"requant": 1, "wide": 1, "flows": 0, name: 1, **halves.get(name, {})}) for name in alike]
     cases += [
         (7, {"requant": 1, **odd})
         for odd in ({"turned": 1, "split": 1, "flows": 0}, {"split": 1, "flows": 1}, {"pairs": 1}, {"negative": 1})
     ]
-    cases += [(7, {**second, "second_wide": 1, "second_half": 1, f"second_{name}": 1}) for name in alike]
+    cases += [(7, {**second, "second_wide": 1, f"second_{name}": 1, **halves.get(name, {})}) for name in alike]
     cases += [
         (7, {**second, **{f"second_{name}": 1 for name in odd}})
         for odd in (("turned", "split"), ("split", "flows"), ("pairs",), ("negative",))
     ]
-    if c.act_bits % 2:
+    if not even:
         cases += [(7, {**second, "second_half": 1})]
+    word = c.rows * c.act_bits
+    if word % 8 or word & (word - 1) or c.cols & (c.cols - 1):  # then nothing can be turned
+        cases += [(7, {"requant": 1, "turned": 1, "flows": 0}), (7, {**second, "second_turned": 1})]
     return cases
 
 

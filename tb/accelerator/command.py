@@ -48,7 +48,7 @@ class Layout:
         self.regions: list[Region] = []
 
     def reserve(self, size: int, step: int = 1) -> int:
-        """The address of ``size`` bytes, a multiple of ``step`` too, of a memory beat or a multiple of it."""
+        """The address of ``size`` bytes; a multiple of ``step``, where that is more than a memory beat."""
         address = -(-self.top // step) * step
         self.top = address + -(-size // self.beat) * self.beat
         return address

@@ -199,7 +199,8 @@ def _named(core: Path) -> Iterator[Path]:
     may have no end."""
     tables = read_toml(core, UserError)
     table = tables.get("core", {})
-    for pattern in table.get("sources", ()):
+    sources, include = (table.get(name) for name in ("sources", "include"))
+    for pattern in sources if isinstance(sources, list) else ():
         parts = Path(pattern).parts
         if "**" in pattern or sum(map(glob.has_magic, parts)) > 2:
             yield core.parent.joinpath(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))
@@ -208,7 +209,7 @@ def _named(core: Path) -> Iterator[Path]:
             yield from (Path(name) for name in itertools.islice(matching, MOST_FILES) if os.path.isfile(name))
             if not glob.has_magic(pattern):
                 yield core.parent / pattern
-    for folder in table.get("include", ()):
+    for folder in include if isinstance(include, list) else ():
         yield core.parent / folder
     if driver := tables.get("python", {}).get("driver"):
         yield (core.parent / driver.split(":")[0]).parent

@@ -84,7 +84,7 @@ def _item(entry: Any, where: str) -> Item:
     for key in ("name", "points", "needs"):
         if key not in entry:
             raise UserError(f"{where}: {key} is missing")
-    item = Item(**{**entry, "needs": " ".join(entry["needs"].split(maxsplit=1))})
+    item = Item(**{**entry, "needs": " ".join(entry["needs"].strip().split(maxsplit=1))})
     if not 0 <= item.points < 1e6:
         raise UserError(f"{where}: points = {item.points!r} must be from 0 on")
     if item.needs not in KINDS[:5] and not (item.needs.startswith(("layer ", "test ")) and item.needs.split(" ", 1)[1]):

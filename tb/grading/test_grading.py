@@ -401,6 +401,7 @@ def test_no_team_keeps_the_others_from_being_checked(tmp_path, monkeypatch):
         "[core",
         '[core]\nsources = ["\\u0000"]',
         '[core]\nsources = ["**/*.v"]',
+        '[core]\nsources = "/*.v"\ninclude = "/"',
     ]
     for number, text in enumerate(texts):
         broken(tmp_path / f"team{number}", SILENT)

@@ -129,6 +129,12 @@ async def bad_lists(dut):
         await tb.ends(error, layer, str(fields))
         await tb._host({})
         await tb.right(f"after {fields}")
+    await tb._host({"report_base": p.mem_bytes - p.report_bytes})  # room for those of one layer
+    await tb.write(CONTROL, 2)
+    await tb.begin()
+    await tb.interrupt(BROKEN_OFF)
+    assert (await tb.status())["error"] == 5
+    await tb._host({})
     for index in range(len(p.layers)):
         dut.fail_read.value = (p.list_base + index * p.list_bytes) // tb.beat
         await tb.ends(8, max(0, index), f"the words of layer {index} cannot be read")
