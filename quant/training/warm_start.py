@@ -61,7 +61,7 @@ def warm_start(model: nn.Module, source: nn.Module) -> list[str]:
 def mean_of(networks: Sequence[Network]) -> nn.Module:
     """A network whose state is the mean of those of ``networks``, which may be named more than once to weigh more.
 
-    Networks of a common origin have a mean that is often better than each (Izmailov et al., 2018; Shin et al., 2020).
+    Networks of a common origin may have a mean that is better than each (Izmailov et al., 2018; Shin et al., 2020).
     The quantiser takes no notice of how large a layer's weights are: each network's are first brought to the deviation
     of the first one's. BatchNorm's statistics are wrong until they are measured anew. QuantError where the networks are
     not of one kind, or see their images in other ways.
