@@ -240,7 +240,7 @@ def test_the_scoreboards_places_reach_the_report(tmp_path, sim, monkeypatch):
     planted.write_text(text.replace("~(sum_relu_q", "~(1'b0 & sum_relu_q"))
     sources = [planted if source.name == planted.name else source for source in cosim.CORE.sources()]
     changed = dataclasses.replace(cosim.CORE, sources=lambda: sources)
-    monkeypatch.setattr(cosim.simulated, "__defaults__", (changed, None))
+    monkeypatch.setattr(cosim.simulated, "__defaults__", (changed, *cosim.simulated.__defaults__[1:]))
     folder = tmp_path / "report"
     words = ("--sim", sim, "--checkpoint", "vgg16_digits", "--layer", "features.27", "--report", str(folder))
     assert run(cosim.main, *words) == 1
