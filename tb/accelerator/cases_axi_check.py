@@ -65,9 +65,9 @@ if not cocotb.SIM_NAME.startswith("Verilator"):  # which knows 0 and 1 only
         f"{name} unknown": ([TAKE_AR, of | {name: LogicArray("X" * width)}], [10])
         for of, name, width in (
             (TAKE_AR, "araddr", 32), (TAKE_AR, "arlen", 8), (TAKE_AW, "awaddr", 32), (TAKE_AW, "awlen", 8),
+            (TAKE_AW | W, "wstrb", 4),
         )
     }  # fmt: skip
-    SCENARIOS["wstrb unknown"] = ([TAKE_AW, W | {"wstrb": LogicArray("XXXX")}], [10])
 
 
 def drive(dut, changed: dict[str, int]) -> None:

@@ -95,7 +95,7 @@ class NetworkProgram:
     @property
     def report_bytes(self) -> int:
         """Of each layer's counters."""
-        return max(4 * REPORT_WORDS, bus_bits(self.configuration) // 8)
+        return report_bytes(self.configuration)
 
     @property
     def list_bytes(self) -> int:
@@ -152,6 +152,11 @@ class NetworkProgram:
         return sums
 
 
+def report_bytes(c: Configuration) -> int:
+    """Bytes of a layer's counters. Their address is a multiple of it: one burst, which must not cross 4 KiB."""
+    return max(4 * REPORT_WORDS, bus_bits(c) // 8)
+
+
 def list_bytes(c: Configuration) -> int:
     """Bytes of a layer's words in the list, whole beats."""
     words = len(registers.layer_words({}))
@@ -181,8 +186,7 @@ def compile_network(
         )
     changing = layout.top
     tensors = _tensors(pieces, shapes, planned, image, layout)
-    each = max(4 * REPORT_WORDS, layout.beat)  # bytes, each written as one burst, which must not cross 4 KiB
-    report_base = layout.reserve(len(pieces) * each, each)
+    report_base = layout.reserve(len(pieces) * report_bytes(c), report_bytes(c))
     layers = []
     for piece, fields in zip(pieces, placed, strict=True):
         layers.append(_layer(piece, planned[piece.name], fields, tensors))
