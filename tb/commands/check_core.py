@@ -7,6 +7,7 @@ then run on layers captured live from trained networks. Every psum and output th
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import re
 import sys
@@ -253,6 +254,7 @@ def arguments(
 
 def checked(parsed: argparse.Namespace, told: Checked) -> int:
     """Check one core; the exit code."""
+    class_check.refuse_class_options(parsed)
     settings = settings_of(parsed)
     sim = told.sim = settings["SIM"] or "icarus"
     simulators.check_simulator(sim)
@@ -265,7 +267,7 @@ def checked(parsed: argparse.Namespace, told: Checked) -> int:
         define = bug_define(adapter, parsed.bug)
         adapter = read_adapter(parsed.core, [*parsed.define, define])
         settings["BUG"] = parsed.bug
-    told.name = adapter.name
+    told.name, told.can = adapter.name, dataclasses.asdict(adapter.can)
     again += [f"--stalls {parsed.stalls}"] if parsed.stalls else []
     again += options.reading_words(parsed)
     options.check_report(parsed.record)

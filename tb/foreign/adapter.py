@@ -226,8 +226,7 @@ def read_adapter(path: Path | str, defines: typing.Sequence[str] = ()) -> Adapte
             raise AdapterError(f"{path}: [core] {name!r} is no name of Verilog")
     if core.get("warnings", "ignore") not in ("ignore", "stop"):
         raise AdapterError(f'{path}: [core] warnings must be "ignore" or "stop", is {core["warnings"]!r}')
-    can = _record(Capabilities, tables.get("capabilities", {}), f"{path}: [capabilities]")
-    _check_capabilities(can, path)
+    can = read_capabilities(tables.get("capabilities", {}), f"{path}: [capabilities]")
     if course is not None and can.sums == "ic_tile" and course.accumulate == "per_output":
         raise AdapterError(
             f'{path}: [capabilities] sums = "ic_tile" needs accumulate = "in_place" in [course]: the psums of an '
@@ -294,29 +293,32 @@ def _files(path: Path, patterns: list[str]) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def _check_capabilities(can: Capabilities, path: Path) -> None:
+def read_capabilities(table: Any, where: str) -> Capabilities:
+    """Of a table of them, what is not in it by default. AdapterError, which begins with ``where``, for one that there
+    is not."""
+    can = _record(Capabilities, table, where)
     for name, allowed in (
         ("dataflow", [flow.name for flow in Dataflow]), ("sums", SUMS), ("relu", RELU),
         ("activations", ACTIVATIONS), ("first_row", ORDERS),
         ("first_col", ORDERS),
     ):  # fmt: skip
         if getattr(can, name) not in allowed:
-            raise AdapterError(f"{path}: [capabilities] {name} must be {', '.join(allowed)}, is {getattr(can, name)!r}")
+            raise AdapterError(f"{where} {name} must be {', '.join(allowed)}, is {getattr(can, name)!r}")
     if can.channels not in (1, 2) or (
         can.channels == 2 and (can.act_bits % 2 or can.flow is Dataflow.output_stationary)
     ):
         raise AdapterError(
-            f"{path}: [capabilities] channels must be 1, or 2 with an even act_bits and weight_stationary; is "
-            f"{can.channels}"
+            f"{where} channels must be 1, or 2 with an even act_bits and weight_stationary; is {can.channels}"
         )
     for name in ("positions", "steps", "taps"):
         if getattr(can, name) < 0:
-            raise AdapterError(f"{path}: [capabilities] {name} must be at least 0, is {getattr(can, name)}")
+            raise AdapterError(f"{where} {name} must be at least 0, is {getattr(can, name)}")
     if can.psum_bits > 48:
-        raise AdapterError(f"{path}: [capabilities] psum_bits must be at most 48, is {can.psum_bits}")
+        raise AdapterError(f"{where} psum_bits must be at most 48, is {can.psum_bits}")
     for name in ("rows", "cols", "act_bits", "wgt_bits", "psum_bits"):
         if not 1 <= getattr(can, name) <= 1024:
-            raise AdapterError(f"{path}: [capabilities] {name} must be from 1 to 1024, is {getattr(can, name)}")
+            raise AdapterError(f"{where} {name} must be from 1 to 1024, is {getattr(can, name)}")
+    return can
 
 
 def _within_memory(can: Capabilities, course: Course, path: Path) -> Capabilities:

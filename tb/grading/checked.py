@@ -30,7 +30,7 @@ class Checked:
     builds: None where it did not come to that. error: why the check ended before its end. mismatch: the first one, or
     else the error, in a line; hint: what it looks like. replay: the command that shows it again. key: hash of all that
     this depends on, of a class. ended: the limits that ended it. undecided: why nothing is known of the core: what this
-    machine lacked, or what ended the check from outside.
+    machine lacked, or what ended the check from outside. can: the adapter's ``Capabilities``, by name.
     """
 
     core: str
@@ -48,6 +48,7 @@ class Checked:
     key: str = ""
     ended: str = ""
     undecided: str = ""
+    can: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def not_checked(self, why: str) -> None:
         """Note that the check came to no end, through no doing of the core's; the first line says why."""

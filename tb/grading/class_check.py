@@ -75,6 +75,14 @@ class Team:
     key: str
 
 
+# Default, least, most
+LIMITS = {
+    "limit": (600.0, 1, 1e6, "seconds"),
+    "memory": (6.0, 0.1, 1e4, "GiB of memory"),
+    "disk": (2.0, 0.01, 1e4, "GiB of disk"),
+}
+
+
 def several(core: str) -> bool:
     """Whether CORE is a pattern, and not a file with such a name."""
     return any(character in core for character in "*?[") and not Path(core).is_file()
@@ -84,9 +92,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("a class", "CORE is a pattern, or --report is given")
     text = "folder for the table of the class, as CSV and HTML [REPORT]"
     group.add_argument("--report", type=Path, default=options.environment("REPORT"), metavar="FOLDER", help=text)
-    group.add_argument("--limit", type=number(1, 1e6), default=600.0, help="seconds that a core may take [600]")
-    group.add_argument("--memory", type=number(0.1, 1e4), default=6.0, help="GiB of memory that it may take [6]")
-    group.add_argument("--disk", type=number(0.01, 1e4), default=2.0, help="GiB of disk that it may take [2]")
+    for name, (default, least, most, text) in LIMITS.items():
+        kind = number(least, most)
+        group.add_argument(f"--{name}", type=kind, default=default, help=f"{text} that a core may take [{default:g}]")
     group.add_argument("--fresh", action="store_true", help="run again what has not changed, too")
 
 
@@ -99,6 +107,14 @@ def check_options(parsed: argparse.Namespace) -> None:
     for name, value in given.items():
         if value:
             raise UserError(f"--{name} is of one core, and CORE={parsed.core} with a report is a class")
+
+
+def refuse_class_options(parsed: argparse.Namespace) -> None:
+    """UserError for an option of a class where one core is checked without a report, which nothing watches."""
+    given = [name for name, (default, *_) in LIMITS.items() if getattr(parsed, name) != default]
+    given += ["fresh"] if parsed.fresh else []
+    if given:
+        raise UserError(f"--{given[0]} is of a class, or of one core with a report: name its folder, as REPORT=out")
 
 
 def report_folder(parsed: argparse.Namespace) -> Path:

@@ -19,7 +19,7 @@ from tb import options
 from tb.commands import check_core, command
 from tb.commands.report import counted_class
 from tb.grading import class_check
-from tb.grading.rubric import EXAMPLE, Item, Scored, check_named, gradescope, read_rubric, score
+from tb.grading.rubric import EXAMPLE, Rubric, Scored, check_named, gradescope, read_rubric, score
 
 GRADES = "grades"
 
@@ -33,31 +33,31 @@ def main(words: list[str] | None = None) -> int:
         raise UserError("which cores? CORE='teams/*/core.toml'")
     if not parsed.rubric:
         raise UserError("which points? RUBRIC=rubric.toml; make grade CORE_ARGS=--example prints one")
-    title, items = read_rubric(parsed.rubric)
+    rubric = read_rubric(parsed.rubric)
     parsed.report = parsed.report or Path("grades")
-    return grade(parsed, title, items)
+    return grade(parsed, rubric)
 
 
-def grade(parsed: argparse.Namespace, title: str, items: list[Item]) -> int:
+def grade(parsed: argparse.Namespace, rubric: Rubric) -> int:
     """Check the class and write points; 0 where all teams have results. A team without gets none, not 0 points."""
     class_check.check_options(parsed)
-    check_named(items)
+    check_named(rubric.items)
     teams = class_check.class_of(parsed)
     check_core.check_asked(parsed)
     report = class_check.report_folder(parsed)
     console = Console(highlight=False)
-    most = sum(item.points for item in items)
+    most = sum(item.points for item in rubric.items)
     grades: dict[str, tuple[float, float, list[Scored]]] = {}
     with class_check.alone(report), counted_class(console) as advance:
         found, _ = class_check.run_class(parsed, teams, report, advance)
-        check_named(items, found)
+        check_named(rubric.items, found)
         texts = {}
         for team, one in zip(teams, found, strict=True):
             if one.undecided:
                 continue
-            scored = [score(item, one) for item in items]
+            scored = [score(item, one, rubric.require) for item in rubric.items]
             grades[team.name] = (round(sum(item.score for item in scored), 2), most, scored)
-            texts[team.name] = json.dumps(gradescope(title, scored, one), indent=2, ensure_ascii=False) + "\n"
+            texts[team.name] = json.dumps(gradescope(rubric.title, scored, one), indent=2, ensure_ascii=False) + "\n"
         (report / GRADES).mkdir(exist_ok=True)
         for old in (report / GRADES).glob("*.json"):  # of teams that are no more, or were not checked
             old.unlink()

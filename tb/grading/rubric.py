@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from golden_model.configuration import read_toml
 from quant.errors import UserError
-from tb.foreign.adapter import Capabilities
+from tb.foreign.adapter import SUMS, Capabilities, read_capabilities
 from tb.foreign.selftest import self_tests
 from tb.grading.checked import DID_NOT_RUN, Case, Checked
+
+
+@dataclasses.dataclass(frozen=True)
+class Rubric:
+    """What points there are. require: what each core must be able to do, fields of ``Capabilities``."""
+
+    title: str
+    items: list[Item]
+    require: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +43,13 @@ class Item:
 KINDS = ("builds", "self-test", "layers", "cycles", "passes", "layer NAME", "test NAME")
 VISIBILITIES = ("visible", "hidden", "after_due_date", "after_published")
 EXAMPLE = """title = "Project, part 1"
+
+[require]                    # what each core.toml must say under [capabilities], or more; less gets no points
+rows = 8
+cols = 8
+act_bits = 4
+wgt_bits = 4
+psum_bits = 16
 
 [[item]]
 name = "it builds"
@@ -57,17 +74,21 @@ at_most = 80000
 """
 
 
-def read_rubric(path: Path) -> tuple[str, list[Item]]:
-    """Title and items. UserError names what is wrong."""
+def read_rubric(path: Path) -> Rubric:
+    """The rubric of a file. UserError names what is wrong."""
     fields = read_toml(path, UserError)
-    unknown = set(fields) - {"title", "item"}
+    unknown = set(fields) - {"title", "require", "item"}
     if unknown:
-        raise UserError(f"{path}: unknown key {sorted(unknown)[0]!r}; a rubric has a title and [[item]] tables")
+        raise UserError(
+            f"{path}: unknown key {sorted(unknown)[0]!r}; a rubric has a title, [require] and [[item]] tables"
+        )
+    require = fields.get("require", {})
+    read_capabilities(require, f"{path}: [require]")
     entries = fields.get("item", [])
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{path}: no [[item]]; --example prints a rubric")
     items = [_item(entry, f"{path}: item {number}") for number, entry in enumerate(entries, 1)]
-    return str(fields.get("title", "")), items
+    return Rubric(str(fields.get("title", "")), items, require)
 
 
 def _item(entry: Any, where: str) -> Item:
@@ -127,9 +148,33 @@ def _cases(item: Item, one: Checked) -> list[Case]:
     return one.self_test if item.needs.startswith(("self-test", "test ")) else one.layers
 
 
-def score(item: Item, one: Checked) -> Scored:
-    """The points of a team for an item, and why."""
+def lacking(require: Mapping[str, Any], can: Mapping[str, Any]) -> str:
+    """In which of the required capabilities a core falls short, said for who reads it; "" for none.
+
+    Numbers are the least; 0 stands for any number of positions, steps and taps. Of what a core adds itself, more will
+    do. Words must be the same, or be as asked for ("choice").
+    """
+
+    def most(name: str, value: Any) -> Any:
+        if name == "sums":
+            return SUMS.index(value)
+        return math.inf if name in ("positions", "steps", "taps") and value == 0 else value
+
+    short = []
+    for name, asked in require.items():
+        has = can[name]
+        ordered = name == "sums" or isinstance(asked, int)
+        if most(name, has) < most(name, asked) if ordered else has not in (asked, "choice"):
+            short.append(f"{name} = {has!r}, {asked!r} is asked for")
+    return "; ".join(short)
+
+
+def score(item: Item, one: Checked, require: Mapping[str, Any] | None = None) -> Scored:
+    """The points of a team for an item, and why; a core that is not what is required builds at most."""
     part, output = _part(item, one)
+    short = lacking(require or {}, one.can) if one.can else ""
+    if short and item.needs != "builds":
+        part, output = 0.0, f"not the core that is asked for: its core.toml says {short}"
     if not item.share and part < 1:
         part = 0.0
     points = round(item.points * part, 2)

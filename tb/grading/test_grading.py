@@ -23,7 +23,7 @@ from tb import simulators
 from tb.commands import calibrate, check_core, command
 from tb.commands.cosim import Outcome
 from tb.farm import engine
-from tb.foreign.adapter import Timing, read_adapter
+from tb.foreign.adapter import Capabilities, Timing, read_adapter
 from tb.foreign.target import ForeignTarget
 from tb.foreign.test_examples import CASES
 from tb.foreign.test_hostile import BROKEN, HEAD, SILENT
@@ -450,6 +450,9 @@ def test_what_is_wrong_is_told(tmp_path, capfd):
     assert "--part is of one core" in refused(["--core", pattern, *out, "--part", "l0"], capfd)
     assert "--waves is of one core" in refused(["--core", pattern, *out, "--waves", "1"], capfd)
     assert "--record is of one core" in refused(["--core", pattern, *out, "--record", "x"], capfd)
+    for limit in (["--limit", "5"], ["--memory", "1"], ["--disk", "1"], ["--fresh"]):
+        one = ["--core", str(tmp_path / "t/core.toml"), *limit]
+        assert f"{limit[0]} is of a class, or of one core with a report" in refused(one, capfd)
     (tmp_path / "file").write_text("")
     assert "a folder is needed here" in refused(["--core", pattern, "--report", str(tmp_path / "file")], capfd)
 
@@ -457,7 +460,7 @@ def test_what_is_wrong_is_told(tmp_path, capfd):
 RUBRICS = [
     ("", "no [[item]]; --example prints a rubric"),
     ("[[item]\n", "rubric.toml: "),
-    ("points = 3", "unknown key 'points'; a rubric has a title and [[item]] tables"),
+    ("points = 3", "unknown key 'points'; a rubric has a title, [require] and [[item]]"),
     ("[[item]]\nname = 'x'\nneeds = 'builds'", "item 1: points is missing"),
     ("[[item]]\nname = 'x'\npoints = '3'\nneeds = 'builds'", "item 1: points = '3' is of the wrong kind"),
     ("[[item]]\nname = 'x'\npoints = -3\nneeds = 'builds'", "item 1: points = -3 must be from 0 on"),
@@ -469,6 +472,9 @@ RUBRICS = [
     ("[[item]]\nname = 'x'\npoints = 3\nneeds = 'layers'\nat_most = 3", "at_most belongs to needs = 'cycles'"),
     ("[[item]]\nname = 'x'\npoints = 3\nneeds = 'layers'\nvisibility = 'no'", "visibility = 'no'; there are visible"),
     ("[[item]]\nname = 'x'\npoints = 3\nneeds = 'layers'\nkind = 3", "unknown key 'kind'; there are name, points"),
+    ("[require]\nrow = 8\n[[item]]\nname = 'x'\npoints = 3\nneeds = 'layers'", "[require] does not know 'row'; it"),
+    ("require = 8\n[[item]]\nname = 'x'\npoints = 3\nneeds = 'layers'", "[require] must be a table, is 8"),
+    ("[require]\nsums = 'all'\n[[item]]\nname = 'x'\npoints = 3\nneeds = 'layers'", "[require] sums must be none, kij"),
 ]
 
 
@@ -513,10 +519,34 @@ def test_an_item_of_what_nobody_has_is_told():
         check("test nine taps")
 
 
+def test_a_core_that_is_less_than_what_is_required():
+    """What is run follows from what an adapter says that its core can do."""
+    item = rubric.Item("item", 10, "layers")
+
+    def points(require, needs="layers", **can):
+        one = Checked("core.toml", builds=True, layers=[Case("x", True)])
+        one.can = dataclasses.asdict(dataclasses.replace(Capabilities(), **can))
+        return rubric.score(dataclasses.replace(item, needs=needs), one, require)
+
+    small = points({"rows": 8, "act_bits": 4}, rows=4)
+    assert small.score == 0
+    assert small.output == "not the core that is asked for: its core.toml says rows = 4, 8 is asked for"
+    assert points({"rows": 8}, "builds", rows=4).score == 10
+    assert points({"rows": 8, "cols": 4}).score == 10 and points({}, rows=1).score == 10
+    for name, least, enough, less in (
+        ("positions", 64, 0, 36), ("positions", 0, 0, 64), ("taps", 9, 0, 1), ("sums", "kij", "ic_tile", "none"),
+        ("relu", "always", "choice", "none"), ("first_row", "low", "low", "high"),
+    ):  # fmt: skip
+        assert points({name: least}, **{name: enough}).score == 10, name
+        assert points({name: least}, **{name: less}).score == 0, name
+    unread = Checked("core.toml", builds=None, mismatch="[core] top: no such module")
+    assert "no such module" in rubric.score(item, unread, {"rows": 8}).output
+
+
 def test_a_rubric_of_another_editor(tmp_path):
     path = tmp_path / "rubric.toml"
     path.write_bytes(b"\xef\xbb\xbf[[item]]\r\nname = 'x'\r\npoints = 3\r\nneeds = 'layer  a'\r\n")
-    assert rubric.read_rubric(path)[1][0].needs == "layer a"
+    assert rubric.read_rubric(path).items[0].needs == "layer a"
 
 
 def test_a_student_reads_why_the_rest_did_not_run():
