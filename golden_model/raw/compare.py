@@ -61,18 +61,30 @@ class Compared:
         return sum(int(np.count_nonzero(part.given)) for part in self.parts)
 
     @property
+    def rank(self) -> tuple[float, float]:
+        """How well it agrees, to be compared: values that are not 0 say more than zeros, which ReLU makes of any."""
+        right = sum(int(np.count_nonzero((part.wanted == part.given) & (part.given != 0))) for part in self.parts)
+        return right / self.total, -self.wrong / self.total
+
+    @property
     def is_sums(self) -> bool:
         """Whether they are sums of the layer, or ReLU of them, and nothing else."""
         return self.kind in (SUMS, RELU)
 
-    @property
-    def share(self) -> str:
-        """How much differs, for a message, and what that looks like."""
+    def share(self, reading: Reading, explained: bool = False) -> str:
+        """How much differs, for a message, and what that looks like. explained: something else says what is wrong."""
         text = f"{self.wrong:,} of {self.total:,} differ"
+        if self.wrong > 1 and len(self.parts) == 1:
+            lanes, lines = np.nonzero(self.parts[0].wanted != self.parts[0].given)
+            if len(set(lanes)) == 1:
+                text += f", all in {channel_words(reading, lanes[0])}"
+            elif len(set(lines)) == 1:
+                text += f", all of {self.per_line} {lines[0]}"
         gaps = [(part.wanted - part.given)[part.wanted != part.given] for part in self.parts]
         if 0 < self.bits < 63 and not any((gap % (1 << self.bits)).any() for gap in gaps):
             return f"{text} by multiples of 2^{self.bits}: they wrapped, {self.bits} bits are too few"
-        return text + (" - another run's or another layer's" if self.closeness < HALF else "")
+        other = self.closeness < HALF and not explained
+        return text + (" - another run's or another layer's" if other else "")
 
     def first(self, reading: Reading) -> str:
         """The first wrong value: where it stands, what it is in the layer, what stands there and what should."""
@@ -99,7 +111,7 @@ def compared(reading: Reading, family: Family, residual: np.ndarray | None) -> C
     """The kind of sums that agrees best with a family; None where none has its size."""
     best: Compared | None = None
     for one in _kinds(reading, family, residual):
-        if best is None or one.wrong * best.total < best.wrong * one.total:
+        if best is None or one.rank > best.rank:
             best = one
     return best
 
@@ -213,8 +225,19 @@ def _targets(
 
 
 def residual_of(reading: Reading, family: Family) -> np.ndarray | None:
-    """int64 [OC, line] of residual files, or of a bias; None where they are not this layer's."""
-    return residual_words(family, reading.sums.shape)
+    """int64 [OC, line] of residual files, or of a bias, as outputs have it; None where they are not this layer's."""
+    found = residual_words(family, reading.sums.shape)
+    if len(found) < 2:
+        return found[0] if found else None
+    given = given_outputs(reading.out, len(reading.weight))
+
+    def fits(residual: np.ndarray) -> float:
+        if given is None or given[0].shape != residual.shape:
+            return 0.0
+        with_it = reading.sums + residual
+        return max(closeness(made, given[0]) for made in (with_it, np.maximum(with_it, 0)))
+
+    return max(found, key=fits)
 
 
 def same_as(reading: Reading, family: Family, used: Family, bits: int, signed: bool) -> str | None:
@@ -239,6 +262,18 @@ def same_as(reading: Reading, family: Family, used: Family, bits: int, signed: b
                 f"{other[line, word]}, where {mine.name} has {one[line, word]}"
             )
     return f"{first} ({differing} of {total} words differ)" if differing else None
+
+
+def copies_of(family: Family, used: Family) -> str | None:
+    """The files of which those of a second family are copies, as "weight3 (1).txt" of "weight3.txt"; None where one is
+    not."""
+    names = []
+    for table in family.tables.values():
+        same = next((one for one in used.tables.values() if one.same_data(table)), None)
+        if same is None:
+            return None
+        names.append(same.name)
+    return used.name if len(names) == len(used.tables) else ", ".join(names)
 
 
 def operand_words(reading: Reading, family: Family, key: tuple[int, ...], line: int, word: int) -> str:

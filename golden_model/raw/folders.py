@@ -7,7 +7,7 @@ from pathlib import Path
 
 from golden_model.files.operands import GoldenSetError
 from golden_model.raw.hints import FILE, Hints, read_hints
-from golden_model.raw.names import ACTIVATION, OUTPUT, WEIGHT, role_of
+from golden_model.raw.names import ACTIVATION, OUTPUT, WEIGHT
 
 MOST_FILES = 20_000
 
@@ -51,6 +51,10 @@ def layer_folders(directory: Path | str, given: Hints | None = None) -> list[Fou
             f"{directory}: {nowhere[0]} is a link to nothing, and no other file is there to be compared"
         )
     ignored += [f"{name} (a link to nothing)" for name in nowhere]
+    ignored += [
+        f"{path.relative_to(directory).as_posix()} (a link to a folder, not followed)"
+        for path in shown if path.is_symlink() and path.is_dir()
+    ]  # fmt: skip
     found = _split(directory, taken, hints, given, [])
     return [dataclasses.replace(found[0], ignored=ignored + found[0].ignored), *found[1:]]
 
@@ -68,27 +72,25 @@ def _split(directory: Path, paths: list[Path], hints: Hints, given: Hints | None
         ignored = [f"{inner} (ignored)" for inner in names.values() if not inner_hints.takes(inner)]
         paths = [path for path, inner in names.items() if inner_hints.takes(inner)]
     one = Found(name, directory, paths, hints, ignored)
-    if any(
-        role_of(path.name) and path.parent == directory for path in paths if role_of(path.name) in (ACTIVATION, WEIGHT)
-    ):
+    if any(path.parent == directory and hints.role_of(path.name) in (ACTIVATION, WEIGHT) for path in paths):
         return [one]
     within: dict[str, list[Path]] = {}
     for path in paths:
         if path.parent != directory:
             within.setdefault(path.relative_to(directory).parts[0], []).append(path)
-    whole = [part for part in sorted(within) if _whole(within[part])]
+    whole = [part for part in sorted(within) if _whole(within[part], hints)]
     if not whole:
         return [one]
     layers = []
     for part in whole:
         layers += _split(directory / part, within[part], hints, given, [*way, part])
     rest = [path for path in paths if path.relative_to(directory).parts[0] not in whole or path.parent == directory]
-    if any(role_of(path.relative_to(directory).as_posix()) for path in rest):
+    if any(hints.role_of(path.relative_to(directory).as_posix()) for path in rest):
         layers.append(Found(name, directory, rest, hints, []))
     return layers
 
 
-def _whole(paths: list[Path]) -> bool:
+def _whole(paths: list[Path], hints: Hints) -> bool:
     """Whether a layer may be among the files of a folder, by their own names."""
-    roles = {role_of(path.name) for path in paths}
+    roles = {hints.role_of(path.name) for path in paths}
     return ACTIVATION in roles and bool(roles & {WEIGHT, OUTPUT})

@@ -11,6 +11,7 @@ from typing import Any
 from golden_model.bounded import read_bounded
 from golden_model.configuration import Dataflow
 from golden_model.files.operands import GoldenSetError
+from golden_model.raw.names import ACTIVATION, OUTPUT, WEIGHT, role_of
 
 FILE = "golden.toml"
 
@@ -19,8 +20,9 @@ FILE = "golden.toml"
 class Hints:
     """What is settled; None: to be inferred.
 
-    activation, weight, output: pattern of the names of the files that are to be taken. ignore: patterns of those that
-    are not to be read. act_bits, wgt_bits: bits of a word. kernel, map: height and width, the map as it is written.
+    activation, weight, output: pattern of the names of the files that are to be taken, whatever else their names say.
+    ignore: patterns of those that are not to be read. act_bits, wgt_bits: bits of a word. kernel, map: height and
+    width, the map as it is written.
     signed: activations are two's complement. rows_reversed: the words of a weight line stand the other way round than
     those of an activation line. columns_reversed: the weights' first line is the last column.
     """
@@ -48,6 +50,13 @@ class Hints:
         """Whether a file of a role is among those that are to be taken."""
         pattern = getattr(self, role, None)
         return pattern is None or fnmatch.fnmatch(name, pattern)
+
+    def role_of(self, name: str) -> str:
+        """What a file holds: by what is settled, else by its name."""
+        for role in (ACTIVATION, WEIGHT, OUTPUT):
+            if getattr(self, role) is not None and self.chooses(role, name):
+                return role
+        return role_of(name)
 
     def allows(self, **values: Any) -> bool:
         """Whether what is inferred is not settled otherwise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 
 from golden_model.raw.table import Table
@@ -29,7 +29,7 @@ _FIRST = (
     ),
     (ACTIVATION, re.compile(r"\w*(activation|input|ifmap)\w*|acts?|images?|ifm")),
 )
-_NUMBERED = re.compile(r"w_?\d+$", re.IGNORECASE)
+_NUMBERED = re.compile(r"w(_?\d+|(_?(kij|k|tap|ic|oc|[io]c?tile|tile)_?\d+)+)$", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 TWIN = "viz_"
 # What stands before a number, by what it counts; the first that the text ends with counts.
@@ -102,8 +102,11 @@ def role_of(name: str) -> str:
     return ""
 
 
-def families(tables: Iterable[Table]) -> list[Family]:
-    """Files by role and name; those whose names say nothing are left out. In the order of their names."""
+def families(tables: Iterable[Table], role_of: Callable[[str], str] = role_of) -> list[Family]:
+    """Files by role and name; those whose names say nothing are left out. In the order of their names.
+
+    role_of: what a file holds, by its name; "" for nothing of a layer.
+    """
     groups: dict[tuple[str, str], dict[tuple[int, ...], Table]] = {}
     for table in tables:
         path = PurePosixPath(table.name)
@@ -115,12 +118,12 @@ def families(tables: Iterable[Table]) -> list[Family]:
             key, again = (key[0], f"{path.suffix}#{again}"), again + 1
         groups.setdefault(key, {})[numbers] = table
     found = sorted(groups.items(), key=lambda item: item[0])
-    return [_family(key[0], members) for key, members in found if role_of(next(iter(members.values())).name)]
+    roles = [role_of(next(iter(members.values())).name) for _, members in found]
+    return [_family(key[0], members, role) for (key, members), role in zip(found, roles, strict=True) if role]
 
 
-def _family(template: str, members: dict[tuple[int, ...], Table]) -> Family:
+def _family(template: str, members: dict[tuple[int, ...], Table], role: str) -> Family:
     one = next(iter(members.values())).name
-    role = role_of(one)
     columns = list(zip(*members, strict=True))
     pieces = template.split("{}")
     counted: dict[str, int] = {}  # the number's place by what it counts

@@ -115,10 +115,10 @@ def _os_weights(wgt: Family, hints: Hints) -> Iterator[tuple[int, np.ndarray, np
         if wgt.first.width % (bits or 1):
             continue
         values, cells = _steps(wgt, bits, True)
-        if wgt.os or "channel" in wgt.axes:
+        if wgt.os or "channel" in wgt.axes or (hints.dataflow == Dataflow.output_stationary.name and not wgt.axes):
             for steps, of, skew in _unskewed(values, cells):
                 yield bits, steps, of, f"; weights{skew}" if skew.by else ""
-        elif wgt.axes in ((), ("kij",)):
+        if not wgt.os and wgt.axes in ((), ("kij",)):
             words = values.shape[1]
             taps = len(wgt.tables) if wgt.axes else next((n for n in (9, 1) if wgt.first.lines == n * words), 0)
             if not taps or len(values) % taps:

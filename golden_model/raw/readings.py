@@ -87,6 +87,12 @@ class Reading:
         taken: np.ndarray = padded[:, nij_index(shape)]
         return taken
 
+    @functools.cached_property
+    def wgt_cells_of_file(self) -> np.ndarray:
+        """int [OC, IC, KH, KW]: in which of the weight files each weight stands, counted from 0."""
+        words = self.wgt.first.width // (self.wgt_bits or 1)
+        return self.weight_cells // (words * self.wgt.first.lines)
+
     def same_operands(self, other: Reading) -> bool:
         """Whether all outputs are sums of the same products: a 1x3 kernel on a 1x12 map is a 3x1 one on a 12x1 map."""
         mine, theirs = (reading.weight.reshape(*reading.weight.shape[:2], -1) for reading in (self, other))
@@ -107,35 +113,41 @@ def widths(table: Table, settled: int | None) -> tuple[int, ...]:
     return WIDTHS if settled is None else (settled,)
 
 
-def given_outputs(family: Family, channels: int) -> tuple[np.ndarray, int] | None:
-    """int64 [channels, line], lane 0 first, of a family of outputs, and bits of a word; None where sizes differ."""
+def given_outputs(
+    family: Family, channels: int, least: int = PSUM_BITS[0], signed: bool = True
+) -> tuple[np.ndarray, int] | None:
+    """int64 [channels, line], lane 0 first, of a family of outputs, and bits of a word; None where sizes differ, or a
+    word has fewer bits than ``least``."""
     files, width = len(family.tables), family.first.width
     if channels % files or len(family.sizes()) > 1:
         return None
     words = channels // files
     bits = width // words if family.first.binary else 0
-    if (bits not in PSUM_BITS or width % words) if family.first.binary else width != words:
+    if (not least <= bits <= PSUM_BITS[-1] or width % words) if family.first.binary else width != words:
         return None
-    values = [table.words(bits, True)[:, ::-1].T for table in family.tables.values()]
+    values = [table.words(bits, signed)[:, ::-1].T for table in family.tables.values()]
     return np.concatenate(values), bits
 
 
-def residual_words(family: Family, shape: tuple[int, ...]) -> np.ndarray | None:
-    """int64 [channel, line] of ``shape``: what a family adds to each sum, or, of a bias, to all of a channel; None
-    where it has another size. A bias has a line for each channel, or one line: of bits as those of outputs, of decimal
-    numbers from channel 0 on."""
+def residual_words(family: Family, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """int64 [channel, line] of ``shape``: what a family adds to each sum, or, of a bias, to all of a channel; none
+    where it has another size, two where it may be two's complement or unsigned.
+
+    A bias has a line for each channel, or one line: of bits as those of outputs, of decimal numbers from channel 0 on.
+    """
     channels, table = shape[0], family.first
     if family.role != BIAS:
-        found = given_outputs(family, channels)
-        return None if found is None or found[0].shape != shape else found[0]
+        ways = (given_outputs(family, channels, 2, signed) for signed in (True, False))
+        found = [way[0] for way in ways if way is not None and way[0].shape == shape]
+        return found[:1] if len(found) == 2 and np.array_equal(found[0], found[1]) else found
     bits = table.width if table.binary else 0
     if len(family.tables) == 1 and table.lines == channels and (bits in PSUM_BITS or table.width == 1):
-        return np.broadcast_to(table.words(bits, True), shape)
-    found = given_outputs(family, channels)
-    if found is None or found[0].shape != (channels, 1):
-        return None
-    plain = [one.words(0, True).T for one in family.tables.values()] if not table.binary else [found[0]]
-    return np.broadcast_to(np.concatenate(plain), shape)
+        return [np.broadcast_to(table.words(bits, True), shape)]
+    one = given_outputs(family, channels)
+    if one is None or one[0].shape != (channels, 1):
+        return []
+    plain = [table.words(0, True).T for table in family.tables.values()] if not table.binary else [one[0]]
+    return [np.broadcast_to(np.concatenate(plain), shape)]
 
 
 def output_place(family: Family, channels: int, bits: int, channel: int, line: int) -> str:
@@ -149,17 +161,17 @@ def output_place(family: Family, channels: int, bits: int, channel: int, line: i
 class Candidate:
     """A reading that was looked at: sums and outputs [channel, n] of some positions, and what makes all of it.
 
-    residual: what outputs may have in them beside the sums, as they.
+    residuals: what outputs may have in them beside the sums, as they: one of these.
     """
 
     sums: np.ndarray
     given: np.ndarray
     make: functools.partial[Reading]
-    residual: np.ndarray | None = None
+    residuals: tuple[np.ndarray, ...] = ()
 
     def _made(self) -> Iterator[np.ndarray]:
         """What the outputs may be."""
-        for sums in (self.sums,) if self.residual is None else (self.sums, self.sums + self.residual):
+        for sums in (self.sums, *(self.sums + residual for residual in self.residuals)):
             yield sums
             yield np.maximum(sums, 0)
 

@@ -40,13 +40,32 @@ class Case:
 
 
 def suspects(case: Case) -> list[str]:
-    """What alone explains all outputs: words of outputs, activations or weights, else the weights of one tap."""
+    """What alone explains all outputs: words of outputs, activations or weights, else a file of weights."""
+    if by_relu := _relu_of_some(case):
+        return by_relu
+    if case.relu and (case.given < 0).any():  # no operands give that
+        return _output_word(case)
     found = [*_output_word(case), *_activation_words(case), *_weight_words(case)]
     if not found:
-        found = _tap(case)
+        found = _file(case)
     if len(found) > MOST:
         found = [*found[:MOST], f"... or one of {len(found) - MOST} other words"]
     return found
+
+
+def _relu_of_some(case: Case) -> list[str]:
+    """Channels that went through ReLU where the others did not, or the other way round, and are right otherwise."""
+    sums, given = case.reading.sums, case.given
+    plain, cut = (sums == given).all(axis=1), (np.maximum(sums, 0) == given).all(axis=1)
+    if not (plain | cut).all() or plain.all() or cut.all():
+        return []
+    few = ~cut if 2 * np.count_nonzero(~cut) <= len(cut) else ~plain
+    channels = np.flatnonzero(few)
+    names = ", ".join(channel_words(case.reading, channel) for channel in channels[:MOST])
+    what = (
+        "sums where the others are ReLU of them" if plain[channels[0]] else "ReLU of the sums where the others are sums"
+    )
+    return [f"{case.reading.out.name}: {names}{' and more' if len(channels) > MOST else ''}: {what}"]
 
 
 def _output_word(case: Case) -> list[str]:
@@ -136,52 +155,81 @@ def _weight_words(case: Case) -> list[str]:
     return found
 
 
-def _tap(case: Case) -> list[str]:
-    """The files of one tap, where the copy of another's or the weights that the outputs ask for explain all."""
+def _file(case: Case) -> list[str]:
+    """Weight files of one tap, where the copy of another's or the weights that the outputs ask for explain all."""
     r = case.reading
     shape = r.shape
-    if shape.n_kij == 1 or "kij" not in r.wgt.axes:
+    if "kij" not in r.wgt.axes:
         return []
-    weight, reads = r.weight.reshape(shape.oc, shape.ic, shape.n_kij), r.windows
-    found = []
-    for kij in range(shape.n_kij):
-        without = r.sums - weight[:, :, kij] @ reads[:, kij]
-        name = _file_of_tap(r.wgt, kij)
-        twins = [k for k in range(shape.n_kij) if k != kij and np.array_equal(weight[:, :, k], weight[:, :, kij])]
-        if _solves(case, reads[:, kij], without):
-            copied = f"; it is a copy of {_file_of_tap(r.wgt, twins[0])}" if twins else ""
-            found.append(f"{name}: not this layer's weights of kij {kij}: with others, all outputs agree{copied}")
+    wrong, weight, reads = case.wrong.any(axis=1), r.weight.reshape(shape.oc, shape.ic, shape.n_kij), r.windows
+    found, copies = [], []
+    for number, table in enumerate(r.wgt.tables.values()):
+        mine = r.wgt_cells_of_file.reshape(weight.shape) == number
+        channels, inputs, taps = (mine.any(axis=axes) for axes in ((1, 2), (0, 2), (0, 1)))
+        if taps.sum() != 1 or (wrong & ~channels).any():  # outputs of other channels are wrong
+            continue
+        kij = int(np.flatnonzero(taps)[0])
+        twins = [other.name for other in r.wgt.tables.values() if other is not table and other.same_data(table)]
+        copied = f"; it is a copy of {twins[0]}" if twins else ""
+        without = r.sums - np.where(mine, weight, 0)[:, :, kij] @ reads[:, kij]
+        if _solves(case, reads[inputs, kij], without):
+            which = weight_words(r, np.argwhere(mine.reshape(r.weight.shape))[0]).rsplit(", ", 1)[0]
+            which = which.rsplit(", ", 1)[0] if len(r.weight) <= r.cols else which.replace(", col 0", "")
+            found.append(f"{table.name}: not this layer's weights of {which}: with others, all outputs agree{copied}")
         elif twins:
-            found.append(f"{name}: the same as {_file_of_tap(r.wgt, twins[0])}")
-    return found
+            copies.append(f"{table.name}: the same as {twins[0]}")
+    return found or copies
 
 
 def _solves(case: Case, reads: np.ndarray, without: np.ndarray) -> bool:
-    """Whether other weights of one tap explain the outputs: reads [IC, n] it, the sums of all others are ``without``.
+    """Whether other weights of one file explain the wrong outputs: reads [IC, n] it, the sums of all others are
+    ``without``.
 
-    Of ReLU, only what is not 0 says what the sum is; where that is too little, nothing can be said.
+    Of ReLU, only what is not 0 says what the sum is; where that is too little for all wrong channels, nothing can be
+    said.
     """
     bits, live = case.reading.wgt_bits, reads.any(axis=1)
     reads = reads[live]
     limit = 1 << (bits - 1) if bits else np.iinfo(np.int64).max
     told = 0
-    for given, other in zip(case.given, without, strict=True):
+    for channel in np.flatnonzero(case.wrong.any(axis=1)):
+        given, other = case.given[channel], without[channel]
         known = given > 0 if case.relu else np.ones(len(given), bool)
-        some = reads[:, known]
+        some, wanted = reads[:, known], (given - other)[known]
+        found, *_ = np.linalg.lstsq(some.T.astype(float), wanted.astype(float), rcond=None)
+        if np.abs(found @ some - wanted).max(initial=0) > 1e-3:  # none at all, whole or not
+            return False
         if known.sum() <= len(reads) or np.linalg.matrix_rank(some) < len(reads):
             continue
-        wanted = (given - other)[known]
-        solution = np.rint(np.linalg.lstsq(some.T.astype(float), wanted.astype(float), rcond=None)[0]).astype(np.int64)
-        if not ((solution >= -limit) & (solution < limit)).all() or (solution @ some != wanted).any():
+        solution = np.rint(found).astype(np.int64)
+        sums = other + solution @ reads
+        if not ((solution >= -limit) & (solution < limit)).all() or (case.made(sums) != given).any():
             return False
         told += 1
     return told > 0
 
 
-def _file_of_tap(family: Family, kij: int) -> str:
-    at = family.axes.index("kij")
-    taps = sorted({key[at] for key in family.tables})
-    return next(table.name for key, table in family.tables.items() if key[at] == taps[kij])
+def weights_of(reading: Reading, kij: int, ic_tile: int | None) -> str:
+    """The weight files of a tap, by name: one, or the first of those of several tiles."""
+    r = reading
+    taps = sorted({key[r.wgt.axes.index("kij")] for key in r.wgt.tables}) if "kij" in r.wgt.axes else []
+    if kij >= len(taps):
+        return f"{r.wgt.name}, kij {kij}"
+    axes = {"kij": taps[kij]}
+    if ic_tile is not None and (axis := next((a for a in ("ic", "channel") if a in r.wgt.axes), None)):
+        axes[axis] = sorted({key[r.wgt.axes.index(axis)] for key in r.wgt.tables})[0] + ic_tile
+    names = [
+        table.name for key, table in r.wgt.tables.items()
+        if all(key[r.wgt.axes.index(axis)] == value for axis, value in axes.items())
+    ]  # fmt: skip
+    return names[0] if len(names) == 1 else f"{names[0] if names else r.wgt.name} and those of the other tiles"
+
+
+def extended(table: Table, lines: int) -> Table:
+    """A file with lines of zeros after its last, so that it has so many."""
+    while table.lines < lines:
+        table = with_line(table, table.lines)
+    return table
 
 
 def with_line(table: Table, at: int) -> Table:

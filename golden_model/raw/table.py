@@ -1,4 +1,5 @@
-"""One text file of numbers: header lines of any text, then lines of bits or of decimal numbers, all of one width."""
+"""One text file of numbers: header lines of any text, then lines of bits, of hexadecimal digits or of decimal numbers,
+all of one width."""
 
 from __future__ import annotations
 
@@ -18,6 +19,9 @@ _VALUE = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d{1,2})?"
 _NUMBERS = re.compile(rf"{_VALUE}(?:[ \t,;]+{_VALUE})*[,;]?")
 _BEHIND = re.compile(r"(?<=[01\d,;])[ \t]*//.*")  # a comment behind data
 _TOKEN = re.compile(r"[^ \t,;]+")
+_BASE = re.compile(r"(?<![\w'])(?:\d*'[sS]?[bBhH](?=\w)|0[xX](?=\w)|0[bB](?=[01_]+\b))")  # of a literal: 8'b, 0x
+_ADDRESS = re.compile(r"@[0-9a-fA-F]+")  # of $readmemb and $readmemh: where the next word goes
+_HEX = re.compile(r"[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*")
 
 
 class TableError(ValueError):
@@ -67,6 +71,14 @@ class Table:
         values: np.ndarray = digits @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int64))
         return values - ((values >> (bits - 1)) << bits) if signed else values
 
+    def same_data(self, other: Table) -> bool:
+        """Whether the same digits or numbers stand in both."""
+        if self.digits is not None and other.digits is not None:
+            return np.array_equal(self.digits, other.digits)
+        if self.numbers is None or other.numbers is None:
+            return False
+        return np.array_equal(self.numbers, other.numbers)
+
     def place(self, line: int, word: int, bits: int) -> str:
         """``file:line:column`` of a word; both counted from 0 in the data."""
         columns = self.columns[line if len(self.columns) > 1 else 0]
@@ -76,16 +88,20 @@ class Table:
 def read_table(path: Path, name: str) -> Table:
     """The table in a file. TableError says what is wrong, and where; OSError where it cannot be read.
 
-    Line ends may be any, the last may be missing, blank lines may follow; lines that start with ``#`` or ``//`` are
-    comments wherever they stand, and any text that is no data may stand above the data.
+    Line ends may be any, the last may be missing, blank lines may follow, and stand between blocks of as many lines;
+    lines that start with ``#`` or ``//`` are comments wherever they stand, and any text that is no data may stand above
+    the data. Hexadecimal are the lines of a ``.hex`` file, and those that have digits from a to f.
     """
-    # latin-1 decodes any byte, so that a binary file is reported by position like every other wrong character.
-    text = read_bounded(path).removeprefix(codecs.BOM_UTF8).decode("latin-1").replace("\r\n", "\n")
-    if "\n" not in text:
-        text = text.replace("\r", "\n")
-    lines = [_BEHIND.sub("", line).rstrip(" \r") for line in text.split("\n")]
+    lines = [_BEHIND.sub("", line).rstrip(" \r") for line in _text(read_bounded(path)).split("\n")]
     while lines and not lines[-1]:
         lines.pop()
+    if 2 * sum(_BASE.match(line.strip(_BLANK)) is not None for line in lines) > len(lines):
+        lines = [_BASE.sub(lambda base: " " * len(base[0]), line) for line in lines]  # columns stay
+    hexadecimal = [line for line in lines if _is_hex(line)]
+    if path.suffix.lower() == ".hex" or re.search("[a-fA-F]", "".join(hexadecimal)):
+        usual = collections.Counter(map(_shape, hexadecimal)).most_common(1)
+        if usual and 2 * usual[0][1] >= len(lines) and any(len(word) > 1 for word in usual[0][0].split()):
+            return _hex_table(lines, name, next(line for line in hexadecimal if _shape(line) == usual[0][0]))
     bits = [line for line in lines if _is_bits(line)]
     decimals = [line for line in lines if _NUMBERS.fullmatch(line.strip(_BLANK))]
     if len(bits) >= max(1, len(decimals) - len(bits)):  # a line of bits is one of numbers too
@@ -95,9 +111,27 @@ def read_table(path: Path, name: str) -> Table:
     raise TableError(name, 1, 1, "no line of bits or of numbers")
 
 
+def _text(data: bytes) -> str:
+    """The text of a file, its lines ended by a line feed."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # of some editors
+        data = data.decode("utf-16", "replace").encode("latin-1", "replace")
+    # latin-1 decodes any byte, so that a binary file is reported by position like every other wrong character.
+    text = data.removeprefix(codecs.BOM_UTF8).decode("latin-1").replace("\r\n", "\n")
+    return text if "\n" in text else text.replace("\r", "\n")
+
+
+def _is_hex(line: str) -> bool:
+    return bool(line.strip(_BLANK)) and all(_HEX.fullmatch(word) for word in line.split())
+
+
+def _shape(line: str) -> str:
+    """A line of hexadecimal digits, each one a 0."""
+    return re.sub("[0-9a-fA-F]", "0", line)
+
+
 def _is_bits(line: str) -> bool:
     """Digits 0 and 1, in one piece or in words of two or more of the same length."""
-    words = line.replace("_", " ").split()
+    words = re.sub("[_,;]", " ", line).split()
     lengths = {len(word) for word in words}
     return bool(words) and set("".join(words)) <= {"0", "1"} and len(lengths) == 1 and min(lengths) > 1
 
@@ -134,6 +168,27 @@ def _bits_table(lines: list[str], name: str, usual: str) -> Table:
     return Table(name, [number for number, _ in data], header, digits[:, places] - ord("0"), None, columns)
 
 
+def _hex_table(lines: list[str], name: str, usual: str) -> Table:
+    """As a file of bits, four for each digit."""
+    shape = _shape(usual)
+    places = [index for index, character in enumerate(shape) if character == "0"]
+
+    def is_data(line: str) -> bool:
+        return _is_hex(line) and 2 * sum(character in "0" for character in _shape(line)) >= len(places)
+
+    header, data = _split(lines, name, is_data)
+    for number, line in data:
+        if (own := _shape(line)) != shape:
+            at = next(
+                (i for i, (a, b) in enumerate(zip(own, shape, strict=False)) if a != b), min(len(own), len(shape))
+            )
+            raise TableError(name, number, at + 1, f"{len(places)} hexadecimal digits stand in other lines")
+    values = np.array([[int(line[place], 16) for place in places] for _, line in data], np.uint8)
+    digits = np.unpackbits(values[:, :, None], axis=2)[:, :, 4:].reshape(len(data), -1)
+    columns = [[place + 1 for place in places for _ in range(4)]]
+    return Table(name, [number for number, _ in data], header, digits, None, columns)
+
+
 def _decimal_table(lines: list[str], name: str, usual: str) -> Table:
     width = len(usual.split())
 
@@ -165,10 +220,15 @@ def _split(lines: list[str], name: str, is_data) -> tuple[int, list[tuple[int, s
     if first is None:
         raise TableError(name, 1, 1, "no line of bits or of numbers")
     data = []
+    blank: list[tuple[int, int]] = []  # lines of data above it, and its number
     for number, line in enumerate(lines[first:], first + 1):
-        if line.startswith(_COMMENTS):
+        if line.startswith(_COMMENTS) or _ADDRESS.fullmatch(line.strip(_BLANK)):
             continue
-        if not line:
-            raise TableError(name, number, 1, "a blank line between lines of data")
-        data.append((number, line))
+        if line:
+            data.append((number, line))
+        else:
+            blank.append((len(data), number))
+    ends = sorted({above for above, _ in blank} | {len(data)})
+    if blank and (ends[0] == 1 or len({end - begin for begin, end in zip([0, *ends], ends, strict=False)}) > 1):
+        raise TableError(name, blank[0][1], 1, "a blank line between lines of data")
     return first, data

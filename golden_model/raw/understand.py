@@ -13,24 +13,25 @@ import numpy as np
 from golden_model.configuration import Dataflow
 from golden_model.files.operands import GoldenSetError
 from golden_model.operands import Operands
-from golden_model.raw.compare import HALF, SUMS, Compared, compared, operand_words, residual_of, same_as
+from golden_model.raw.compare import RELU, SUMS, Compared, compared, copies_of, operand_words, residual_of, same_as
 from golden_model.raw.folders import Found, layer_folders
 from golden_model.raw.hints import FILE, Hints
-from golden_model.raw.names import ACTIVATION, BIAS, OUTPUT, RESIDUAL, TWIN, WEIGHT, Family, families, role_of
+from golden_model.raw.names import ACTIVATION, BIAS, OUTPUT, RESIDUAL, TWIN, WEIGHT, Family, families
 from golden_model.raw.output_stationary import output_stationary
 from golden_model.raw.readings import Candidate, Reading, given_outputs, hints_of_reading
-from golden_model.raw.suspects import LARGE, Case, Change, changed_tables, suspects
+from golden_model.raw.suspects import LARGE, MOST, Case, Change, changed_tables, extended, suspects, weights_of
 from golden_model.raw.table import Table, TableError, read_table
 from golden_model.raw.told import frame, frame_option, frame_words, order, order_option, order_words, size, understood
 from golden_model.raw.weight_stationary import weight_stationary
 
-DATA = (".txt", ".dat", ".mem", ".csv", ".vec", ".tv")  # what cannot be read as numbers is wrong
+DATA = (".txt", ".dat", ".mem", ".csv", ".vec", ".tv", ".hex")  # what cannot be read as numbers is wrong
 SUFFIXES = (*DATA, "", ".bin", ".golden")  # and of these is something else
 CLOSEST = 6  # readings that are looked at as a whole where none fits
 NOISE = 0.1  # closeness that operands of another layer reach too
 FEWEST = 3  # outputs that are not 0, below which a reading may fit by chance
 LONGEST = 10.0  # seconds in which a missing line is looked for
 LARGEST = (1 << 15) - 1  # of an operand in a decimal file, where it is signed
+CUT = 0.2  # closeness from which lines may be missing at the end
 SURE = 0.9  # closeness from which a wrong word is likelier than a missing line
 
 
@@ -130,13 +131,14 @@ def _understand(found: Found) -> list[Layer]:
     there = set(found.paths)
     for path in found.paths:
         name = path.relative_to(directory).as_posix()
-        if path.suffix.lower() not in SUFFIXES or not role_of(name):
+        role = hints.role_of(name)
+        if path.suffix.lower() not in SUFFIXES or not role:
             unread.append(name)
             continue
         try:
             table = read_table(path, name)
         except TableError as error:
-            if path.suffix.lower() in DATA and role_of(name) != BIAS:  # that is often not of integers
+            if path.suffix.lower() in DATA and role != BIAS:  # that is often not of integers
                 wrong.append(str(error))
             else:
                 unread.append(name)
@@ -145,7 +147,7 @@ def _understand(found: Found) -> list[Layer]:
             wrong.append(f"{name}: {error.strerror}")
             continue
         (twins if _base(path) in there else tables).append(table)
-    groups = families(tables)
+    groups = families(tables, hints.role_of)
     if not groups and not wrong:
         return []
     layers: list[Layer] = []
@@ -157,13 +159,24 @@ def _understand(found: Found) -> list[Layer]:
             work = _Work(directory, f"{found.name}{suffix}", flow, hints, groups, chosen)
             works.append(work)
             layers.append(work.layer(wrong, twins))
+    if not any(
+        layer.right or work.flow is Dataflow.output_stationary for layer, work in zip(layers, works, strict=True)
+    ):
+        # A stream whose names do not say so
+        settled = dataclasses.replace(hints, dataflow=Dataflow.output_stationary.name)
+        chosen = _of_flow(groups, Dataflow.output_stationary, settled) if hints.dataflow is None else None
+        if chosen is not None:
+            work = _Work(directory, found.name, Dataflow.output_stationary, settled, groups, chosen)
+            if (layer := work.layer(wrong, twins)).right:
+                layer.notes.append(f"read as output-stationary, which fits; no name says so, {FILE} may")
+                layers, works = [layer], [work]
     if not layers:
         return [
             Layer(
                 found.name,
                 directory,
                 None,
-                findings=wrong + _lacking(directory, groups, wrong),
+                findings=wrong + _lacking(directory, groups, wrong, hints),
                 notes=_not_compared(unread),
             )
         ]
@@ -180,9 +193,9 @@ def _base(path: Path) -> Path | None:
     return folder / path.name.removeprefix(TWIN)
 
 
-def _lacking(directory: Path, groups: list[Family], wrong: list[str]) -> list[str]:
+def _lacking(directory: Path, groups: list[Family], wrong: list[str], hints: Hints) -> list[str]:
     """What a folder lacks for a layer; nothing where files that might be it cannot be read."""
-    unreadable = {role_of(text.split(":", 1)[0]) for text in wrong}
+    unreadable = {hints.role_of(text.split(":", 1)[0]) for text in wrong}
     missing = [
         role for role in (ACTIVATION, WEIGHT, OUTPUT)
         if role not in unreadable and not any(family.role == role for family in groups)
@@ -355,8 +368,11 @@ class _Work:
                 bits, signed = (
                     (reading.act_bits, reading.signed) if family.role == ACTIVATION else (reading.wgt_bits, True)
                 )
+                copies = copies_of(family, used)
                 difference = same_as(reading, family, used, bits, signed)
-                if difference is None:
+                if copies:
+                    agree.append(f"{family.name}: the same as {copies}")
+                elif difference is None:
                     agree.append(f"{family.name}: the same as {used.name}")
                 else:
                     findings.append(f"{difference}: stale, the outputs are those of {used.name}")
@@ -371,14 +387,18 @@ class _Work:
                 continue
             result = compared(reading, family, residual)
             dump = "psum" in family.name.lower() or "kij" in family.axes or "ic" in family.axes
-            if dump and (result is None or result.closeness < HALF):
-                notes.append(f"not understood, not compared: {family.name}")
+            if dump and result is None:
+                if cut := _cut_psums(reading, family):
+                    findings.append(cut)
+                else:
+                    notes.append(f"not understood, not compared: {family.name}")
             elif result is None:
                 findings.append(self._other_size(reading, family))
             elif result.wrong:
-                findings.append(f"{result.first(reading)} ({result.share})")
+                findings.append(f"{result.first(reading)} ({result.share(reading)})")
             else:
                 agree.append(_agrees(family, result, len(reading.weight), taken))
+                notes += _misnamed(family, result)
             if result is not None and "residual" in result.kind:
                 added = True
             if result is not None and result.unread:
@@ -431,27 +451,69 @@ class _Work:
             return Layer(self.name, self.directory, None, findings=lacking)
         residual = self._residual_of(reading)
         told = [result for out in self.chosen[OUTPUT] if (result := compared(reading, out, residual)) is not None]
-        findings = [f"{result.first(reading)} ({result.share})" for result in told if result.wrong]
         channels = len(reading.weight)
         tiles = channels // reading.cols
-        findings += [
+        wrong = [result for result in told if result.wrong]
+        partial = [
             f"{r.family.name}: oc_tile 0 alone, the weights have {tiles} oc_tiles: some are not there"
             for r in told if not r.wrong and len(r.parts[0].given) < channels
         ]  # fmt: skip
         plain = [r for r in told if r.is_sums and not r.unread and len(r.parts[0].given) == channels]
+        why = self._by_psums(reading, residual) if wrong else []
         for result in sorted(plain, key=lambda result: result.kind != SUMS)[:1]:  # sums say more than ReLU of them
             one = dataclasses.replace(reading, out=result.family, psum_bits=result.bits)
-            why = suspects(Case(one, result.parts[0].given, result.kind != SUMS))
-            if len(findings) > 1:  # then it is not one output
+            why = why or suspects(Case(one, result.parts[0].given, result.kind != SUMS))
+            if len(wrong) + len(partial) > 1:  # then it is not one output
                 why = [text for text in why if not text.startswith(tuple(t.name for t in one.out.tables.values()))]
-            if not why and close < SURE and (line := self._line()):
-                return Layer(self.name, self.directory, None, findings=line)
-            findings += [f"suspect {text}" for text in why]
+        if not why and close < SURE and (line := self._cut_off() or (self._line() if plain else [])):
+            return Layer(self.name, self.directory, None, findings=line)
+        findings = [f"{r.first(reading)} ({r.share(reading, bool(why))})" for r in wrong] + partial
+        findings += [f"suspect {text}" for text in why]
+        beside = self._residual()
+        if beside is not None and not any("residual" in result.kind for result in told):
+            findings.append(f"{beside.name}: with it, the outputs do not agree either")
         lines = [f"nothing fits; of the closest reading {close:.1%} of what is not 0 agree:"]
         return Layer(
             self.name, self.directory, None, closest=reading, understood=lines + understood(reading),
             findings=findings, notes=self._outputs_agree(reading),
         )  # fmt: skip
+
+    def _by_psums(self, reading: Reading, residual: np.ndarray | None) -> list[str]:
+        """Weights of taps whose psums, written beside, are not what they give, where the psums of other taps are."""
+        for family in self.found:
+            if family.role != OUTPUT or "kij" not in family.axes or not self.mine(family):
+                continue
+            result = compared(reading, family, residual)
+            if result is None or not result.kind.startswith("psums"):
+                continue
+            wrong = [part for part in result.parts if (part.wanted != part.given).any()]
+            if 0 < len(wrong) < len(result.parts) and all(part.kij is not None for part in wrong):
+                return [
+                    f"{weights_of(reading, part.kij or 0, part.ic_tile)}: {part.family.first.name} is not what these "
+                    f"weights give, and those of {len(result.parts) - len(wrong)} others are"
+                    for part in wrong[:MOST]
+                ]
+        return []
+
+    def _cut_off(self) -> list[str]:
+        """Outputs or activations of which the last lines are missing, where all that stand there agree."""
+        for act, wgt, out in self._triples():
+            for which, family in ((2, out), (0, act)):
+                lines = family.first.lines
+                if len(family.sizes()) > 1:
+                    continue
+                for side in range(math.isqrt(lines) + 1, math.isqrt(2 * lines) + 1):
+                    whole = dataclasses.replace(
+                        family, tables={key: extended(table, side * side) for key, table in family.tables.items()}
+                    )
+                    for candidate in self._candidates(*((act, wgt, whole) if which else (whole, wgt, out))):
+                        if candidate.closeness > CUT and (cut := _agree_so_far(candidate.make(), which, lines)):
+                            each = " each" if len(family.tables) > 1 else ""
+                            return [
+                                f"{family.name}: {lines} lines{each}, and {side * side} make a {side}x{side} map: "
+                                f"the last {side * side - lines} are missing; {cut}"
+                            ]
+        return []
 
     def _missing_files(self) -> list[str]:
         """Files at the end or at the beginning of a count that others say is longer."""
@@ -542,6 +604,61 @@ class _Work:
             f"{act.first.width} digits; {taps} of {wgt.first.lines} lines of {wgt.first.width}; "
             f"{size(out.first.lines)} of {out.first.width}: no map, padding and stride gives that"
         ]
+
+
+def _agree_so_far(reading: Reading, which: int, lines: int) -> str | None:
+    """What agrees, where all outputs do that do not depend on the lines after the first ``lines``; else None. which: 0
+    activations, 2 outputs."""
+    result = compared(reading, reading.out, None)
+    if result is None or not result.is_sums:
+        return None
+    wanted, given = result.parts[0].wanted, result.parts[0].given
+    told = np.zeros(wanted.shape, bool)
+    if which == 2:
+        told[:, :lines] = True
+    else:
+        last = np.arange(reading.activation[0].size).reshape(reading.activation[0].shape) >= lines
+        marked = np.broadcast_to(last, reading.activation.shape).astype(np.int64)
+        whole = dataclasses.replace(reading, activation=marked, weight=np.ones_like(reading.weight))
+        told = whole.sums == 0
+    if ((wanted != given) & told).any() or np.count_nonzero(given[told]) < FEWEST:
+        return None
+    return f"the {np.count_nonzero(told):,} outputs that {'stand there' if which else 'do not read them'} agree"
+
+
+def _cut_psums(reading: Reading, family: Family) -> str | None:
+    """Psums of which the last lines are missing: as wide as those of this layer, and fewer."""
+    shape = reading.shape
+    whole = {shape.n_nij, (shape.ih * shape.iw)}
+    widths = {table.width for table in family.tables.values()}
+    lines = max(table.lines for table in family.tables.values())
+    if (
+        "kij" not in (*family.axes, *family.fixed)
+        or reading.flow is Dataflow.output_stationary
+        or widths != {reading.out.first.width}
+    ):
+        return None
+    if lines >= max(whole) or lines <= shape.n_o_nij:
+        return None
+    name = next(table.name for table in family.tables.values() if table.lines == lines)
+    return f"{name}: {lines} lines, and the psums of a tap are {shape.n_nij}: the rest is missing"
+
+
+def _misnamed(family: Family, result: Compared) -> list[str]:
+    """A note where a name says of outputs that they went through ReLU, or did not, and the values say otherwise."""
+    words = set(re.split(r"[^a-z]+", family.name.lower()))
+    negative = any((part.given < 0).any() for part in result.parts)
+    if (
+        negative
+        and result.kind == SUMS
+        and any("relu" in word for word in words)
+        and not words & {"pre", "before", "no"}
+    ):
+        return [f"{family.name} says ReLU, and holds the sums"]
+    zeroed = any(((part.wanted == 0) & (part.given == 0)).any() for part in result.parts)
+    if not negative and zeroed and result.kind == RELU and words & {"raw", "outraw"}:
+        return [f"{family.name} says raw, and holds ReLU of the sums"]
+    return []
 
 
 def _line_words(reading: Reading, which: int, change: Change) -> str | None:

@@ -53,7 +53,7 @@ def weight_stationary(
                 if found is None:
                     continue
                 given, psum_bits = found
-                extra = None if residual is None else residual_words(residual, given.shape)
+                extra = [] if residual is None else residual_words(residual, given.shape)
                 weights = _weight_words(wgt, wgt_bits, ic_tiles, oc_tiles, n_kij, per_tap, spare, bool(taps))
                 cells = _weight_cells(wgt, words, ic_tiles, oc_tiles, n_kij, per_tap, spare, bool(taps))
                 frame = functools.partial(
@@ -67,12 +67,12 @@ def weight_stationary(
 
 def _compared(
     act: Family, act_bits: int, weights: np.ndarray, cells: np.ndarray, given: np.ndarray,
-    residual: np.ndarray | None, per_col: int, cols: int,
+    residuals: list[np.ndarray], per_col: int, cols: int,
     n_kij: int, frame: functools.partial[Reading], hints: Hints, oblong: bool,
 ) -> Iterator[Candidate]:  # fmt: skip
     """Each layout, geometry and sign, compared with some of the outputs."""
     sample = np.unique(np.linspace(0, given.shape[1] - 1, SAMPLE).astype(int))
-    extra = None if residual is None else residual[:, sample]
+    extra = tuple(residual[:, sample] for residual in residuals)
     rows = per_col * weights.shape[-1]
     arranged = [
         (layout, _arranged(weights, layout, rows, cols)) for layout in _layouts(per_col, weights, cols, act_bits)
