@@ -235,6 +235,13 @@ def test_a_form_of_text(tmp_path, form):
     assert int(line) == number and column - 20 < int(place) <= column
 
 
+def test_a_header_of_a_letter_makes_no_file_hexadecimal(tmp_path):
+    write(tmp_path / "g", PLAIN, 3)
+    for path in (tmp_path / "g").iterdir():
+        put(path, ["a", *lines_of(path)])
+    assert only(tmp_path / "g").right
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
 def test_an_encoding(tmp_path, encoding):
     write(tmp_path / "g", PLAIN, 3)

@@ -98,10 +98,12 @@ def read_table(path: Path, name: str) -> Table:
     if 2 * sum(_BASE.match(line.strip(_BLANK)) is not None for line in lines) > len(lines):
         lines = [_BASE.sub(lambda base: " " * len(base[0]), line) for line in lines]  # columns stay
     hexadecimal = [line for line in lines if _is_hex(line)]
-    if path.suffix.lower() == ".hex" or re.search("[a-fA-F]", "".join(hexadecimal)):
-        usual = collections.Counter(map(_shape, hexadecimal)).most_common(1)
-        if usual and 2 * usual[0][1] >= len(lines) and any(len(word) > 1 for word in usual[0][0].split()):
-            return _hex_table(lines, name, next(line for line in hexadecimal if _shape(line) == usual[0][0]))
+    for shape, number in collections.Counter(map(_shape, hexadecimal)).most_common(1):
+        alike = [line for line in hexadecimal if _shape(line) == shape]
+        if path.suffix.lower() != ".hex" and not re.search("[a-fA-F]", "".join(alike)):
+            continue
+        if 2 * number >= len(lines) and any(len(word) > 1 for word in shape.split()):
+            return _hex_table(lines, name, alike[0])
     bits = [line for line in lines if _is_bits(line)]
     decimals = [line for line in lines if _NUMBERS.fullmatch(line.strip(_BLANK))]
     if len(bits) >= max(1, len(decimals) - len(bits)):  # a line of bits is one of numbers too

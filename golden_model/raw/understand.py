@@ -500,9 +500,10 @@ class _Work:
         for act, wgt, out in self._triples():
             for which, family in ((2, out), (0, act)):
                 lines = family.first.lines
-                if len(family.sizes()) > 1:
+                most = math.isqrt(act.first.lines) + 1 if which else math.isqrt(2 * lines)  # outputs of a map
+                if len(family.sizes()) > 1 or self.flow is Dataflow.output_stationary:
                     continue
-                for side in range(math.isqrt(lines) + 1, math.isqrt(2 * lines) + 1):
+                for side in range(math.isqrt(lines) + 1, min(most, math.isqrt(2 * lines)) + 1):
                     whole = dataclasses.replace(
                         family, tables={key: extended(table, side * side) for key, table in family.tables.items()}
                     )
