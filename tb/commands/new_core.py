@@ -206,14 +206,18 @@ def main(words: list[str] | None = None) -> int:
     driver = out.with_name("driver.py")
     headers = [path for path in folder.rglob("*") if path.suffix in HEADERS]
     folders = sorted({path.parent.resolve() for path in (*sources, *headers)})
-    verilog = Verilog([path.resolve() for path in sources], folders)
+    verilog = Verilog([path.resolve() for path in sources], folders, nearest=True)
     elaborated = verilog.elaborated(parsed.top)
     ports, clock = elaborated.ports, clock_of(elaborated.ports)
     used = [os.path.relpath(path, out.resolve().parent) for path in verilog.used(parsed.top)]
+    folders.sort(key=lambda folder: folder in {path.parent for path in verilog.left_out})  # what is old comes last
     include = [os.path.relpath(path, out.resolve().parent) for path in folders]
     found = recognised(ports, clock)
     width = {port.name: port.width for port in ports}
     lines = head(parsed.top, clock, used, include, elaborated.parameters, found is not None)
+    left_out = sorted(os.path.relpath(path, out.resolve().parent) for path in verilog.left_out)
+    if left_out:
+        lines.insert(3, f"# not taken, since others with the same modules are nearer: {', '.join(left_out)}")
     if found:
         lines += capabilities(width[found["output"]], width[found["data"]], elaborated.parameters)
         lines += class_interface(found, ports, clock, elaborated)
@@ -234,6 +238,8 @@ def main(words: list[str] | None = None) -> int:
     check = options.again("check-core", {}, arguments="CORE_ARGS", more={"CORE": str(out)}).split("  (")[0]
     console = Console(highlight=False)
     console.print("\n".join(f"  {port.direction:6} {port.name} [{port.width}]" for port in ports), markup=False)
+    for path in left_out:
+        console.print(f"not taken: {path}, since another file with its modules is nearer", soft_wrap=True, markup=False)
     if found:
         console.print(f"\nthe class's interface: see {out}, then find its latencies and run it:", soft_wrap=True)
         console.print(f"  {check.replace('check-core', 'calibrate', 1)}\n  {check}", soft_wrap=True, markup=False)

@@ -90,6 +90,52 @@ def test_what_the_core_does_not_need_may_be_there_twice(tmp_path):
         copy.write_text("module core; endmodule\n")
     adapter = begun(tmp_path, "new/core.toml")
     assert sorted(path.name for path in adapter.sources) == ["core.v", "inner.v"]
-    (tmp_path / "rtl/again.v").write_text("module inner(output q); endmodule\n")
-    with pytest.raises(AdapterError, match=r"module inner is in .*; leave one out of sources"):
+    (tmp_path / "rtl/sub/again.v").write_text("module inner(output q); endmodule\n")
+    with pytest.raises(AdapterError, match=r"module inner is in .*again.v and in .*inner.v; name the folder of one"):
         begun(tmp_path, "newer/core.toml")
+    text = adapter.path.read_text().replace('"../rtl/sub/inner.v"', '"../rtl/sub/*.v"')
+    adapter.path.write_text(text)
+    with pytest.raises(AdapterError, match=r"module inner is in .*; leave one out of sources"):
+        foreign_target(read_adapter(adapter.path)).build("icarus", adapter.configuration)
+
+
+def test_of_old_copies_the_nearest_is_taken(tmp_path, capsys):
+    """Teams keep what they had before beside what they have."""
+    for name in ("old/inner.v", "step1/verilog/inner.v"):
+        path = tmp_path / "rtl" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("module inner(output q); old_cell u(); endmodule\n")
+    (tmp_path / "rtl/sfu_tb.sv").write_text("program bench; endprogram\nclass driver; endclass\n")
+    adapter = begun(tmp_path)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in adapter.sources) == [
+        "rtl/core.v",
+        "rtl/sub/inner.v",
+    ]
+    assert "not taken: old/inner.v" in capsys.readouterr().out
+    assert "are nearer: old/inner.v, step1/verilog/inner.v\n" in adapter.path.read_text()
+
+
+@pytest.mark.parametrize("included", ["a_cell.v", "z_cell.v"])
+@pytest.mark.parametrize("guard", [True, False])
+def test_sources_that_include_one_another(sim, tmp_path, included, guard):
+    """As some teams write them: a file of modules that others include, beside them."""
+    for name in ("core.v", "inner.v"):
+        begun(tmp_path, f"{name}.toml")
+    body = "module cell_of(output q); assign q = 1'b1; endmodule\n"
+    guarded = f"`ifndef CELL\n`define CELL\n{body}`endif\n" if guard else body
+    (tmp_path / "rtl/sub" / included).write_text(guarded)
+    users = ("inner.v", "other.v") if guard else ("inner.v",)
+    for name in users:
+        text = f'`include "{included}"\nmodule {name[:-2]}(output q); cell_of u(.q(q)); endmodule\n'
+        (tmp_path / "rtl/sub" / name).write_text(text)
+    core = tmp_path / "rtl/core.v"
+    core.write_text(core.read_text().replace("endmodule", "other u_other();\nendmodule") if guard else core.read_text())
+    out = tmp_path / "rtl/core.toml"
+    assert new_core.main(["--rtl", str(tmp_path / "rtl"), "--out", str(out)]) == 0
+    adapter = read_adapter(out)
+    assert included not in [path.name for path in adapter.sources]
+    assert foreign_target(adapter).build(sim, adapter.configuration)
+    # Named by hand, it comes once too
+    out.write_text(out.read_text().replace("sources = [", f'sources = ["sub/{included}", '))
+    adapter = read_adapter(out)
+    assert foreign_target(adapter).build(sim, adapter.configuration)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -66,9 +67,12 @@ class Verilog:
 
     def __init__(
         self, sources: Sequence[Path], include: Sequence[Path] = (), defines: Mapping[str, str] | None = None,
-        simulator: str = "icarus",
+        simulator: str = "icarus", nearest: bool = False,
     ):  # fmt: skip
+        """nearest: of several files with a module, the one nearest to the file that needs it is taken; else it is an
+        error."""
         self.sources, self.include = list(sources), list(include)
+        self.nearest, self.left_out = nearest, set[Path]()  # the latter: files that were not taken
         options = parsing.PreprocessorOptions()
         options.predefines = [*(f"{name}={value}" for name, value in (defines or {}).items()), *PREDEFINED[simulator]]
         options.additionalIncludePaths = [str(folder) for folder in include]
@@ -82,23 +86,44 @@ class Verilog:
                 text = source.read_text(encoding="utf-8", errors="replace")
             except OSError as error:
                 raise AdapterError(f"{source}: {error.strerror}") from None
-            self.trees[source] = syntax.SyntaxTree.fromText(text, self._manager, str(source), str(source), self._bag)
+            try:
+                tree = syntax.SyntaxTree.fromText(text, self._manager, str(source), str(source), self._bag)
+            except RuntimeError:  # read already, since a source before it includes it
+                tree = syntax.SyntaxTree.fromBuffer(
+                    self._manager.readSource(str(source), None), self._manager, self._bag
+                )
+            self.trees[source] = tree
 
     @functools.cached_property
     def homes(self) -> dict[str, list[Path]]:
-        """The files that have each module."""
+        """The files that have each module; of one that is in an included file, that file if it is a source."""
         found: dict[str, list[Path]] = {}
+        of_file = {source.resolve(): source for source in reversed(self.sources)}
         for source, tree in self.trees.items():
-            for name in dict.fromkeys(module.header.name.valueText for module in _modules(tree)):
-                found.setdefault(name, []).append(source)
+            for module in _modules(tree):
+                # Of a file that is no source, the first one that includes it
+                home = of_file.setdefault(self._written_in(module), source)
+                files = found.setdefault(module.header.name.valueText, [])
+                if home not in files:
+                    files.append(home)
         return found
 
-    def home(self, module: str) -> Path:
-        """The file of a module; AdapterError where several have one of that name."""
+    def _written_in(self, module: syntax.ModuleDeclarationSyntax) -> Path:
+        return Path(self._manager.getFileName(module.header.name.location)).resolve()
+
+    def home(self, module: str, user: Path | None = None) -> Path:
+        """The file of a module that ``user`` needs; AdapterError where several have one of that name."""
         first, *others = self.homes[module]
-        if others:
-            raise AdapterError(f"module {module} is in {first} and in {others[0]}; leave one out of sources")
-        return first
+        if not others:
+            return first
+        if self.nearest and user is not None:
+            near = sorted(self.homes[module], key=lambda file: _distance(user, file))
+            if _distance(user, near[0]) < _distance(user, near[1]):
+                self.left_out.update(near[1:])
+                return near[0]
+        where = " and in ".join(map(str, self.homes[module]))
+        how = "name the folder of one of them" if self.nearest else "leave one out of sources"
+        raise AdapterError(f"module {module} is in {where}; {how}")
 
     def used(self, top: str) -> list[Path]:
         """The files that ``top`` needs, in the order given: not the benches beside it.
@@ -115,9 +140,16 @@ class Verilog:
             source = pending.pop()
             if source not in wanted:
                 wanted.add(source)
-                pending += [self.home(name) for name in needs[source] if name in self.homes]
-        # A file without modules (packages, macros) may be meant for those behind it.
-        return [source for source in self.sources if source in wanted or source not in inside]
+                pending += [self.home(name, source) for name in needs[source] if name in self.homes]
+        # What a file includes comes with it.
+        included = {file for source in wanted for file in map(self._written_in, _modules(self.trees[source]))
+                    if file != source.resolve()}  # fmt: skip
+        # A file without modules (packages, macros) may be meant for those behind it; a bench may be a program.
+        return [
+            source for source in self.sources
+            if (source in wanted and source.resolve() not in included)
+            or (source not in inside and not _is_bench(self.trees[source]))
+        ]  # fmt: skip
 
     def reaches(self, files: Sequence[Path]) -> Iterator[Reach]:
         """Where the files, which have gone through the preprocessor, reach out of the folder of their simulation."""
@@ -233,6 +265,23 @@ def _modules(tree: syntax.SyntaxTree) -> list[syntax.ModuleDeclarationSyntax]:
     root = tree.root
     members = [root] if root.kind == syntax.SyntaxKind.ModuleDeclaration else getattr(root, "members", [])
     return [member for member in members if member.kind == syntax.SyntaxKind.ModuleDeclaration]
+
+
+def _is_bench(tree: syntax.SyntaxTree) -> bool:
+    """Whether a file has a program, which only benches have."""
+    root = tree.root
+    members = [root, *getattr(root, "members", [])]
+    return any(member.kind == syntax.SyntaxKind.ProgramDeclaration for member in members)
+
+
+def _distance(user: Path, file: Path) -> tuple[int, int]:
+    """How far a file is from one that needs it: steps through folders, those that keep what is old being far away."""
+    mine, theirs = user.resolve().parent.parts, file.resolve().parent.parts
+    common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(mine, theirs, strict=False)))
+    old = [
+        part for part in theirs[common:] if re.search(r"old|backup|bak|copy|archive|unused|deprecated", part.lower())
+    ]
+    return len(old), len(mine) + len(theirs) - 2 * common
 
 
 def _needs(tree: syntax.SyntaxTree) -> set[str]:
