@@ -29,6 +29,7 @@ from tb.commands import command
 from tb.commands.cosim import Outcome, collect, golden_folder, requested, simulated, write_report
 from tb.commands.report import ABBREVIATION, convolution, counted_class, steps, wrapped
 from tb.foreign.adapter import Adapter, Part, read_adapter
+from tb.foreign.contract import CANNOT_STALL
 from tb.foreign.parts import ROLES, build_part
 from tb.foreign.target import ForeignTarget, foreign_target, self_test_tasks
 from tb.grading import class_check
@@ -43,11 +44,13 @@ DEFAULT_LAYERS: dict[str, list[str] | None] = {
     "vgg16_w4a4": ["features.24", "features.27"],
     "resnet20_w4a4": ["layer3.0.downsample.0"],
 }
+# Of a core that takes no more than 2 bits of an activation
+NARROW_LAYERS: dict[str, list[str] | None] = {"vgg16_w4a2": ["features.24", "features.27"]}
 SELF_TEST_TIME = 120.0  # seconds
 SUMS = {
     "core": "the core adds all of it",
-    "suite": "the core adds over the taps, the suite ic_tiles, residual, or what signed activations need",
-    "tiles": "only sums of single ic_tiles can be seen, and each was compared; the layer's cannot be added from them",
+    "suite": "what the core does not add, the suite adds: taps, ic_tiles, residual, or what signed activations need",
+    "tiles": "every output of the core was compared; behind its ReLU the layer's own sums cannot be added from them",
 }
 
 
@@ -73,9 +76,13 @@ def bug_define(adapter: Adapter, bug: str) -> str:
     return f"BUG_{bug.upper()}"
 
 
+class NotOfThisCore(UserError):
+    """What was asked for cannot be asked of this core, right as it may be."""
+
+
 def self_test(
-    target: ForeignTarget, built: simulators.Build, sim: str, seed: int, console: Console, wave: Path | None,
-    told: Checked,
+    target: ForeignTarget, built: simulators.Build, sim: str, seed: int, stalls: float, console: Console,
+    wave: Path | None, told: Checked,
 ) -> bool:  # fmt: skip
     """Run the little layers and print what each said, and note it in ``told``; whether all passed."""
     adapter = target.adapter
@@ -88,6 +95,7 @@ def self_test(
         tasks,
         sim=sim,
         seed=seed,
+        stalls=stalls,
         only="self_test",
         built=built,
         timeout=limit,
@@ -95,6 +103,8 @@ def self_test(
     )
     if ran.from_outside:
         raise simulators.EndedFromOutside(ran.failure or "")
+    if CANNOT_STALL in (ran.failure or ""):
+        raise NotOfThisCore(f"STALLS={stalls:g}: {adapter.driver} cannot stall; leave STALLS away")
     console.print("self-test", style="bold")
     for task, result in zip(tasks, ran.results, strict=False):
         failure = result["failure"]
@@ -173,7 +183,7 @@ def main(words: list[str] | None = None) -> int:
         told.error = cli.told(error)
         told.failed(told.error)
         lacking = isinstance(error, OSError) and error.errno in simulators.tools.LACKING
-        if lacking or isinstance(error, simulators.EndedFromOutside):
+        if lacking or isinstance(error, (simulators.EndedFromOutside, NotOfThisCore)):
             told.undecided = told.error
         raise
     except KeyboardInterrupt:
@@ -346,7 +356,7 @@ def check(
         told.builds = False
         built = target.build(sim, c, waves=bool(settings["WAVES"]), progress=progress)
         told.builds = True
-    passed = self_test(target, built, sim, seed, console, waves if settings["WAVES"] else None, told)
+    passed = self_test(target, built, sim, seed, stalls, console, waves if settings["WAVES"] else None, told)
     values = settings | {"WAVES": None, "SIM": sim}
     if not passed:
         told.replay = options.again("check-core", values, again, arguments="CORE_ARGS", more=named(settings))
@@ -404,7 +414,8 @@ def layers_of(
     settings: dict, c: Configuration, adapter: Adapter, golden: GoldenLayers | None = None
 ) -> dict[str, list[RealLayer]]:
     """The layers that are to run, in the core's dataflow."""
-    return collect(settings | {"DATAFLOW": adapter.can.dataflow}, c, golden, by_default=DEFAULT_LAYERS)
+    by_default = NARROW_LAYERS if adapter.can.act_width <= 2 else DEFAULT_LAYERS
+    return collect(settings | {"DATAFLOW": adapter.can.dataflow}, c, golden, by_default=by_default)
 
 
 if __name__ == "__main__":

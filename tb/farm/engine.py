@@ -250,7 +250,7 @@ def farm(jobs: int, cluster: Cluster | None = None) -> Iterator[Farm]:
     with dask.config.set(settings), contextlib.ExitStack() as stack:
         if cluster is not None:
             client = _client(cluster, distributed)
-            stack.callback(client.close, 5)
+            stack.callback(_close, client)
             _check_workers(client, cluster)
             yield _DaskFarm(client, True)
             return
@@ -262,10 +262,16 @@ def farm(jobs: int, cluster: Cluster | None = None) -> Iterator[Farm]:
                 worker_dashboard_address=None, memory_limit=0, local_directory=folder, silence_logs=logging.CRITICAL,
                 env=environment,
             )  # fmt: skip
-        stack.callback(local.close, 5)
+        stack.callback(_close, local)
         client = distributed.Client(local)
-        stack.callback(client.close, 5)
+        stack.callback(_close, client)
         yield _DaskFarm(client, False)
+
+
+def _close(one: Any) -> None:
+    """Close a client or a cluster; on a busy machine that may take too long, when all results are there."""
+    with contextlib.suppress(TimeoutError):
+        one.close(5)
 
 
 _ENVIRONMENT = {"DASK_LOGGING__DISTRIBUTED": "critical"}

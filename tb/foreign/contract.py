@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tb.foreign.adapter import Adapter, Capabilities
 
 
+CANNOT_STALL = "this driver cannot stall"
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tile:
     """What the core works on at once: some positions, ROWS input channels (WS) or all (OS), COLS output channels.
@@ -85,7 +88,7 @@ class Driver:
         """Called before ``start`` with the setting STALLS: a driver that can wait at random does so. By default it
         cannot, and any probability but 0 is refused."""
         if probability:
-            raise AssertionError("this driver cannot stall; leave STALLS away")
+            raise AssertionError(f"{CANNOT_STALL}; leave STALLS away")
 
     async def reset(self) -> None:
         """Bring the core to where it can take a layer; also called between layers. By default ``reset_name`` is held at

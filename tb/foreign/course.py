@@ -113,10 +113,11 @@ class CourseDriver(Driver):
         else:
             writes = [{"CEN_pmem": 1, "WEN_pmem": 1, "A_pmem": base + tap * count + i} for i in range(count)]
         cycles = _overlaid("store", [{"ofifo_rd": 1}] * count, writes, self.timing.ofifo_to_pmem)
+        cycles += [("idle", Cycle({}))] * 2
         if self.valid is not None:
             cycles[0] = (cycles[0][0], dataclasses.replace(cycles[0][1], read=self._must_be_valid))
             empty = Cycle({}, read=lambda: self._must_be_empty("after all psums were read"))
-            cycles += [("idle", Cycle({})), ("idle", empty)]
+            cycles[-1] = ("idle", empty)
         return cycles
 
     def _in_place(self, tile: Tile, tap: int) -> list[dict[str, int]]:
@@ -161,7 +162,8 @@ class CourseDriver(Driver):
 
     async def write_activations(self, tile: Tile, activations: np.ndarray) -> None:
         words = self._words(activations, self.can.act_width)
-        await self._play(self._write(self.course.address.activations, words))
+        # Idle before the reset that may follow: a core that registers the instruction would lose the last word
+        await self._play(self._write(self.course.address.activations, words) + [("idle", Cycle({}))] * 2)
 
     async def load_weights(self, tile: Tile, tap: int, weights: np.ndarray) -> None:
         # A word of xmem has the weights of a column, row r in the place that row r's activations have; with two
@@ -178,8 +180,14 @@ class CourseDriver(Driver):
         if self.valid is not None:
             empty = Cycle(fetched[0][1].fields, read=lambda: self._must_be_empty("before anything was executed"))
             fetched[0] = (fetched[0][0], empty)
-        cycles = fetched + self._feed("execute", tile.positions, self.timing.drain or self.across)
-        await self._play(cycles + self._store(tile, tap))
+        wait = self.timing.drain or self.across
+        if self.valid is not None and tile.positions == 1:
+            # Not after the drain, but as soon as the core says that every column has a psum
+            await self._play(fetched + self._feed("execute", tile.positions, 0))
+            await self._until_valid(max(wait, self.across))
+            await self._play(self._store(tile, tap))
+        else:
+            await self._play(fetched + self._feed("execute", tile.positions, wait) + self._store(tile, tap))
         if self.psum is not None and self.course.accumulate == "per_output":
             first = tap * tile.positions
             self._peeks += [(self.course.address.psums + first + i, first + i) for i in range(tile.positions)]
@@ -228,6 +236,14 @@ class CourseDriver(Driver):
                 f"{self.course.valid} is {value} when the OFIFO is read, {waited} cycles after the last activation "
                 f"left L0: no psum came out of every column"
             )
+
+    async def _until_valid(self, most: int) -> None:
+        """Idle until the OFIFO says that it can be read, as long as may be."""
+        seen: list[str] = []
+        for _ in range(most):
+            await self._play([("idle", Cycle({}, read=lambda: seen.append(str(self.valid.value)[-1])))])
+            if seen[-1] == "1":
+                return
 
     def _must_be_empty(self, when: str) -> None:
         if str(self.valid.value)[-1] != "0":

@@ -2,8 +2,8 @@
 
 The suite cuts; the core adds what its adapter says that it adds, the suite the rest: over taps, over ic_tiles, residual
 and ReLU. Signed activations on a core that takes unsigned ones get 2^(bits-1) added, padding included, unsigned ones
-on a core that takes signed ones that much less, and the sums are brought back: conv(a + s, w) = conv(a, w) + s *
-sum(w).
+that do not fit a core that takes signed ones that much less, and the sums are brought back: conv(a + s, w) =
+conv(a, w) + s * sum(w).
 """
 
 from __future__ import annotations
@@ -142,7 +142,10 @@ def passes_of(operands: Operands, adapter: Adapter) -> Passes:
         o = dataclasses.replace(o, activation=read, stride=1, padding=0)
         s = o.shape
     shift = 0
-    if can.activations != "choice" and o.a_signed != (can.activations == "signed"):
+    other_sign = can.activations != "choice" and o.a_signed != (can.activations == "signed")
+    if other_sign and int(o.activation.min()) >= 0 and int(o.activation.max()) < 1 << (can.act_width - 1):
+        o = dataclasses.replace(o, a_signed=not o.a_signed)  # the same numbers either way
+    elif other_sign:
         # Unsigned to signed and back: half of the range lower or higher, the zeros around the map too
         shift = (1 << (can.act_width - 1)) * (1 if o.a_signed else -1)
         padded = tiling.pad(o.activation, o.padding).astype(np.int64) + shift

@@ -9,9 +9,11 @@ import numpy as np
 
 from golden_model.configuration import Precision
 from golden_model.operands import Operands
+from quant.errors import UserError
 from tb.foreign.adapter import Capabilities
 from tb.parts.stimulus import limits
 
+MOST_TILES = 8  # over which a core adds in a self-test
 MOST_POSITIONS = 64  # of a self-test: more take longer and show no more
 
 
@@ -20,8 +22,16 @@ def self_tests(can: Capabilities, seed: int) -> dict[str, Operands]:
     rng = np.random.default_rng(seed)
     rows, cols = can.inputs, can.cols
     signed = can.activations == "signed"
-    most = limits(can.act_width, signed)[1]
     low, high = limits(can.wgt_bits)
+    room = (1 << (can.psum_bits - 1)) - 1
+
+    def largest(taps: int) -> int:
+        """The largest activation with which no sum of so many taps leaves PSUM_BITS."""
+        return min(limits(can.act_width, signed)[1], room // (rows * taps * max(high, -low)))
+
+    most = largest(1)
+    if most < 1:
+        raise UserError(f"psum_bits = {can.psum_bits} hold no sum of {rows} products of {can.wgt_bits}-bit weights")
     row, col = np.arange(rows), np.arange(cols)
 
     def layer(weight: np.ndarray, activation: np.ndarray, padding: int = 0) -> Operands:
@@ -43,6 +53,9 @@ def self_tests(can: Capabilities, seed: int) -> dict[str, Operands]:
     random = lambda *size: rng.integers(low, high + 1, size)  # noqa: E731
     tests = {
         "reset, one tap of ones": layer(ones[1], ones[0]),
+        "one position, read as soon as it is there": layer(
+            random(cols, rows, 1, 1), rng.integers(1, most + 1, (rows, 1, 1))
+        ),
         "one weight: which row and column it is": layer(single, by_row),
         "one activation: which position it is": layer(by_column, spot),
         "negative weights, largest activations": layer(-by_column, np.full((rows, 3, 3), most)),
@@ -52,16 +65,22 @@ def self_tests(can: Capabilities, seed: int) -> dict[str, Operands]:
         ),
     }
     side = math.isqrt(min(can.positions or 64, MOST_POSITIONS))
+    nine = (not can.taps or can.taps >= 9) and (not can.positions or can.positions >= 9) and largest(9) > 0
     if side > 3:
-        full = rng.integers(0, most + 1, (rows, side, side))
-        tests["many positions at once"] = layer(random(cols, rows, 1, 1), full)
-    if (not can.taps or can.taps >= 9) and (not can.positions or can.positions >= 9):
+        taps, top = (3, largest(9)) if nine else (1, most)  # nine times as many psums as positions
+        full = rng.integers(0, top + 1, (rows, side, side))
+        tests["many positions at once"] = layer(random(cols, rows, taps, taps), full)
+    if nine:
+        top = largest(9)
         tests["nine taps on a padded 4x4 map"] = layer(
-            random(cols, rows, 3, 3), rng.integers(0, most + 1, (rows, 4, 4)), 1
+            random(cols, rows, 3, 3), rng.integers(0, top + 1, (rows, 4, 4)), 1
         )
-        # The largest sums of a tile, both ways: where they do not fit PSUM_BITS no layer may make them either.
-        if rows * 9 * most * max(high, -low) < 1 << (can.psum_bits - 1):
-            signs = np.where(col % 2 == 0, high, low)[:, None, None, None]
-            ends = np.broadcast_to(signs, (cols, rows, 3, 3))
-            tests["largest sums of nine taps, both ways"] = layer(ends, np.full((rows, 4, 4), most), 1)
+        # The largest sums of a tile, both ways
+        signs = np.where(col % 2 == 0, high, low)[:, None, None, None]
+        ends = np.broadcast_to(signs, (cols, rows, 3, 3))
+        tests["largest sums of nine taps, both ways"] = layer(ends, np.full((rows, 4, 4), top), 1)
+        tiles = min(MOST_TILES, room // (rows * 9 * top * max(high, -low)))
+        if can.sums == "ic_tile" and tiles > 1:
+            many = np.broadcast_to(signs, (cols, tiles * rows, 3, 3))
+            tests["largest sums of several ic_tiles"] = layer(many, np.full((tiles * rows, 4, 4), top), 1)
     return tests

@@ -160,6 +160,15 @@ def test_activations_of_the_other_kind_are_shifted(tmp_path, activations, signed
     assert sum(1 for _ in passes.tiles()) == passes.count
 
 
+@pytest.mark.parametrize(("most", "shift"), [(7, 0), (8, -8)])
+def test_activations_that_fit_are_not_shifted(tmp_path, most, shift):
+    (tmp_path / "core.v").write_text(CORE)
+    (tmp_path / "core.toml").write_text('[core]\n[capabilities]\nactivations = "signed"\n')
+    activation = np.full((8, 4, 4), most)
+    made = passes_of(Operands(np.ones((8, 8, 3, 3), int), activation), read_adapter(tmp_path / "core.toml"))
+    assert made.shift == shift and made.operands.a_signed
+
+
 def test_more_taps_than_the_core_takes(tmp_path):
     (tmp_path / "core.v").write_text(CORE)
     (tmp_path / "core.toml").write_text("[capabilities]\ntaps = 4\n")

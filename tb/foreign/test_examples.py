@@ -2,14 +2,20 @@
 their bugs found with a hint at the place. What is told of a bug comes from what was seen: BUG is a macro of the
 Verilog."""
 
+import dataclasses
 import shutil
 
+import numpy as np
 import pytest
 
+from golden_model.convolution import convolve
+from quant.errors import UserError
 from tb import simulators
 from tb.commands import check_core, command
-from tb.foreign.adapter import read_adapter
+from tb.foreign.adapter import Capabilities, read_adapter
+from tb.foreign.selftest import self_tests
 from tb.foreign.target import foreign_target, self_test_tasks
+from tb.grading.checked import read_checked
 from tb.layers.captured import real_layers
 from tb.target import prepared, run_layers
 
@@ -46,7 +52,7 @@ def self_tested(path, sim, seed, *defines):
 def test_self_test(sim, seed, example):
     ran = self_tested(EXAMPLES / example / "core.toml", sim, seed)
     assert ran.failure is None, ran.failure
-    assert len(ran.results) == 9
+    assert len(ran.results) == 10 + (example == "stream_os")  # which adds over ic_tiles
 
 
 @pytest.mark.parametrize(("example", "bug"), CASES)
@@ -55,6 +61,27 @@ def test_bugs_are_found_and_named(sim, seed, example, bug):
         pytest.skip("planted once, where building is quick")
     ran = self_tested(EXAMPLES / example / "core.toml", sim, seed, f"BUG_{bug.upper()}")
     assert ran.failure and f"looks like: {HINTS[example][bug]}" in ran.failure, ran.failure
+
+
+def test_sums_over_ic_tiles_are_made_as_large_as_they_may_be():
+    can = dataclasses.replace(Capabilities(), sums="ic_tile")
+    largest = self_tests(can, 1)["largest sums of several ic_tiles"]
+    assert 1 << 14 < np.abs(convolve(largest.weight, largest.activation, 1, 1)).max() < 1 << 15
+    assert "largest sums of several ic_tiles" not in self_tests(Capabilities(), 1)
+
+
+@pytest.mark.parametrize("psum_bits", [11, 12, 16, 18, 24])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_no_little_layer_is_too_large_for_a_core(bits, psum_bits):
+    """Whose accumulator holds what its layers make, if not 9 taps of the largest of all numbers."""
+    can = dataclasses.replace(Capabilities(), act_bits=bits, wgt_bits=bits, psum_bits=psum_bits)
+    if 8 << (bits - 1) >= 1 << (psum_bits - 1):
+        with pytest.raises(UserError, match="hold no sum of 8 products"):
+            self_tests(can, 1)
+        return
+    for operands in self_tests(can, 1).values():
+        most = np.abs(convolve(operands.weight, operands.activation, 1, operands.padding)).max()
+        assert most < 1 << (psum_bits - 1)
 
 
 def test_every_bug_of_the_examples_is_here():
@@ -102,6 +129,24 @@ def test_stalls_change_nothing(sim, seed, example):
     assert ran.failure is None, ran.failure
 
 
+def test_a_driver_that_cannot_stall_makes_no_core_wrong(sim, tmp_path, capsys):
+    if sim != "icarus":
+        pytest.skip("Icarus is enough")
+    core, result = EXAMPLES / "stream_os" / "core.toml", tmp_path / "result.json"
+    words = ["--core", str(core), "--stalls", "0.4", "--result", str(result)]
+    assert command.run(lambda: check_core.main(words)) == 2
+    assert "STALLS=0.4: driver.py:StreamDriver cannot stall; leave STALLS away" in capsys.readouterr().err
+    assert read_checked(result).undecided
+
+
+def test_a_core_of_two_bits_gets_layers_of_two_bits():
+    adapter = read_adapter(EXAMPLES / "own/core.toml")
+    adapter = dataclasses.replace(adapter, can=dataclasses.replace(adapter.can, channels=2))
+    settings = {"IMAGE": "0", "DATA": None, "LAYER": None, "CHECKPOINT": None, "GOLDEN": None, "SEED": "1"}
+    layers = check_core.layers_of(settings, adapter.configuration, adapter)
+    assert [layer.task.operands.activation.max() for layer in layers["vgg16_w4a2"]] == [3, 3]
+
+
 @pytest.fixture
 def changed(tmp_path):
     """The course example with words of one of its files exchanged."""
@@ -119,10 +164,39 @@ def changed(tmp_path):
     return change
 
 
+REGISTERED = """
+module core #(parameter bw = 4, psum_bw = 16, col = 8, row = 8) (
+    input clk, input reset, input [33:0] inst, input [bw*row-1:0] D_xmem, output ofifo_valid,
+    output [psum_bw*col-1:0] sfp_out
+);
+    reg [33:0] inst_q; reg [bw*row-1:0] d_q;
+    always @(posedge clk or posedge reset)
+        if (reset) begin inst_q <= {34{1'b0}} | 34'h1800C0000; d_q <= 0; end
+        else begin inst_q <= inst; d_q <= D_xmem; end
+    inner #(bw, psum_bw, col, row) u (clk, reset, inst_q, d_q, ofifo_valid, sfp_out);
+endmodule
+"""
+
+
+def test_a_core_that_registers_its_instruction(sim, seed, changed):
+    """A reset right behind the last write would take the write away."""
+    path = changed("core.v", ("module core #", f"{REGISTERED}module inner #"))
+    text = path.read_text().replace("u_pmem.memory", "u.u_pmem.memory").replace("output = 1", "output = 2")
+    path.write_text(text.replace("drain = 11", "drain = 12"))
+    ran = self_tested(path, sim, seed)
+    assert ran.failure is None, ran.failure
+
+
 MISTAKES = {
     "sums of 12 bits": (
         "sfp.v", [("reg  signed [psum_bw-1:0] sum_q", "reg  signed [11:0] sum_q"), ("sum_q[psum_bw-1]", "sum_q[11]")],
         "sums have 12 bits and wrap",
+    ),
+    # Neither is shown by a layer that is driven with fixed delays, or needs less of a memory than the core states
+    "valid with the first column": ("ofifo.v", [("~|empty", "~&empty")], "position 0, column"),
+    "half of the psum memory": (
+        "core.v", [("a_pmem = inst[30:20]", "a_pmem = {2'b00, inst[28:20]}")],
+        "addresses of the psum memory have 9 bits",
     ),
     "an OFIFO of 32 words": ("ofifo.v", [("depth   = 64", "depth   = 32")], "position 0 to 31"),
     "an L0 of 32 words": ("l0.v", [("depth = 64", "depth = 32")], "position 0 to 31"),

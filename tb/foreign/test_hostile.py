@@ -52,6 +52,9 @@ BROKEN = {
         'name=\\"self_test\\"/></testsuite></testsuites>"); $fclose(f); #900 $finish; end', "called $finish",
     ),
     "always 0": (SILENT, "self-tests failed"),
+    "reports an error": (
+        SILENT + 'always @(posedge clk) if (inst[1]) $error("a word was lost");', "the design reports an error in "
+    ),
 }  # fmt: skip
 
 
@@ -98,7 +101,7 @@ def test_cpp_in_verilog_is_refused(checked, sim):
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_broken(checked, sim, case):
-    if sim != "icarus" and case not in ("prints without end", "always 0"):
+    if sim != "icarus" and case not in ("prints without end", "always 0", "reports an error"):
         pytest.skip("Icarus runs all")
     body, told = BROKEN[case]
     endless = case.startswith("loops") or case == "takes all memory"

@@ -34,6 +34,7 @@ START = ",".join(
         "cocotb.logging:_configure", "cocotb._init:init_package_from_simulation", "cocotb.regression:_run_regression",
     )
 )  # fmt: skip
+_COMPLAINT = r"^ERROR: (.*)\n +Time: \d|%Error: *(?!Verilog \$stop)(.*)"
 _ENDED_EARLY = "the simulation ended prematurely"  # cocotb's words
 
 
@@ -100,10 +101,13 @@ def run(
                 keep.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(wave, keep.with_suffix(wave.suffix))
         outcomes = _outcomes(results)
-        stopped = re.findall(r"^(?:FATAL:|.*%Fatal:) *(.*)", log.read_text(errors="replace"), re.MULTILINE)
-        if stopped:
-            where = f" in {outcomes[-1].name}" if outcomes else ""
+        printed = log.read_text(errors="replace")
+        where = f" in {outcomes[-1].name}" if outcomes else ""
+        if stopped := re.findall(r"^(?:FATAL:|.*%Fatal:) *(.*)", printed, re.MULTILINE):
             raise SimulationError(f"the design itself stopped the simulation{where}: {stopped[0]}")
+        # Of $error: Icarus goes on behind it and Verilator ends, by which also a loop through assignments is told
+        if complained := re.findall(_COMPLAINT, printed, re.MULTILINE):
+            raise SimulationError(f"the design reports an error{where}: {''.join(complained[0])}")
         if outcomes is None:
             kind: type[SimulationError] = EndedEarly
             if code is None:
