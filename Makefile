@@ -10,7 +10,7 @@ BOTH := icarus,verilator
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 # The settings that mean the same everywhere; tb/options.py has the list with its explanations. Empty ones stay unset.
-SETTINGS := SIM CHECKPOINT DATA GOLDEN LAYER IMAGE CONFIG DATAFLOW SEED WAVES
+SETTINGS := SIM CHECKPOINT DATA GOLDEN A_BITS LAYER IMAGE CONFIG DATAFLOW SEED WAVES
 $(foreach name,$(SETTINGS),$(if $($(name)),$(eval export $(name)),$(eval unexport $(name))))
 # $(call quoted,TEXT): one word of the shell, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
@@ -32,15 +32,15 @@ help: ## this list
 	@echo "COSIM_BUILD=dir: builds go there, in place of build/ (a read-only checkout)"
 
 cosim: BY_DEFAULT := icarus
-cosim: simulator ## co-simulate real layers, print the table (the default) | SIM CHECKPOINT DATA GOLDEN LAYER IMAGE CONFIG DATAFLOW SEED WAVES JOBS DASK DASK_TLS REPORT COSIM_ARGS
+cosim: simulator ## co-simulate real layers, print the table (the default) | SIM CHECKPOINT DATA GOLDEN A_BITS LAYER IMAGE CONFIG DATAFLOW SEED WAVES JOBS DASK DASK_TLS REPORT COSIM_ARGS
 	@$(RUN) -m tb.commands.cosim --jobs $(call quoted,$(JOBS)) $(call options,DASK DASK_TLS REPORT) $(COSIM_ARGS)
 
 accelerate: BY_DEFAULT := verilator
-accelerate: simulator ## whole networks on the accelerator, at full rate | SIM CHECKPOINT DATA LAYER IMAGE CONFIG DATAFLOW SEED WAVES REPORT ACCELERATE_ARGS
+accelerate: simulator ## whole networks on the accelerator, at full rate | SIM CHECKPOINT DATA A_BITS LAYER IMAGE CONFIG DATAFLOW SEED WAVES REPORT ACCELERATE_ARGS
 	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.commands.accelerate $(call options,REPORT) $(ACCELERATE_ARGS)
 
 infer: BY_DEFAULT := verilator
-infer: simulator ## images in, classes out: a whole network on the accelerator | CHECKPOINT DATA IMAGES CHECK FORCE LAYER RESULTS SIM CONFIG DATAFLOW SEED WAVES JOBS DASK DASK_TLS REPORT INFER_ARGS
+infer: simulator ## images in, classes out: a whole network on the accelerator | CHECKPOINT DATA A_BITS IMAGES CHECK FORCE LAYER RESULTS SIM CONFIG DATAFLOW SEED WAVES JOBS DASK DASK_TLS REPORT INFER_ARGS
 	@SIM=$(call quoted,$(or $(SIM),verilator)) $(RUN) -m tb.networks.infer --jobs $(call quoted,$(JOBS)) \
 	    $(call options,IMAGES CHECK FORCE RESULTS DASK DASK_TLS REPORT) $(INFER_ARGS)
 
@@ -48,7 +48,7 @@ report: $(SETUP) ## the report and trace of a run anew, from what REPORT=folder 
 	@$(RUN) -m tb.record.report $(call options,REPORT)
 
 check-core: BY_DEFAULT := icarus
-check-core: simulator ## is your core right, and where is it wrong? | CORE PART SIM CHECKPOINT DATA GOLDEN LAYER IMAGE SEED STALLS BUG WAVES JOBS REPORT CORE_ARGS
+check-core: simulator ## is your core right, and where is it wrong? | CORE PART SIM CHECKPOINT DATA GOLDEN A_BITS LAYER IMAGE SEED STALLS BUG WAVES JOBS REPORT CORE_ARGS
 	@$(RUN) -m tb.commands.check_core --jobs $(call quoted,$(JOBS)) $(call options,CORE PART BUG STALLS REPORT) $(CORE_ARGS)
 
 grade: BY_DEFAULT := icarus
@@ -78,8 +78,8 @@ train: $(SETUP) ## train a network | RECIPE MODEL DATA EPOCHS SEED OUT TRAIN_ARG
 	@OMP_PROC_BIND=$${OMP_PROC_BIND:-close} OMP_PLACES=$${OMP_PLACES:-cores} $(RUN) -m quant.train --out $(call quoted,$(or $(OUT),runs/$(or $(RECIPE),$(MODEL),vgg16))) \
 	    $(call options,RECIPE MODEL DATA EPOCHS SEED) $(TRAIN_ARGS)
 
-eval: $(SETUP) ## accuracy of a checkpoint; recovery error, psums, histograms | CHECKPOINT DATA PLOTS EVAL_ARGS
-	@$(RUN) -m quant.eval $(call options,CHECKPOINT DATA PLOTS) $(EVAL_ARGS)
+eval: $(SETUP) ## accuracy of a checkpoint; recovery error, psums, histograms | CHECKPOINT DATA A_BITS PLOTS EVAL_ARGS
+	@$(RUN) -m quant.eval $(call options,CHECKPOINT DATA A_BITS PLOTS) $(EVAL_ARGS)
 
 schedule: $(SETUP) ## predicted cycles of a network, no simulation | NETWORK CONFIG PLOT SCHEDULE_ARGS
 	@$(RUN) -m tb.commands.schedule $(call options,NETWORK CONFIG PLOT) $(SCHEDULE_ARGS)

@@ -36,8 +36,13 @@ class Placement:
     size: int = 8  # of the input map, both ways
 
 
-def loose_layers(checkpoint: str | os.PathLike, placement: Placement) -> dict[str, QuantConv2d]:
-    """The quantised convolutions of a checkpoint by name. CheckpointError where it has none, or none can be made."""
+def loose_layers(
+    checkpoint: str | os.PathLike, placement: Placement, a_bits: int | None = None
+) -> dict[str, QuantConv2d]:
+    """The quantised convolutions of a checkpoint by name, each in one group: a state dict does not tell of more.
+
+    a_bits: of their activations, 4 where it is None. CheckpointError where it has none, or none can be made.
+    """
     path = resolve(checkpoint)
     state = read_checkpoint(path)["state_dict"]
     names = [name.removesuffix(ALPHA) for name in state if name.endswith(ALPHA)]
@@ -46,21 +51,23 @@ def loose_layers(checkpoint: str | os.PathLike, placement: Placement) -> dict[st
         weight = state.get(f"{name}.weight")
         if weight is None or weight.ndim != 4:
             continue
-        found[name] = _layer(path, name, state, weight, placement)
+        found[name] = _layer(path, name, state, weight, placement, a_bits or DEFAULT_A_BITS)
     if not found:
         raise CheckpointError(f"checkpoint {path} holds no quantised convolution (a 4-dimensional NAME.weight beside "
                               "NAME.act_alpha)")  # fmt: skip
     return found
 
 
-def _layer(path: Path, name: str, state: dict[str, Tensor], weight: Tensor, placement: Placement) -> QuantConv2d:
+def _layer(
+    path: Path, name: str, state: dict[str, Tensor], weight: Tensor, placement: Placement, a_bits: int
+) -> QuantConv2d:
     oc, ic, kh, kw = weight.shape
     padding = kh // 2 if placement.padding is None else placement.padding
     own = {key: value for key, value in state.items() if key.startswith(f"{name}.")}
     try:
         layer = QuantConv2d(
             ic, oc, (kh, kw), placement.stride, padding, bias=f"{name}.bias" in state,
-            w_bits=infer_w_bits(own) or infer_w_bits(state) or DEFAULT_W_BITS, a_bits=DEFAULT_A_BITS,
+            w_bits=infer_w_bits(own) or infer_w_bits(state) or DEFAULT_W_BITS, a_bits=a_bits,
         )  # fmt: skip
         stripped = {key.removeprefix(f"{name}."): value for key, value in own.items()}
         layer.load_state_dict({"weight_q": layer.weight_q, **stripped})

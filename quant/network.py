@@ -29,6 +29,7 @@ class Network:
         named; ``dataset``, or what the checkpoint names because that data set must be fetched.
     accuracy: per cent of the test split, as stored in the checkpoint (the course's ``best_prec``); None if unknown.
     mean, std: the normalisation of its images, per channel.
+    a_bits_assumed: neither the file nor the caller says how many bits its activations have.
     """
 
     model: nn.Module
@@ -40,6 +41,7 @@ class Network:
     std: tuple[float, float, float]
     accuracy: float | None
     path: Path
+    a_bits_assumed: bool = False
 
     @property
     def name(self) -> str:
@@ -126,11 +128,15 @@ def load_network(
             std=tuple(meta["std"]),
             accuracy=None if _is_of_training_images(meta) else _per_cent(content.get("best_prec")),
             path=path,
+            a_bits_assumed=not (given or a_bits or "meta" in content),
         )
     except KeyError as error:
         raise CheckpointError(f"checkpoint {path} cannot be loaded: its metadata lacks {error}") from error
     except UnknownNetwork as error:
-        raise UnknownNetwork(f"checkpoint {path} cannot be loaded: {error}") from error
+        raise UnknownNetwork(
+            f"checkpoint {path} cannot be loaded as a whole network: {error}. Its quantised layers run one by one: "
+            f"make CHECKPOINT={path}"
+        ) from error
     except (ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"checkpoint {path} cannot be loaded: {error}") from error
 
@@ -172,8 +178,11 @@ def _is_of_training_images(meta: dict[str, Any]) -> bool:
 
 
 def _per_cent(value: Any) -> float | None:
-    """best_prec is a float, a numpy scalar or a one-element tensor, depending on who wrote it."""
-    return None if value is None else float(value)
+    """best_prec is a float, a numpy scalar, a one-element tensor or a text, depending on who wrote it."""
+    try:
+        return None if value is None else float(value.strip(" %") if isinstance(value, str) else value)
+    except (ValueError, TypeError, RuntimeError):
+        raise CheckpointError(f"its best_prec is no accuracy in per cent: {value!r}") from None
 
 
 def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:
@@ -183,6 +192,10 @@ def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:
     missing, not known, or of another shape, and clipping levels that are not positive.
     """
     expected = model.state_dict()
+    state = {  # a clipping level may be stored as a list of one
+        name: value.reshape(()) if name.endswith("alpha") and value.numel() == 1 and expected.get(name, value).ndim == 0
+        else value for name, value in state.items()
+    }  # fmt: skip
     # weight_q follows from weight, and BatchNorm's counter is not used: neither must be in the file.
     derived = ("weight_q", "num_batches_tracked")
     missing = [name for name in expected if name not in state and not name.endswith(derived)]
@@ -227,7 +240,8 @@ def refuse_contradiction(name: str, layer: QuantConv2d, stored: Tensor | None) -
         weight, levels = layer.weight.detach().double(), weight_levels(layer.w_bits)
         exact = (weight - weight.mean()) / weight.std() / layer.weight_quant.wgt_alpha.item() * levels
         stated = (stored.double() / layer.w_delta).round()
-        if different := int(((exact.clamp(-levels, levels) - stated).abs() > 0.5 + MIDDLE).sum()):
+        middle = max(MIDDLE, 4 * levels * torch.finfo(stored.dtype).eps)  # weights of half precision lie near a step
+        if different := int(((exact.clamp(-levels, levels) - stated).abs() > 0.5 + middle).sum()):
             raise CheckpointError(
                 f"{name}.weight_q contradicts {name}.weight: {different} of {weight.numel()} integers differ. Where "
                 "weight is right, save the file after a forward pass in eval mode, or without its weight_q entries"

@@ -9,7 +9,7 @@ import os
 import shlex
 import tempfile
 from argparse import ArgumentTypeError, BooleanOptionalAction, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +34,7 @@ SETTINGS = (
     Setting("--checkpoint", "CHECKPOINT", None, f"a checkpoint file, or a shipped one: {', '.join(SHIPPED)}"),
     Setting("--data", "DATA", None, "data set of the images: digits, photos, cifar10, folder:PATH (the checkpoint's)"),
     Setting("--golden", "GOLDEN", None, "folder of golden files to run, in place of a checkpoint (make golden)"),
+    Setting("--a-bits", "A_BITS", None, "activation bits of a course file, which does not say them (4)"),
     Setting("--layer", "LAYER", None, "quantised layers, with commas between, or all"),
     Setting("--image", "IMAGE", "0", "index of the test image"),
     Setting("--config", "CONFIG", None, "named configuration of rtl/configurations.toml"),
@@ -149,8 +150,17 @@ def check(values: dict[str, str | None]) -> None:
         values["WAVES"] = None
     if values["LAYER"]:
         layer_names(values["LAYER"])
+    activation_bits(values)
     if values["CONFIG"]:
         configuration(values["CONFIG"])
+
+
+def activation_bits(values: Mapping[str, str | None]) -> int | None:
+    """A_BITS, None where it is not given. UserError for what is no number of bits."""
+    try:  # the range is that of quant.quantizers, which imports PyTorch
+        return whole(2, 8)(values["A_BITS"]) if values.get("A_BITS") else None
+    except ArgumentTypeError as error:
+        raise UserError(f"A_BITS {error}") from None
 
 
 def layer_names(text: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Checkpoint files: the course's load unchanged, bad ones are refused, writes are whole."""
 
+import argparse
 import csv
 import errno
 import os
@@ -13,9 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from quant.checkpoints import FOLDER, SHIPPED, default_checkpoint
+from quant.checkpoints import FOLDER, SHIPPED, default_checkpoint, stem
 from quant.data import CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD, load_data
-from quant.errors import CheckpointError, UnsafeCheckpointError
+from quant.errors import CheckpointError, UnknownNetwork, UnsafeCheckpointError
 from quant.evaluation import evaluate
 from quant.files import write_whole
 from quant.layers import QuantConv2d
@@ -165,8 +166,56 @@ def test_stored_integers_that_contradict_the_weights_are_refused(tmp_path):
 def test_a_bits_cannot_be_seen_and_default_to_4(tmp_path):
     path = tmp_path / "c.pth"
     torch.save({"state_dict": course_model(SPECS["vgg16-2a4w"]).state_dict()}, path)
-    assert load_network(path).a_bits == 4
-    assert load_network(path, a_bits=2).a_bits == 2
+    assert load_network(path).a_bits == 4 and load_network(path).a_bits_assumed
+    assert load_network(path, a_bits=2).a_bits == 2 and not load_network(path, a_bits=2).a_bits_assumed
+    assert not load_network("vgg16_digits").a_bits_assumed
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_contradicts_nothing(tmp_path, kind):
+    """Weights and their levels are rounded by more than float32's, and stay nearer to each other than to the next."""
+    path, state = tmp_path / "c.pth", course_model(SPECS["vgg16"]).half().state_dict()
+    state = {name: value.to(kind) for name, value in state.items()}
+    torch.save({"state_dict": state}, path)
+    load_network(path)
+    name = "features.3"
+    step = state[f"{name}.weight_quant.wgt_alpha"] / 7
+    state[f"{name}.weight_q"].flatten()[40] += step
+    torch.save({"state_dict": state}, path)
+    with pytest.raises(CheckpointError, match=r"features\.3\.weight_q contradicts"):
+        load_network(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content | {"best_prec": "90.5 %"},
+        lambda content: content | {"args": argparse.Namespace(lr=0.1, arch="VGG16_quant")},
+        lambda content: {"model": content["state_dict"], "epoch": 3},
+        lambda content: {"net": content["state_dict"], "acc": 90.1},
+        lambda content: {"model_state_dict": content["state_dict"]},
+        lambda content: {f"_orig_mod.{name}": value for name, value in content["state_dict"].items()},
+        lambda content: {f"module._orig_mod.{name}": value for name, value in content["state_dict"].items()},
+        lambda content: {
+            "state_dict": {
+                name: value.reshape(1) if name.endswith("alpha") else value
+                for name, value in content["state_dict"].items()
+            }
+        },
+    ],
+    ids=["best_prec as text", "args", "model", "net", "model_state_dict", "compiled", "both", "levels in lists"],
+)
+def test_forms_that_programs_save(tmp_path, change):
+    model = course_model(SPECS["vgg16"])
+    torch.save(change({"state_dict": model.state_dict(), "best_prec": 90.5}), tmp_path / "c.pth.tar")
+    network = load_network(tmp_path / "c.pth.tar")
+    assert network.spec == SPECS["vgg16"] and network.accuracy in (90.5, None)
+    assert torch.equal(network.model.state_dict()["features.3.weight"], model.state_dict()["features.3.weight"])
+
+
+def test_what_a_table_calls_a_checkpoint():
+    assert stem("runs/a.b/x.pth.tar") == "x" and stem("vgg16_w4a4") == "vgg16_w4a4" and stem(".pth") == ".pth"
+    assert stem(SHIPPED["vgg16_digits"]) == "vgg16_digits" and stem("net.v2.pth") == "net.v2"
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
@@ -259,6 +308,7 @@ def filled(name, value):
         (lambda content: content["meta"].pop("classes"), "lacks 'classes'"),
         (lambda content: content["meta"].update(format=99), "format 99"),
         (lambda content: content.pop("state_dict"), "has no 'state_dict'"),
+        (lambda content: content.update(best_prec="best"), "its best_prec is no accuracy in per cent: 'best'"),
         (lambda content: content.update(state_dict=[1]), "not a dictionary of tensors"),
     ],
 )
@@ -279,6 +329,20 @@ def test_other_architectures_are_named(tmp_path):
         load_network(path)
     torch.save({"state_dict": {f"conv.{k}": v for k, v in QuantConv2d(3, 3, 3).state_dict().items()}}, path)
     with pytest.raises(CheckpointError, match=r"neither a VGG16 nor a ResNet20.*conv.weight"):
+        load_network(path)
+    deeper = {
+        f"layer1.3.{k.removeprefix('layer1.2.')}" if k.startswith("layer1.2.") else k: v
+        for k, v in ModelSpec("resnet20", width=0.25).build().state_dict().items()
+    }
+    deeper |= {f"layer1.2.{k.removeprefix('layer1.3.')}": v for k, v in deeper.items() if k.startswith("layer1.3.")}
+    torch.save({"state_dict": deeper}, path)
+    with pytest.raises(UnknownNetwork, match=r"not a ResNet20 .*Its quantised layers run one by one: make CHECKPOINT="):
+        load_network(path)
+    state = ModelSpec(width=0.125).build().state_dict()
+    state["features.3.weight_quant.wgt_alpha"] = torch.ones(8)
+    state["features.3.weight_q"] = torch.ones_like(state["features.3.weight_q"])
+    torch.save({"state_dict": state}, path)
+    with pytest.raises(CheckpointError, match=r"features\.3\.weight_quant\.wgt_alpha has 8 values"):
         load_network(path)
     state = ModelSpec(width=0.125).build().state_dict()
     del state["features.27.weight"]

@@ -1,6 +1,7 @@
 """The fidelity report: its figures, its width, its pictures."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,6 +70,37 @@ def test_summary_of_a_layer():
     assert summary.least <= summary.low < summary.high <= summary.most
     assert summary.lowest <= summary.least and summary.most <= summary.highest
     assert summary.psum_bits <= summary.safe_bits
+
+
+@pytest.mark.parametrize(("level", "told"), [(0.5, True), (8.0, False)])
+def test_an_image_that_is_clipped_makes_another_network(tmp_path, capsys, level, told):
+    state = ModelSpec(width=0.125).build().state_dict()
+    state["features.0.act_alpha"].fill_(level)
+    torch.save({"state_dict": state}, tmp_path / "own.pth.tar")
+    eval.main(["--checkpoint", str(tmp_path / "own.pth.tar"), "--data", "digits", "--images", "1"])
+    printed = capsys.readouterr().out
+    assert ("features.0 clips " in printed and "those of the clipped network" in printed) == told
+    assert "4-bit activations (assumed; --a-bits says otherwise)" in printed
+
+
+@pytest.mark.parametrize(
+    ("total", "other", "wrong", "close"),
+    [(10_000, 140, 45, True), (10_000, 60, 60, False), (364, 9, 4, True), (364, 3, 3, True), (364, 40, 40, False)],
+)
+def test_what_integers_alone_may_cost(monkeypatch, total, other, wrong, close):
+    """other: images that the two class differently; wrong: of them those that the integers lose."""
+    truth = torch.zeros(total, dtype=torch.int64)
+    classes = np.zeros(total, np.int64)
+    classes[:wrong] = 1
+    fake = torch.zeros(total, dtype=torch.int64)
+    fake[wrong:other] = 2
+    right = total - (other - wrong)
+    monkeypatch.setattr("golden_model.network.run.scores", lambda _, images: np.eye(3)[classes])
+    network = SimpleNamespace(model=lambda images: torch.eye(3)[fake])
+    evaluation = SimpleNamespace(accuracy=100 * right / total)
+    told = eval.integer_accuracy(None, network, [(torch.zeros(total, 1), truth)], evaluation)
+    assert told.close == close
+    assert ("points that integers alone may cost on so many images" in told.text) == (not close)
 
 
 def test_running_sums_in_any_order():

@@ -28,3 +28,11 @@ def default_checkpoint(model: str = "vgg16") -> Path:
 def resolve(checkpoint: str | os.PathLike) -> Path:
     """A shipped checkpoint's name, or any path -> path. A file of that name in the working folder comes second."""
     return SHIPPED.get(str(checkpoint), Path(checkpoint))
+
+
+def stem(checkpoint: str | os.PathLike) -> str:
+    """What a checkpoint is called in tables: its file's name without .pth.tar, .safetensors and the like."""
+    name = Path(checkpoint).name
+    while (path := Path(name)).suffix in (".tar", ".pth", ".pt", ".ckpt", ".safetensors") and path.stem:
+        name = path.stem
+    return name

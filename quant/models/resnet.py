@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from quant.errors import CheckpointError, NoConsumer
+from quant.errors import NoConsumer, UnknownNetwork
 from quant.layers import QuantConv2d
 from quant.models._widths import scaled
 from quant.models.kind import NetworkKind
@@ -99,7 +99,7 @@ def _recognise(state: dict[str, Tensor]) -> dict[str, Any] | None:
         return None
     blocks = {match[1] for name in state if (match := re.match(r"(layer\d+\.\d+)\.", name))}
     if len(blocks) != len(STAGES) * BLOCKS_PER_STAGE:
-        raise CheckpointError(f"the checkpoint is a ResNet with blocks {sorted(blocks)}, not a ResNet20 (3, 3, 3)")
+        raise UnknownNetwork(f"the checkpoint is a ResNet with blocks {sorted(blocks)}, not a ResNet20 (3, 3, 3)")
     width = state["layer2.0.conv1.weight"].shape[0] / STAGES[1]
     channels = state["conv1.weight"].shape[0]
     return {

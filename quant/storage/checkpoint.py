@@ -5,6 +5,7 @@ Files written here add ``meta`` (plain values: model, data set, accuracy), and t
 ``scheduler`` and ``rng``. The packed form of a checkpoint (:mod:`quant.storage.packed`) is read here too.
 """
 
+import argparse
 import io
 import os
 import pickle
@@ -26,8 +27,13 @@ from quant.files import write_whole
 from quant.storage.packed import looks_packed, read_packed
 
 META_FORMAT = 1
-# What numpy scalars in a checkpoint (a best_prec, say) need; they build numbers and run nothing else.
-_SAFE_GLOBALS = [np._core.multiarray.scalar, np.dtype, *{type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")}]
+# What numpy scalars in a checkpoint (a best_prec, say) and a program's options need; they build values and run nothing.
+_SAFE_GLOBALS = [
+    argparse.Namespace,
+    np._core.multiarray.scalar,
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")},
+]
 
 
 def write_checkpoint(path: str | os.PathLike, checkpoint: dict[str, Any]) -> None:
@@ -38,7 +44,7 @@ def write_checkpoint(path: str | os.PathLike, checkpoint: dict[str, Any]) -> Non
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
-    """The dictionary in a checkpoint file, on the CPU, with ``state_dict`` checked and ``module.`` prefixes removed.
+    """The dictionary in a checkpoint file, on the CPU, with ``state_dict`` checked and wrappers' prefixes removed.
 
     Only tensors and plain values are read (``weights_only=True``): a file that names code to run raises
     UnsafeCheckpointError and runs nothing. CheckpointError where the file is missing, cut short, not a checkpoint, or
@@ -120,9 +126,12 @@ def _shorten(text: str, limit: int = 160) -> str:
 
 
 def _with_state_dict(path: Path, checkpoint: Any) -> dict[str, Any]:
-    """Find the state dict, strip ``nn.DataParallel``'s prefix, and make sure that it holds named tensors."""
+    """Find the state dict, strip what wrappers put before its names, and make sure that it holds named tensors."""
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary of tensors")
+    other = [name for name in _OTHER_KEYS if _is_state(checkpoint.get(name))]
+    if "state_dict" not in checkpoint and len(other) == 1:
+        checkpoint = {**checkpoint, "state_dict": checkpoint[other[0]]}
     if "state_dict" not in checkpoint:
         if not checkpoint or not all(isinstance(value, Tensor) for value in checkpoint.values()):
             raise CheckpointError(
@@ -131,9 +140,23 @@ def _with_state_dict(path: Path, checkpoint: Any) -> dict[str, Any]:
             )
         checkpoint = {"state_dict": checkpoint}
     state = checkpoint["state_dict"]
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not _is_state(state):
         raise CheckpointError(f"checkpoint {path}: 'state_dict' is not a dictionary of tensors")
-    return {**checkpoint, "state_dict": {str(key).removeprefix("module."): value for key, value in state.items()}}
+    return {**checkpoint, "state_dict": {_plain(str(key)): value for key, value in state.items()}}
+
+
+_OTHER_KEYS = ("model_state_dict", "model", "net")  # of a state dict, as other programs than the course's have it
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(one, Tensor) for one in value.values())
+
+
+def _plain(name: str) -> str:
+    """A name without what nn.DataParallel and torch.compile put before it."""
+    while (shorter := name.removeprefix("module.").removeprefix("_orig_mod.")) != name:
+        name = shorter
+    return name
 
 
 def _refuse_not_finite(path: Path, state: dict[str, Tensor]) -> None:

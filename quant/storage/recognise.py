@@ -53,6 +53,11 @@ def _sampled_levels(state: dict[str, Tensor]) -> Tensor | None:
     fractions = []
     for name, weight_q in state.items():
         alpha = state.get(name.removesuffix("weight_q") + "weight_quant.wgt_alpha")
+        if alpha is not None and alpha.numel() != 1:
+            raise CheckpointError(
+                f"{name.removesuffix('weight_q')}weight_quant.wgt_alpha has {alpha.numel()} values; the course's "
+                "quantiser, and the core's scales, have one for a layer"
+            )
         if name.endswith(".weight_q") and alpha is not None and weight_q.any():
             fractions.append((weight_q.flatten()[:SAMPLE] / alpha).double())
     return torch.cat(fractions).abs() if fractions else None

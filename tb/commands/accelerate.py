@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from golden_model.accelerator.plan import PlanError
 from golden_model.configuration import Configuration, Dataflow, configuration
+from quant.checkpoints import stem
 from quant.cli import Parser
 from quant.errors import UserError
 from tb import options, simulators
@@ -93,7 +93,7 @@ def main(words: list[str] | None = None) -> int:
     for checkpoint in checkpoints:  # what is wrong is told before anything is loaded
         check_request(checkpoint, names, image, data)
     for checkpoint in track(checkpoints, "capturing", console=console, transient=True):
-        network = load_network(checkpoint)
+        network = load_network(checkpoint, a_bits=options.activation_bits(settings))
         layers = real_layers(network, names, image, c, dataflow, data)
         try:
             tasks = [requantised(layer, network, c, dataflow) for layer in layers]
@@ -103,9 +103,9 @@ def main(words: list[str] | None = None) -> int:
     with steps(console, f"building system ({c.name}) for {sim}") as progress:
         ACCELERATOR.build(sim, c, waves=bool(settings["WAVES"]), progress=progress)
     for checkpoint, layers, tasks in work:
-        wave = wave_file(sim, c, Path(checkpoint).stem) if settings["WAVES"] else None
+        wave = wave_file(sim, c, stem(checkpoint)) if settings["WAVES"] else None
         with counted(console) as progress:
-            bar = progress.add_task(f"{Path(checkpoint).stem} on {sim}", total=len(tasks))
+            bar = progress.add_task(f"{stem(checkpoint)} on {sim}", total=len(tasks))
             began = time.monotonic()
             ran = run_layers(
                 ACCELERATOR, c, tasks, sim=sim, seed=int(settings["SEED"]), stalls=parsed.stalls, keep=wave,
@@ -139,7 +139,7 @@ def main(words: list[str] | None = None) -> int:
         again = options.again("accelerate", settings | {"SIM": sim, "WAVES": None}, words, arguments="ACCELERATE_ARGS")
         right = sum(outcome.failure is None for _, outcome in rows)
         title = f"accelerator on {c.name}, {sim}: {right} of {sum(len(layers) for _, layers, _ in work)} layers match"
-        figures = [("networks", ", ".join(Path(checkpoint).stem for checkpoint, *_ in work))]
+        figures = [("networks", ", ".join(stem(checkpoint) for checkpoint, *_ in work))]
         again = again.split("  (")[0]
         write_report(parsed.report, title, again, sim, ACCELERATOR, c, rows, figures, seconds, 1, console)
     return 1 if failed else 0

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from golden_model.configuration import DEFAULT_CONFIGURATION, Configuration, Dataflow, configuration
 from golden_model.raw.hints import Hints
+from quant.checkpoints import stem
 from quant.cli import Parser, whole
 from quant.errors import UnknownNetwork, UserError
 from tb import options, simulators
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 CORE = find_target("core")
 LOOSE = "of the layers of a checkpoint whose network is not known"
 RANDOM = "random activations (its network is not known)"
+NOT_SAID = "what a state dict does not say is assumed: stride, padding and map as given, one group in each convolution"
 LARGEST_ERROR = 1e-3  # mean error of psum x scales against the float network
 
 
@@ -125,17 +127,17 @@ def collect(
     from quant.loose import Placement, loose_capture, loose_layers
     from quant.network import load_network
 
-    image = int(settings["IMAGE"])
+    image, a_bits = int(settings["IMAGE"]), options.activation_bits(settings)
     checkpoints, named = requested(settings, by_default)
     result = {}
     for checkpoint in checkpoints:
         try:
-            network = load_network(checkpoint)
+            network = load_network(checkpoint, a_bits=a_bits)
         except UnknownNetwork:
             placed = placement or Placement()
-            stem, seed = Path(checkpoint).stem, int(settings["SEED"] or 1)
-            loose = loose_capture(loose_layers(checkpoint, placed), named, stem, placed, seed)
-            result[checkpoint] = as_tasks(loose, stem, c, dataflow, RANDOM, f"seed {seed}")
+            called, seed = stem(checkpoint), int(settings["SEED"] or 1)
+            loose = loose_capture(loose_layers(checkpoint, placed, a_bits), named, called, placed, seed)
+            result[checkpoint] = as_tasks(loose, called, c, dataflow, RANDOM, f"seed {seed}")
             continue
         if settings["LAYER"] == "all" or (not settings["LAYER"] and checkpoint not in SHIPPED):
             names = None
@@ -296,7 +298,7 @@ def write_report(
 
     ran = [
         of_layers.Ran(
-            Path(name).stem, row.layer.name, convolution(row.layer), flow(row.layer.task), row.layer.shape.macs,
+            stem(name), row.layer.name, convolution(row.layer), flow(row.layer.task), row.layer.shape.macs,
             row.layer.task.operands.precision.channels, row.measured, row.failure,
             target.least_cycles(c, row.layer.task) if target.modelled else None,
         )
@@ -343,6 +345,8 @@ def main(words: list[str] | None = None) -> int:
         what = RANDOM if layers[0].data == RANDOM else what
         console.print()
         console.print(table(checkpoint, f"{what} on {c.name}, {sim}", rows, c))
+        if what == RANDOM:
+            console.print(NOT_SAID, soft_wrap=True)
         told = failures(rows, checkpoint, settings, sim, c, parsed.stalls, options.reading_words(parsed))
         failed += len(told)
         for text in told:

@@ -10,7 +10,7 @@ import torch
 from golden_model.configuration import configuration
 from quant.capture import integer_psum, quantised_layers, recovery_error
 from quant.checkpoints import SHIPPED
-from quant.errors import CheckpointError, LayerError
+from quant.errors import CheckpointError, LayerError, UserError
 from quant.layers import QuantConv2d
 from quant.loose import Placement, loose_capture, loose_layers
 from quant.models import ModelSpec
@@ -147,6 +147,21 @@ def test_a_vgg16_with_a_narrower_layer(tmp_path):
     found = chosen(CHECKPOINT=str(tmp_path / "narrow.pth"), LAYER="features.27")
     [(data, layers)] = found.values()
     assert layers == ["features.27"] and data == {cosim.RANDOM}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_bits_of_activations_that_a_file_does_not_say(tmp_path, known):
+    path = tmp_path / "two.pth.tar"
+    state = ModelSpec(width=0.125, a_bits=2).build().state_dict()
+    torch.save({"state_dict": state if known else {f"x.{name}": value for name, value in state.items()}}, path)
+    layer = "features.3" if known else "x.features.3"
+    for bits, most in ((None, 15), ("2", 3)):
+        settings = {variable.variable: variable.default for variable in options.SETTINGS}
+        settings |= {"CHECKPOINT": str(path), "LAYER": layer, "A_BITS": bits, "DATA": "digits"}
+        [[made]] = cosim.collect(settings, configuration("course_8x8")).values()
+        assert 1 << (most.bit_length() - 2) <= made.task.operands.activation.max() <= most
+    with pytest.raises(UserError, match="A_BITS must be a whole number from 2 to 8"):
+        options.check(settings | {"A_BITS": "9"})
 
 
 def test_a_checkpoint_without_quantised_layers_is_refused(tmp_path):

@@ -29,6 +29,7 @@ from rich.table import Table
 from golden_model.accelerator.plan import PlanError
 from golden_model.configuration import Dataflow, configuration
 from quant import cli
+from quant.checkpoints import stem
 from quant.cli import Parser, whole
 from quant.data import DataSet, load_data
 from quant.errors import UserError
@@ -134,7 +135,7 @@ def loaded(settings: dict, numbers: list[int]) -> Work:
     checkpoint = settings["CHECKPOINT"] or DEFAULT_CHECKPOINT
     for number in (numbers[0], max(numbers)):
         check_request(checkpoint, None, number, settings["DATA"])
-    network = load_network(checkpoint)
+    network = load_network(checkpoint, a_bits=options.activation_bits(settings))
     data, remark = load_data(settings["DATA"] or network.samples).in_classes_of(network.classes)
     pairs = [data.test_image(number) for number in numbers]
     images = torch.stack([image for image, _ in pairs]).numpy()
@@ -150,7 +151,7 @@ def loaded(settings: dict, numbers: list[int]) -> Work:
 def head_of(work: Work, built: simulators.Build, job: NetworkJob) -> dict:
     """What all lines of a results file are of."""
     return {
-        "network": work.network.path.stem,
+        "network": stem(work.network.path),
         "sha256": hashlib.sha256(work.network.path.read_bytes()).hexdigest(),
         "data": work.data.name,
         "images": fingerprint(work.data),
@@ -279,7 +280,9 @@ def summary(work: Work, found: Collected, seconds: float) -> list[tuple[str, str
             right = sum(getattr(row, field) == row.label for row in ran)
             lines.append((f"top-1 {name}", f"{100 * right / count:.2f} %  ({right} of {count})"))
         if work.remark:
-            lines.append(("top-1", work.remark))
+            lines.append(("classes", work.remark))
+    if work.network.a_bits_assumed:
+        lines.append(("activations", f"{work.network.a_bits} bits, assumed: the file does not say; A_BITS does"))
     same = sum(not row.failure for row in rows)
     compared = sum(row.compared for row in rows)
     values = f", {compared:,} values compared" if compared else ""
@@ -349,7 +352,7 @@ def main(words: list[str] | None = None) -> int:
     console = Console(highlight=False)
     work = loaded(settings, parsed.images)
     program, waves = work.program, bool(settings["WAVES"])
-    name = Path(settings["CHECKPOINT"] or DEFAULT_CHECKPOINT).stem
+    name = stem(settings["CHECKPOINT"] or DEFAULT_CHECKPOINT)
     layer = settings["LAYER"]
     if layer is not None and layer not in [one.name for one in program.layers]:
         raise UserError(f"{name} runs no layer {layer!r}; it runs {'; '.join(one.name for one in program.layers)}")
