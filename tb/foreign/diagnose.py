@@ -550,13 +550,25 @@ def _unknown(records: Sequence[Record], entirely: bool = False) -> str | None:
         for pair in ((record.psums, record.expected.psums), (record.outputs, record.wanted))
         if pair[0] is not None
     ]
-    unknown = [
-        np.ma.getmaskarray(r.psums) & ~r.forgiven if r.psums is not None else np.ma.getmaskarray(r.outputs)
-        for r in records
-        if r.differs
-    ]
-    what = "psums" if records[0].psums is not None else "outputs"
-    if all(np.ma.getmaskarray(r.outputs if r.psums is None else r.psums).all() for r in records if r.differs):
+
+    def unseen(r: Record, psums: bool) -> np.ndarray:
+        if psums:
+            return np.ma.getmaskarray(r.psums) & ~r.forgiven
+        return (
+            np.ma.getmaskarray(r.outputs) if r.outputs is not None else np.zeros((1, r.expected.sums.shape[-1]), bool)
+        )
+
+    differing = [r for r in records if r.differs]
+    of_psums = any(r.psums is not None and r.wrong_psums is not None and r.wrong_psums.any() for r in differing)
+    of_psums = of_psums or all(r.outputs is None for r in differing)
+    unknown = [unseen(r, of_psums) for r in differing]
+    what = "psums" if of_psums else "outputs"
+    if all((mask | r.forgiven if of_psums else mask).all() for r, mask in zip(differing, unknown, strict=True)):
+        if not of_psums and any(r.psums is not None for r in differing):
+            return (
+                "psums are right and all outputs are unknown (X): what adds them never held a known value; look at the "
+                "reset of the accumulator in the SFP, and at what begins a sum"
+            )
         return (
             f"all {what} are unknown (X): never written, or made of what was never reset or loaded; look at the "
             f"reset's polarity (reset_level), at the latencies (make calibrate), and in the waves for the first X"
@@ -569,8 +581,8 @@ def _unknown(records: Sequence[Record], entirely: bool = False) -> str | None:
     positions = np.flatnonzero(mask.any((0, 2)) if mask.ndim == 3 else mask.any(1))
     where = f"{_listed('column', columns, mask.shape[-1])}, {_listed('position', positions, mask.shape[-2])}"
     return (
-        f"unknown values (X) in {where}, all known ones right; look at the latencies (make calibrate), and at what "
-        f"is read before it is written"
+        f"unknown {what} (X) in {where}, all known ones right; look at the latencies (make calibrate), and at what "
+        f"is read before it is written or reset"
     )
 
 
@@ -585,7 +597,7 @@ def _pattern(records: Sequence[Record], weight_stationary: bool) -> str:
             _listed("position", positions, wrong.shape[1]),
             _listed("column", cols, wrong.shape[2]),
         ]
-        return f"wrong psums in {', '.join(parts)}; no mistake that is known here gives these values"
+        return _called("psums", wrong, first.psums, parts)
     wrong = first.wrong_outputs
     assert wrong is not None
     rows, cols = (np.flatnonzero(wrong.any(axis)) for axis in (1, 0))
@@ -594,7 +606,13 @@ def _pattern(records: Sequence[Record], weight_stationary: bool) -> str:
         _listed("column", cols, wrong.shape[1]),
     ]
     right = "the psums are right, " if first.psums is not None else ""
-    return f"{right}wrong outputs in {', '.join(parts)}; no mistake that is known here gives these values"
+    return right + _called("outputs", wrong, first.outputs, parts)
+
+
+def _called(what: str, wrong: np.ndarray, seen: np.ma.MaskedArray | None, parts: list[str]) -> str:
+    if seen is not None and not (wrong & ~np.ma.getmaskarray(seen)).any():
+        return f"unknown {what} (X) in {', '.join(parts)}; look at what is read before it is written or reset"
+    return f"wrong {what} in {', '.join(parts)}; no mistake that is known here gives these values"
 
 
 def _listed(name: str, which: np.ndarray, total: int) -> str:

@@ -192,6 +192,12 @@ MISTAKES = {
         "sfp.v", [("reg  signed [psum_bw-1:0] sum_q", "reg  signed [11:0] sum_q"), ("sum_q[psum_bw-1]", "sum_q[11]")],
         "sums have 12 bits and wrap",
     ),
+    "an accumulator that nothing clears": (
+        "sfp.v", [("if (reset)     sum_q", "if (1'b0)     sum_q")], "psums are right and all outputs are unknown (X)",
+    ),
+    "read pointers that nothing resets": (
+        "fifo.v", [("if (reset)", "if (1'b0)")], "psums are unknown (X)",
+    ),
     # Neither is shown by a layer that is driven with fixed delays, or needs less of a memory than the core states
     "valid with the first column": ("ofifo.v", [("~|empty", "~&empty")], "position 0, column"),
     "half of the psum memory": (

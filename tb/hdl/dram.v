@@ -25,7 +25,7 @@ module dram #(
     input  wire [7:0]            stall_aw,
     input  wire [7:0]            stall_w,
     input  wire [7:0]            stall_b,
-    input  wire [31:0]           fail_read,   // beats that answer with SLVERR
+    input  wire [31:0]           fail_read,   // beats that answer with an error
     input  wire [31:0]           fail_write,
 
     input  wire                  arvalid,
@@ -133,7 +133,7 @@ module dram #(
     assign awready = ~w_count[4] & ~hold_aw;
     assign wready  = w_count != 5'd0 & b_count != 4'd15 & ~hold_w;
     assign bvalid  = b_count != 4'd0 & ~hold_b;
-    assign bresp   = {b_fail[b_out], 1'b0};
+    assign bresp   = {b_fail[b_out], b_fail[b_out] & fail_write[0]};   // SLVERR, of odd beats DECERR
     wire aw = awvalid & awready, w = wvalid & wready;
     wire [31:0] w_index = (w_addr[w_out] >> SHIFT) + {24'd0, w_beat};
     integer k;

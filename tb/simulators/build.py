@@ -200,7 +200,8 @@ def build(
                 if code:
                     _refuse_ended(code, log, f"{toplevel} was not built for {simulator}")
                 if code and foreign:
-                    raise SimulationError(f"the Verilog does not build with {simulator}:\n{complaints(log, 'error')}")
+                    said = f"the Verilog does not build with {simulator}:\n{complaints(log, 'error')}"
+                    raise SimulationError(said + (_MORE_READ if _is_beyond_icarus(simulator, log, sources) else ""))
                 if code:
                     raise SimulationError(f"building {toplevel} for {simulator} failed:\n{tail(log, 30)}")
         if foreign and foreign.strict and (warned := complaints(log, "warning")):
@@ -218,6 +219,19 @@ def build(
                 f"building {toplevel} for {simulator} failed: {error.strerror}: {directory}"
             ) from None
     return result
+
+
+_MORE_READ = "\n    it has SystemVerilog, of which Verilator reads more: try SIM=verilator"
+
+
+def _is_beyond_icarus(simulator: str, log: Path, sources: Sequence[Path]) -> bool:
+    """Whether Icarus may have stopped at SystemVerilog that it does not know."""
+    if simulator != "icarus":
+        return False
+    printed = log.read_text(errors="replace")
+    words = r"\b(logic|always_ff|always_comb|interface|package|typedef|struct|enum|import|program)\b"
+    written = any(re.search(words, source.read_text(errors="replace")) for source in sources)
+    return "sorry:" in printed or "assert:" in printed or (written and "syntax error" in printed)
 
 
 @contextlib.contextmanager

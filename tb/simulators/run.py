@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import sysconfig
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -150,5 +151,7 @@ def _message(failure: ElementTree.Element) -> str:
         return text or "failed"
     kind, frames = failure.get("type") or "", re.findall(r'File "(.+)", line (\d+)', text)
     if kind in dir(builtins) and kind != "AssertionError" and frames:
-        return f"{kind}: {message} ({':'.join(frames[-1])})"
+        libraries = ("site-packages", sysconfig.get_paths()["stdlib"])
+        own = [frame for frame in frames if not any(library in frame[0] for library in libraries)]
+        return f"{kind}: {message} ({':'.join((own or frames)[-1])})"
     return message
