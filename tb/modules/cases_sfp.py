@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
@@ -165,10 +167,11 @@ async def sfp_relu_extremes(dut):
 
 @cocotb.test()
 async def sfp_overflow(dut):
-    """The sticky bit rises when one column's sum leaves PSUM_BITS, at either end, and stays."""
+    """The sticky bit rises when one column's sum leaves PSUM_BITS, at either end, given out or stored, and stays."""
     tb = SfpBench(dut)
     await tb.start()
-    for end, step in ((limits(tb.p.PSUM_BITS)[1], 1), (limits(tb.p.PSUM_BITS)[0], -1)):
+    low, high = limits(tb.p.PSUM_BITS)
+    for (end, step), emit in itertools.product(((high, 1), (low, -1)), (1, 0)):
         for column in range(tb.p.COLS):
             first, second = np.zeros(tb.p.COLS, np.int64), np.zeros(tb.p.COLS, np.int64)
             first[column], second[column] = end - step, step
@@ -176,7 +179,7 @@ async def sfp_overflow(dut):
             await tb.finish()
             await RisingEdge(dut.clk)
             assert not read_bit(dut.overflow), "the sum fits exactly"
-            tb.send(np.array([second, -first]), [(1, 0, 0, 1, 0, 0, 0), (0, 0, 0, 1, 0, 0, 0)])
+            tb.send(np.array([second, -first]), [(1, 0, 1 - emit, emit, 0, 0, 0), (0, 0, 0, 1, 0, 0, 0)])
             await tb.finish()
             await RisingEdge(dut.clk)
             assert read_bit(dut.overflow), f"column {column} overflowed unseen"

@@ -71,6 +71,7 @@ BENCHES = {
         sources=(simulators.HDL / "sfp_with_memory.v",),
     ),
     "faults": Bench("system", SYSTEM, "tb.accelerator.cases_faults", "overflow_is_told", BESIDE, ODD.name),
+    "broken_off": Bench("system", SYSTEM, "tb.accelerator.cases_faults", "broken_off", BESIDE, ODD.name),
     "interrupt": Bench(
         "system", SYSTEM, "tb.accelerator.cases_faults", "interrupt_is_told|start_at_any_moment", BESIDE, ODD.name
     ),
