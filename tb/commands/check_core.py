@@ -113,9 +113,12 @@ def self_test(
             for line in failure.splitlines()[1:7]:
                 console.print(f"          {line.strip()}", markup=False, soft_wrap=True)
         told.self_test.append(Case(task.title, not failure, failure or ""))
-    told.self_test += [Case(task.title, False, DID_NOT_RUN) for task in tasks[len(ran.results) :]]
+    rest = tasks[len(ran.results) :]
+    told.self_test += [Case(task.title, False, DID_NOT_RUN) for task in rest]
     if ran.failure:
         why = stopped(ran.failure, ran.began)
+        if rest and ran.began:  # the one at which it stopped
+            console.print(f"  [bold red]FAIL[/]  {escape(rest[0].title)}")
         console.print(f"\n[bold red]FAIL[/] {escape(why)}", soft_wrap=True)
         shown = [case.told for case in told.self_test if not case.passed and case.told != DID_NOT_RUN]
         told.failed("\n".join([*shown[:1], why]))

@@ -71,6 +71,7 @@ class ForeignBench:
         self.adapter, self.can = adapter, adapter.can
         self.driver = driver_of(dut, adapter)
         self.history: list[list[Record]] = []  # the last tiles of each layer that ran
+        self.place = ""  # of the tile that runs, in words
         self.rules = Rules(self.can.inputs, self.can.cols, self.can.act_width, self.can.wgt_bits, self.can.psum_bits)
 
     async def start(self) -> None:
@@ -78,6 +79,7 @@ class ForeignBench:
 
     async def run_layer(self, passes: Passes, title: str) -> ForeignRun:
         """Run all tiles of a layer. Mismatch tells where it is wrong, and what that looks like."""
+        self.place = ""
         await self._step(self.driver.reset(), 10_000, "reset")
         records: list[Record] = []
         self.history.append(records)
@@ -106,6 +108,7 @@ class ForeignBench:
     async def _run_tile(self, tile: Tile, expected: Expected, before: Tile | None) -> Record:
         """Bring operands in, work, read what can be seen."""
         d, work = self.driver, 40 * (tile.positions + self.can.rows + self.can.cols) + 5_000
+        self.place = "".join(f", {name} {number}" for name, number in tile.labels.items())
         if not (d.keeps_activations and before and np.array_equal(before.activations, tile.activations)):
             await self._step(d.write_activations(tile, tile.activations), work, "write_activations")
         for tap in range(tile.taps):
@@ -130,7 +133,8 @@ class ForeignBench:
         try:
             return await cocotb.triggers.with_timeout(step, cycles * PERIOD_NS, "ns")
         except cocotb.triggers.SimTimeoutError:
-            raise Stuck(f"{name} had not ended after {cycles} cycles: the core does not answer") from None
+            told = f"{name}{self.place} had not ended after {cycles} cycles: the core does not answer"
+            raise Stuck(told) from None
 
     def hints(self) -> list[str]:
         """What all that went wrong in the layers that ran looks like."""

@@ -3,6 +3,7 @@ their bugs found with a hint at the place. What is told of a bug comes from what
 Verilog."""
 
 import dataclasses
+import re
 import shutil
 
 import numpy as np
@@ -233,3 +234,21 @@ def test_an_adapter_without_timing_is_told(changed, capsys, sim):
     core.write_text(core.read_text().split("[course.timing]")[0])
     assert command.run(lambda: check_core.main(["--core", str(core)])) == 1
     assert f"make calibrate CORE={core}" in "".join(capsys.readouterr().out.split("\n"))
+
+
+def test_a_core_that_hangs_is_told_where(sim, tmp_path, capsys):
+    if sim != "icarus":
+        pytest.skip("Icarus is enough")
+    folder = tmp_path / "core"
+    shutil.copytree(EXAMPLES / "stream_os", folder)
+    verilog = folder / "os_core.v"
+    text = verilog.read_text()
+    gives = "assign m_out_tvalid = state_q == GIVE;"
+    assert gives in text
+    gone = "m_out_tvalid & m_out_tready & m_out_tlast"
+    count = f"reg [3:0] given_q = 0;\nalways @(posedge aclk) given_q <= given_q + ({gone});"
+    verilog.write_text(text.replace(gives, f"assign m_out_tvalid = state_q == GIVE & given_q != 4;\n{count}"))
+    assert command.run(lambda: check_core.main(["--core", str(folder / "core.toml"), "--sim", sim])) == 1
+    printed = capsys.readouterr().out
+    assert "  FAIL  " in printed.split("had not ended")[0]
+    assert re.search(r"execute of kij 0, o_tile \d+, oc_tile \d+, k_chunk \d+ had not ended after \d+ cycles", printed)
