@@ -86,6 +86,8 @@ def build_part(adapter: Adapter, role: str, sim: str, waves: bool = False) -> si
     text, verilog = as_compiled(adapter, module, sim)
     known = verilog.elaborated(module, part.parameters).parameters
     usual = {name: getattr(can, field) for name, field in CLASS_PARAMETERS.items() if name in known}
+    if role == "ofifo" and "bw" in known and "psum_bw" not in known:  # the class's gives it psum_bw under that name
+        usual["bw"] = can.psum_bits
     parameters = usual | part.parameters
     ports = {port.name: port for port in verilog.elaborated(module, parameters).ports}
     wanted = {**ROLES[role].inputs, **ROLES[role].outputs}

@@ -75,6 +75,19 @@ def test_other_names_by_port_map(sim, tmp_path, capsys):
     assert checked(sim, "sfp", core=adapter) == 0
 
 
+def test_an_ofifo_whose_width_is_called_bw(sim, tmp_path, capsys):
+    """As the class has it; the other modules' bw is that of an activation."""
+    if sim != "icarus":
+        pytest.skip("Icarus is enough")
+    core = tmp_path / "team"
+    shutil.copytree(COURSE, core)
+    text = (core / "ofifo.v").read_text()
+    assert "psum_bw" in text
+    (core / "ofifo.v").write_text(text.replace("psum_bw", "bw"))
+    (core / "corelet.v").write_text((core / "corelet.v").read_text().replace("ofifo #(.psum_bw(", "ofifo #(.bw("))
+    assert checked(sim, "ofifo", core=core / "core.toml") == 0, capsys.readouterr()
+
+
 @pytest.mark.parametrize("role", ["mac_tile", "sfp"])
 def test_a_reset_that_is_low(sim, role, tmp_path, capsys):
     """The core's reset level is its modules' too."""
