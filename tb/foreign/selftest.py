@@ -3,6 +3,7 @@ signs."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -64,6 +65,9 @@ def self_tests(can: Capabilities, seed: int) -> dict[str, Operands]:
             random(2 * cols, rows, 1, 1), rng.integers(0, most + 1, (rows, 3, 3))
         ),
     }
+    if can.relu == "choice":
+        asked = layer(-by_column, np.full((rows, 3, 3), most))
+        tests["negative sums, without ReLU"] = dataclasses.replace(asked, relu=False)
     side = math.isqrt(min(can.positions or 64, MOST_POSITIONS))
     nine = (not can.taps or can.taps >= 9) and (not can.positions or can.positions >= 9) and largest(9) > 0
     if side > 3:

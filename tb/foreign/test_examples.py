@@ -53,7 +53,7 @@ def self_tested(path, sim, seed, *defines):
 def test_self_test(sim, seed, example):
     ran = self_tested(EXAMPLES / example / "core.toml", sim, seed)
     assert ran.failure is None, ran.failure
-    assert len(ran.results) == 10 + (example == "stream_os")  # which adds over ic_tiles
+    assert len(ran.results) == 10 + (example != "course")  # one adds over ic_tiles, one has ReLU as asked for
 
 
 @pytest.mark.parametrize(("example", "bug"), CASES)
@@ -69,6 +69,12 @@ def test_sums_over_ic_tiles_are_made_as_large_as_they_may_be():
     largest = self_tests(can, 1)["largest sums of several ic_tiles"]
     assert 1 << 14 < np.abs(convolve(largest.weight, largest.activation, 1, 1)).max() < 1 << 15
     assert "largest sums of several ic_tiles" not in self_tests(Capabilities(), 1)
+
+
+def test_relu_that_can_be_chosen_is_chosen_both_ways():
+    asked = {one.relu for one in self_tests(Capabilities(relu="choice"), 1).values()}
+    assert asked == {True, False}
+    assert all(one.relu for one in self_tests(Capabilities(), 1).values())
 
 
 @pytest.mark.parametrize("psum_bits", [11, 12, 16, 18, 24])

@@ -132,7 +132,7 @@ def check_named(items: Sequence[Item], found: Sequence[Checked] = ()) -> None:
     """UserError for an item of a little layer that no core has, or of a layer that no team has run, though teams have
     run others: its name is wrong, and all would get 0 points for it. What was found is kept: once the name is right,
     nothing is run again."""
-    tests = list(self_tests(Capabilities(), 1))  # of a core that can be asked all of them
+    tests = list(self_tests(Capabilities(sums="ic_tile", relu="choice"), 1))  # of a core that can be asked all of them
     layers = sorted({case.name for one in found for case in one.layers})
     for item in items:
         kind, _, name = item.needs.partition(" ")

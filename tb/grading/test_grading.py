@@ -515,6 +515,8 @@ def test_an_item_of_what_nobody_has_is_told():
     with pytest.raises(UserError, match=r"'item' needs 'layer features\.72', and there is no layer of that name"):
         check("layer features.72", broken, ran)
     check("test nine taps on a padded 4x4 map", Checked("core.toml", self_test=[Case("a", True)]))  # not of this core
+    check("test negative sums, without ReLU")
+    check("test largest sums of several ic_tiles")
     with pytest.raises(UserError, match="there is no test of that name; there are: reset, one tap of ones, "):
         check("test nine taps")
 
