@@ -78,7 +78,7 @@ def _layer(
             f"checkpoint {path}: {name} is no quantised convolution of the course ({reason})"
         ) from error
     try:
-        refuse_contradiction(name, layer, own.get(f"{name}.weight_q"))
+        refuse_contradiction(name, layer, own, f"{name}.")
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from None
     return layer.eval()

@@ -231,16 +231,19 @@ def _refuse_contradictions(model: nn.Module, state: dict[str, Tensor]) -> None:
     """
     for name, layer in model.named_modules():
         if isinstance(layer, QuantConv2d) and not layer.floating:
-            refuse_contradiction(name, layer, state.get(f"{name}.weight_q"))
+            refuse_contradiction(name, layer, state, f"{name}.")
 
 
-def refuse_contradiction(name: str, layer: QuantConv2d, stored: Tensor | None) -> None:
+def refuse_contradiction(name: str, layer: QuantConv2d, state: dict[str, Tensor], prefix: str) -> None:
     """CheckpointError where the ``weight_q`` that a file has of a layer is not that of its weights, as above."""
+    stored = state.get(f"{prefix}weight_q")
     if stored is not None and stored.any() and layer.weight_quant.wgt_alpha > 0:
         weight, levels = layer.weight.detach().double(), weight_levels(layer.w_bits)
         exact = (weight - weight.mean()) / weight.std() / layer.weight_quant.wgt_alpha.item() * levels
         stated = (stored.double() / layer.w_delta).round()
-        middle = max(MIDDLE, 4 * levels * torch.finfo(stored.dtype).eps)  # weights of half precision lie near a step
+        # Weights of half precision lie near a step
+        kinds = [tensor.dtype for tensor in (stored, state[f"{prefix}weight"]) if tensor.is_floating_point()]
+        middle = max(MIDDLE, *(4 * levels * torch.finfo(kind).eps for kind in kinds))
         if different := int(((exact.clamp(-levels, levels) - stated).abs() > 0.5 + middle).sum()):
             raise CheckpointError(
                 f"{name}.weight_q contradicts {name}.weight: {different} of {weight.numel()} integers differ. Where "

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from golden_model.raw.hints import Hints
+from golden_model.raw.table import read_table
 from golden_model.raw.understand import layers_of
 from tests.course_folders import TILED, Folder, bits, values, write
 
@@ -50,11 +51,30 @@ def test_psums_of_another_run(tmp_path, which):
     assert re.search(r"psum_kij\d.txt:\d+:\d+: kij \d, nij \d+, .* - another run's", told(tmp_path / "g"))
 
 
-def test_psums_that_end_early(tmp_path):
+@pytest.mark.parametrize("kept", [10, 30])
+def test_psums_that_end_early(tmp_path, kept):
     made = write(tmp_path / "g", PLAIN, 3)
     for name, lines in psums(made):
-        put(tmp_path / "g" / name, lines[:30])
-    assert "psum_kij0.txt: 30 lines, and the psums of a tap are 36" in told(tmp_path / "g")
+        put(tmp_path / "g" / name, lines[:kept])
+    assert f"psum_kij0.txt: {kept} lines, and the psums of a tap are 36" in told(tmp_path / "g")
+
+
+def test_psums_of_another_form_are_not_wrong(tmp_path):
+    """The other column first, positions down the columns of the map; and what is of another size, not understood."""
+    made = write(tmp_path / "g", PLAIN, 3)
+    down = np.arange(36).reshape(6, 6).T.ravel()
+    for change, kind in (
+        (lambda lines: [lines[n] for n in down], "psums, counted down the columns of the map"),
+        (lambda lines: ["".join(re.findall("." * 16, line)[::-1]) for line in lines], "psums, the cols the other way"),
+    ):
+        for name, lines in psums(made):
+            put(tmp_path / "g" / name, change(lines))
+        layer = only(tmp_path / "g")
+        assert layer.right and any(kind in line for line in layer.agree), layer.problem()
+    for name, lines in psums(values(PLAIN, 4)):
+        put(tmp_path / "g" / name, lines[:20])
+    layer = only(tmp_path / "g")
+    assert layer.right and "not understood, not compared: psum_kij{kij}.txt" in layer.notes
 
 
 def test_right_psums_tell_which_weights_are_wrong(tmp_path):
@@ -162,6 +182,16 @@ def test_a_file_that_is_named_in_golden_toml(tmp_path):
     assert layer.right and layer.directory == inner
 
 
+def test_a_pattern_still_chooses_among_files_whose_names_say_what_they_are(tmp_path):
+    names = {"activation": "activation_b.txt", "outputs": (None, "out_b.txt")}
+    write(tmp_path / "g", Folder(weight="weight_b_kij{k}.txt", **names), 3)
+    write(tmp_path / "other", Folder(weight="weight_a_kij{k}.txt", **names), 4)
+    for path in (tmp_path / "other").glob("weight*"):
+        shutil.copy(path, tmp_path / "g")
+    (tmp_path / "g/golden.toml").write_text('weight = "*_b*"\n')
+    assert only(tmp_path / "g").right
+
+
 def test_short_names_of_weights(tmp_path):
     write(tmp_path / "g", Folder(weight="w_ic0_oc0_k{k}.txt"), 3)
     assert only(tmp_path / "g").right
@@ -186,6 +216,8 @@ def test_a_narrow_residual(tmp_path, width, low, high):
     layer = only(tmp_path / "g")
     assert layer.right
     assert np.array_equal(layer.residual, residual)
+    sign = "two's complement" if low < 0 else "unsigned"
+    assert f"residual.txt: taken as {sign}, by which the outputs agree" in layer.notes
 
 
 def grouped(line, size, between):
@@ -203,6 +235,9 @@ FORMS = {
     "0x": lambda lines: [f"0x{hexadecimal(line)}" for line in lines],
     "0b": lambda lines: [f"0b{line}" for line in lines],
     "a literal of Verilog": lambda lines: [f"{len(line)}'b{line}" for line in lines],
+    "a hexadecimal literal of Verilog": lambda lines: [f"{len(line)}'h{hexadecimal(line)}" for line in lines],
+    "hexadecimal, comments behind": lambda lines: [f"{hexadecimal(line)} // line" for line in lines],
+    "hexadecimal, commas behind": lambda lines: [f"{hexadecimal(line)}," for line in lines],
     "$readmemb": lambda lines: ["// data", "@0400", *lines[:8], "@0480", *lines[8:]],
     "$readmemh": lambda lines: [
         "// data",
@@ -227,7 +262,7 @@ def test_a_form_of_text(tmp_path, form):
     # A digit that is wrong is told where it stands
     path = tmp_path / "g/out_raw.txt"
     text = path.read_text()
-    at = len(text.rstrip()) - 1
+    at = len(re.sub(r"(,| // line)$", "", text.rstrip())) - 1
     digit = "0123456789abcdef"[int(text[at], 16) ^ 1]
     path.write_text(text[:at] + digit + text[at + 1 :])
     number, column = text[:at].count("\n") + 1, at - text[:at].rfind("\n")
@@ -235,11 +270,29 @@ def test_a_form_of_text(tmp_path, form):
     assert int(line) == number and column - 20 < int(place) <= column
 
 
-def test_a_header_of_a_letter_makes_no_file_hexadecimal(tmp_path):
+@pytest.mark.parametrize("header", ["a", "deadbeef" * 4, "be ad"])
+def test_a_header_of_letters_makes_no_file_hexadecimal(tmp_path, header):
     write(tmp_path / "g", PLAIN, 3)
     for path in (tmp_path / "g").iterdir():
-        put(path, ["a", *lines_of(path)])
+        put(path, [header, *lines_of(path)])
     assert only(tmp_path / "g").right
+
+
+def test_a_letter_among_bits_is_told_as_that(tmp_path):
+    write(tmp_path / "g", PLAIN, 3)
+    lines = lines_of(tmp_path / "g/out_raw.txt")
+    put(tmp_path / "g/out_raw.txt", [*lines[:2], lines[2][:42] + "b" + lines[2][43:], *lines[3:]])
+    assert "out_raw.txt:3:43: 'b' is neither 0 nor 1" in told(tmp_path / "g")
+
+
+def test_what_stands_before_a_number_says_its_base(tmp_path):
+    """Digits that all are decimal ones too."""
+    table = tmp_path / "t.txt"
+    for text, words in (("0x12\n0x34\n", [[1, 2], [3, 4]]), ("8'h00\n8'h11\n", [[0, 0], [1, 1]])):
+        table.write_text(text)
+        assert read_table(table, "t").words(4, False).tolist() == words
+    table.write_text("1e2 3\n2e1 4\n")  # and these are decimal
+    assert read_table(table, "t").words(0, False).tolist() == [[100, 3], [20, 4]]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])

@@ -178,6 +178,9 @@ def test_half_precision_contradicts_nothing(tmp_path, kind):
     state = {name: value.to(kind) for name, value in state.items()}
     torch.save({"state_dict": state}, path)
     load_network(path)
+    full = {key: value.float() if key.endswith("weight_q") else value for key, value in state.items()}
+    torch.save({"state_dict": full}, path)
+    load_network(path)
     name = "features.3"
     step = state[f"{name}.weight_quant.wgt_alpha"] / 7
     state[f"{name}.weight_q"].flatten()[40] += step

@@ -194,7 +194,13 @@ def _targets(
     for padding in dict.fromkeys((shape.padding, 0)):
         padded = pad(reading.activation, padding).reshape(shape.ic, -1)
         if padded.shape[1] == lines:
-            yield "psums", "nij", [weight[:, ic, k] @ padded[ic] for k, ic in zip(taps, inside, strict=True)]
+            made = [weight[:, ic, k] @ padded[ic] for k, ic in zip(taps, inside, strict=True)]
+            yield "psums", "nij", made
+            side = (shape.ih + 2 * padding, shape.iw + 2 * padding)
+            down = np.arange(lines).reshape(side).T.ravel()
+            yield "psums, counted down the columns of the map", "line", [one[:, down] for one in made]
+            turned = [one.reshape(-1, reading.cols, lines)[:, ::-1].reshape(one.shape) for one in made]
+            yield "psums, the cols the other way round", "nij", turned
             if not tiles and shape.ic > reading.rows:
                 some = slice(reading.rows)
                 yield "psums of ic_tile 0", "nij", [weight[:, some, k] @ padded[some] for k in taps]

@@ -52,11 +52,12 @@ class Hints:
         return pattern is None or fnmatch.fnmatch(name, pattern)
 
     def role_of(self, name: str) -> str:
-        """What a file holds: by what is settled, else by its name."""
-        for role in (ACTIVATION, WEIGHT, OUTPUT):
-            if getattr(self, role) is not None and self.chooses(role, name):
-                return role
-        return role_of(name)
+        """What a file holds: by its name, or where that does not say so by what is settled; a pattern that is the whole
+        name counts before it."""
+        roles = (ACTIVATION, WEIGHT, OUTPUT)
+        exact = [role for role in roles if getattr(self, role) == name]
+        settled = [role for role in roles if getattr(self, role) is not None and self.chooses(role, name)]
+        return (exact or [role_of(name)])[0] or (settled or [""])[0]
 
     def allows(self, **values: Any) -> bool:
         """Whether what is inferred is not settled otherwise."""

@@ -227,9 +227,16 @@ def weights_of(reading: Reading, kij: int, ic_tile: int | None) -> str:
 
 def extended(table: Table, lines: int) -> Table:
     """A file with lines of zeros after its last, so that it has so many."""
-    while table.lines < lines:
-        table = with_line(table, table.lines)
-    return table
+    more = lines - table.lines
+
+    def longer(data: np.ndarray | None) -> np.ndarray | None:
+        return None if data is None else np.concatenate([data, np.zeros((more, data.shape[1]), data.dtype)])
+
+    columns = table.columns if len(table.columns) == 1 else table.columns + [table.columns[0]] * more
+    numbers = table.line_numbers + [table.line_numbers[-1]] * more
+    return dataclasses.replace(
+        table, line_numbers=numbers, digits=longer(table.digits), numbers=longer(table.numbers), columns=columns
+    )
 
 
 def with_line(table: Table, at: int) -> Table:

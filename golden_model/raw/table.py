@@ -17,7 +17,7 @@ _BLANK = " \t\r"
 _COMMENTS = ("#", "//")
 _VALUE = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d{1,2})?"
 _NUMBERS = re.compile(rf"{_VALUE}(?:[ \t,;]+{_VALUE})*[,;]?")
-_BEHIND = re.compile(r"(?<=[01\d,;])[ \t]*//.*")  # a comment behind data
+_BEHIND = re.compile(r"(?<=[\da-fA-F,;])[ \t]*//.*")  # a comment behind data
 _TOKEN = re.compile(r"[^ \t,;]+")
 _BASE = re.compile(r"(?<![\w'])(?:\d*'[sS]?[bBhH](?=\w)|0[xX](?=\w)|0[bB](?=[01_]+\b))")  # of a literal: 8'b, 0x
 _ADDRESS = re.compile(r"@[0-9a-fA-F]+")  # of $readmemb and $readmemh: where the next word goes
@@ -90,20 +90,18 @@ def read_table(path: Path, name: str) -> Table:
 
     Line ends may be any, the last may be missing, blank lines may follow, and stand between blocks of as many lines;
     lines that start with ``#`` or ``//`` are comments wherever they stand, and any text that is no data may stand above
-    the data. Hexadecimal are the lines of a ``.hex`` file, and those that have digits from a to f.
+    the data. Hexadecimal is what has ``0x`` or ``16'h`` before it, a ``.hex`` file, and one with digits from a to f in
+    several lines.
     """
     lines = [_BEHIND.sub("", line).rstrip(" \r") for line in _text(read_bounded(path)).split("\n")]
     while lines and not lines[-1]:
         lines.pop()
-    if 2 * sum(_BASE.match(line.strip(_BLANK)) is not None for line in lines) > len(lines):
+    bases = [base[0][-1].lower() for line in lines if (base := _BASE.match(line.strip(_BLANK)))]
+    based = 2 * len(bases) > len(lines)
+    if based:
         lines = [_BASE.sub(lambda base: " " * len(base[0]), line) for line in lines]  # columns stay
-    hexadecimal = [line for line in lines if _is_hex(line)]
-    for shape, number in collections.Counter(map(_shape, hexadecimal)).most_common(1):
-        alike = [line for line in hexadecimal if _shape(line) == shape]
-        if path.suffix.lower() != ".hex" and not re.search("[a-fA-F]", "".join(alike)):
-            continue
-        if 2 * number >= len(lines) and any(len(word) > 1 for word in shape.split()):
-            return _hex_table(lines, name, alike[0])
+    if usual := _usual_hex(lines, path.suffix.lower() == ".hex" or (based and bases[0] in "hx")):
+        return _hex_table(lines, name, usual)
     bits = [line for line in lines if _is_bits(line)]
     decimals = [line for line in lines if _NUMBERS.fullmatch(line.strip(_BLANK))]
     if len(bits) >= max(1, len(decimals) - len(bits)):  # a line of bits is one of numbers too
@@ -123,7 +121,24 @@ def _text(data: bytes) -> str:
 
 
 def _is_hex(line: str) -> bool:
-    return bool(line.strip(_BLANK)) and all(_HEX.fullmatch(word) for word in line.split())
+    words = re.findall(r"[^\s,;]+", line)
+    return bool(words) and all(_HEX.fullmatch(word) for word in words)
+
+
+def _usual_hex(lines: list[str], said: bool) -> str:
+    """A line as most of those of hexadecimal digits are, where the file is of such; else "".
+
+    said: something says that it is. Else letters in several lines do: one may be a header, or a digit gone wrong.
+    """
+    hexadecimal = [line for line in lines if _is_hex(line)]
+    for shape, number in collections.Counter(map(_shape, hexadecimal)).most_common(1):
+        alike = [line for line in hexadecimal if _shape(line) == shape]
+        letters = sum(
+            re.search("[a-fA-F]", line) is not None and not _NUMBERS.fullmatch(line.strip(_BLANK)) for line in alike
+        )
+        if 2 * number >= len(lines) and (said or letters >= max(2, number / 8)):
+            return alike[0]
+    return ""
 
 
 def _shape(line: str) -> str:

@@ -18,7 +18,7 @@ from golden_model.raw.folders import Found, layer_folders
 from golden_model.raw.hints import FILE, Hints
 from golden_model.raw.names import ACTIVATION, BIAS, OUTPUT, RESIDUAL, TWIN, WEIGHT, Family, families
 from golden_model.raw.output_stationary import output_stationary
-from golden_model.raw.readings import Candidate, Reading, given_outputs, hints_of_reading
+from golden_model.raw.readings import Candidate, Reading, given_outputs, hints_of_reading, residual_words
 from golden_model.raw.suspects import LARGE, MOST, Case, Change, changed_tables, extended, suspects, weights_of
 from golden_model.raw.table import Table, TableError, read_table
 from golden_model.raw.told import frame, frame_option, frame_words, order, order_option, order_words, size, understood
@@ -401,6 +401,7 @@ class _Work:
                 notes += _misnamed(family, result)
             if result is not None and "residual" in result.kind:
                 added = True
+                notes += [] if taken is None else _sign_of(taken, residual)
             if result is not None and result.unread:
                 notes.append(f"not compared: the last {result.unread} lines of {family.name}")
         if taken is not None and taken.role == BIAS and not added:
@@ -497,13 +498,18 @@ class _Work:
 
     def _cut_off(self) -> list[str]:
         """Outputs or activations of which the last lines are missing, where all that stand there agree."""
+        end = time.monotonic() + LONGEST
         for act, wgt, out in self._triples():
             for which, family in ((2, out), (0, act)):
                 lines = family.first.lines
+                if lines * len(family.tables) * family.first.width > LARGE:
+                    continue
                 most = math.isqrt(act.first.lines) + 1 if which else math.isqrt(2 * lines)  # outputs of a map
                 if len(family.sizes()) > 1 or self.flow is Dataflow.output_stationary:
                     continue
                 for side in range(math.isqrt(lines) + 1, min(most, math.isqrt(2 * lines)) + 1):
+                    if time.monotonic() > end:
+                        return []
                     whole = dataclasses.replace(
                         family, tables={key: extended(table, side * side) for key, table in family.tables.items()}
                     )
@@ -628,21 +634,30 @@ def _agree_so_far(reading: Reading, which: int, lines: int) -> str | None:
 
 
 def _cut_psums(reading: Reading, family: Family) -> str | None:
-    """Psums of which the last lines are missing: as wide as those of this layer, and fewer."""
-    shape = reading.shape
-    whole = {shape.n_nij, (shape.ih * shape.iw)}
-    widths = {table.width for table in family.tables.values()}
-    lines = max(table.lines for table in family.tables.values())
-    if (
-        "kij" not in (*family.axes, *family.fixed)
-        or reading.flow is Dataflow.output_stationary
-        or widths != {reading.out.first.width}
-    ):
+    """Psums of taps of which the last lines are missing: those that stand there agree."""
+    shape, lines = reading.shape, family.first.lines
+    if "kij" not in (*family.axes, *family.fixed) or len(family.sizes()) > 1:
         return None
-    if lines >= max(whole) or lines <= shape.n_o_nij:
-        return None
-    name = next(table.name for table in family.tables.values() if table.lines == lines)
-    return f"{name}: {lines} lines, and the psums of a tap are {shape.n_nij}: the rest is missing"
+    for whole in (shape.n_nij, shape.ih * shape.iw):
+        if whole <= lines:
+            continue
+        tables = {key: extended(table, whole) for key, table in family.tables.items()}
+        result = compared(reading, dataclasses.replace(family, tables=tables), None)
+        if result is None or not result.kind.startswith("psums"):
+            continue
+        stand = [(part.wanted[:, :lines], part.given[:, :lines]) for part in result.parts]
+        if all(np.array_equal(*pair) for pair in stand) and any(given.any() for _, given in stand):
+            return f"{family.first.name}: {lines} lines, and the psums of a tap are {whole}: the rest is missing"
+    return None
+
+
+def _sign_of(family: Family, residual: np.ndarray | None) -> list[str]:
+    """A note where a residual has bits that two's complement reads as negative: how it was taken."""
+    ways = [] if residual is None else residual_words(family, residual.shape)
+    if len(ways) < 2 or residual is None:
+        return []
+    sign = "two's complement" if residual.min() < 0 else "unsigned"
+    return [f"{family.name}: taken as {sign}, by which the outputs agree"]
 
 
 def _misnamed(family: Family, result: Compared) -> list[str]:

@@ -1,11 +1,14 @@
 """``make new-core``: what it reads from the Verilog of a team, and the adapter that it begins."""
 
+import shutil
+
 import pytest
 
 from quant.errors import UserError
 from tb.commands import new_core
 from tb.foreign.adapter import AdapterError, read_adapter
 from tb.foreign.target import foreign_target
+from tb.foreign.verilog import Verilog
 
 CORE = """`include "widths.vh"
 module core #(parameter bw = 4, psum_bw = {psum}, col = {cols}, row = {rows}) (
@@ -113,6 +116,30 @@ def test_of_old_copies_the_nearest_is_taken(tmp_path, capsys):
     ]
     assert "not taken: old/inner.v" in capsys.readouterr().out
     assert "are nearer: old/inner.v, step1/verilog/inner.v\n" in adapter.path.read_text()
+
+
+def test_what_is_called_old_is_a_word(tmp_path):
+    """And what has a package is no bench, whatever else is in it."""
+    begun(tmp_path)
+    (tmp_path / "rtl/scaffold").mkdir()
+    (tmp_path / "rtl/sub/inner.v").rename(tmp_path / "rtl/scaffold/inner.v")
+    (tmp_path / "rtl/sub/defs.vh").rename(tmp_path / "rtl/scaffold/defs.vh")
+    shutil.copytree(tmp_path / "rtl/scaffold", tmp_path / "rtl/zz/more")
+    shutil.copy(tmp_path / "rtl/scaffold/inner.v", tmp_path / "rtl/scaffold/inner_old.v")
+    (tmp_path / "rtl/p.sv").write_text("package p; parameter W = 4; endpackage\nprogram bench; endprogram\n")
+    out = tmp_path / "rtl/new.toml"
+    assert new_core.main(["--rtl", str(tmp_path / "rtl"), "--out", str(out)]) == 0
+    names = sorted(path.relative_to(tmp_path / "rtl").as_posix() for path in read_adapter(out).sources)
+    assert names == ["core.v", "p.sv", "scaffold/inner.v"]
+
+
+def test_two_that_include_what_is_no_source(tmp_path):
+    (tmp_path / "mac.vh").write_text("module mac(output q); assign q = 1'b1; endmodule\n")
+    for name, top in (("other", "other"), ("with_top", "top")):
+        text = f'`include "mac.vh"\nmodule {top}(output q); mac u(.q(q)); endmodule\n'
+        (tmp_path / f"{name}.v").write_text(text)
+    sources = [tmp_path / "other.v", tmp_path / "with_top.v"]
+    assert [path.name for path in Verilog(sources, [tmp_path]).used("top")] == ["with_top.v"]
 
 
 @pytest.mark.parametrize("included", ["a_cell.v", "z_cell.v"])

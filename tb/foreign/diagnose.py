@@ -560,7 +560,8 @@ def _unknown(records: Sequence[Record], entirely: bool = False) -> str | None:
 
     differing = [r for r in records if r.differs]
     of_psums = any(r.psums is not None and r.wrong_psums is not None and r.wrong_psums.any() for r in differing)
-    of_psums = of_psums or all(r.outputs is None for r in differing)
+    of_psums = of_psums or all(r.outputs is None for r in differing)  # then there are psums
+    differing = [r for r in differing if r.psums is not None] if of_psums else differing
     unknown = [unseen(r, of_psums) for r in differing]
     what = "psums" if of_psums else "outputs"
     if all((mask | r.forgiven if of_psums else mask).all() for r, mask in zip(differing, unknown, strict=True)):

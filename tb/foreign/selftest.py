@@ -30,7 +30,9 @@ def self_tests(can: Capabilities, seed: int) -> dict[str, Operands]:
         """The largest activation with which no sum of so many taps leaves PSUM_BITS."""
         return min(limits(can.act_width, signed)[1], room // (rows * taps * max(high, -low)))
 
-    most = largest(1)
+    top, most = limits(can.act_width, signed)[1], largest(1)
+    if top < 1:
+        raise UserError(f"act_bits = {can.act_bits}, signed, has no activation above 0, which the self-test needs")
     if most < 1:
         raise UserError(f"psum_bits = {can.psum_bits} hold no sum of {rows} products of {can.wgt_bits}-bit weights")
     row, col = np.arange(rows), np.arange(cols)
@@ -45,7 +47,7 @@ def self_tests(can: Capabilities, seed: int) -> dict[str, Operands]:
         )
 
     ones = np.ones((rows, 3, 3)), np.ones((cols, rows, 1, 1))
-    by_row = np.broadcast_to((row % most + 1)[:, None, None], (rows, 3, 3))
+    by_row = np.broadcast_to((row % top + 1)[:, None, None], (rows, 3, 3))  # of which a single weight takes one
     single = np.zeros((cols, rows, 1, 1))
     single[min(2, cols - 1), min(1, rows - 1)] = 1
     spot = np.zeros((rows, 3, 3))
@@ -71,20 +73,20 @@ def self_tests(can: Capabilities, seed: int) -> dict[str, Operands]:
     side = math.isqrt(min(can.positions or 64, MOST_POSITIONS))
     nine = (not can.taps or can.taps >= 9) and (not can.positions or can.positions >= 9) and largest(9) > 0
     if side > 3:
-        taps, top = (3, largest(9)) if nine else (1, most)  # nine times as many psums as positions
-        full = rng.integers(0, top + 1, (rows, side, side))
+        taps = 3 if nine else 1  # nine times as many psums as positions
+        full = rng.integers(0, largest(taps * taps) + 1, (rows, side, side))
         tests["many positions at once"] = layer(random(cols, rows, taps, taps), full)
     if nine:
-        top = largest(9)
+        end = largest(9)
         tests["nine taps on a padded 4x4 map"] = layer(
-            random(cols, rows, 3, 3), rng.integers(0, top + 1, (rows, 4, 4)), 1
+            random(cols, rows, 3, 3), rng.integers(0, end + 1, (rows, 4, 4)), 1
         )
         # The largest sums of a tile, both ways
         signs = np.where(col % 2 == 0, high, low)[:, None, None, None]
         ends = np.broadcast_to(signs, (cols, rows, 3, 3))
-        tests["largest sums of nine taps, both ways"] = layer(ends, np.full((rows, 4, 4), top), 1)
-        tiles = min(MOST_TILES, room // (rows * 9 * top * max(high, -low)))
+        tests["largest sums of nine taps, both ways"] = layer(ends, np.full((rows, 4, 4), end), 1)
+        tiles = min(MOST_TILES, room // (rows * 9 * end * max(high, -low)))
         if can.sums == "ic_tile" and tiles > 1:
             many = np.broadcast_to(signs, (cols, tiles * rows, 3, 3))
-            tests["largest sums of several ic_tiles"] = layer(many, np.full((tiles * rows, 4, 4), top), 1)
+            tests["largest sums of several ic_tiles"] = layer(many, np.full((tiles * rows, 4, 4), end), 1)
     return tests

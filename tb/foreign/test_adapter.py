@@ -243,5 +243,7 @@ def test_a_core_whose_psums_are_all_unknown_is_told_as_that(tmp_path):
     record = Record(tile, expected, psums, None, False, 16)
     assert record.wrong and record.forgiven.any()
     assert "all psums are unknown (X)" in unknown_hint([record], entirely=True)
+    other = Record(tile, expected, None, np.ma.MaskedArray(expected.sums + 1), False, 16)
+    assert "all psums are unknown (X)" in unknown_hint([record, other])  # of some tiles there may be none
     psums.mask[4] = False
     assert unknown_hint([Record(tile, expected, psums, None, False, 16)], entirely=True) is None

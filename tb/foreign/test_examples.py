@@ -86,6 +86,7 @@ def test_no_little_layer_is_too_large_for_a_core(bits, psum_bits):
         with pytest.raises(UserError, match="hold no sum of 8 products"):
             self_tests(can, 1)
         return
+    assert self_tests(can, 1)["one weight: which row and column it is"].activation.max() == min(8, (1 << bits) - 1)
     for operands in self_tests(can, 1).values():
         most = np.abs(convolve(operands.weight, operands.activation, 1, operands.padding)).max()
         assert most < 1 << (psum_bits - 1)

@@ -133,7 +133,10 @@ class Verilog:
         if top not in self.homes:
             there = ", ".join(sorted(self.homes)) or "no module"
             raise AdapterError(f"no module {top!r} in the sources, which have: {there}")
-        needs = {source: _needs(tree) for source, tree in self.trees.items()}
+        brings = {
+            source: {module.header.name.valueText for module in _modules(tree)} for source, tree in self.trees.items()
+        }
+        needs = {source: _needs(tree) - brings[source] for source, tree in self.trees.items()}
         inside = {source for sources in self.homes.values() for source in sources}
         wanted, pending = set(), [self.home(top)]
         while pending:
@@ -268,20 +271,23 @@ def _modules(tree: syntax.SyntaxTree) -> list[syntax.ModuleDeclarationSyntax]:
 
 
 def _is_bench(tree: syntax.SyntaxTree) -> bool:
-    """Whether a file has a program, which only benches have."""
+    """Whether a file has a program, which only benches have, and nothing that others may need."""
+    kinds = syntax.SyntaxKind
     root = tree.root
-    members = [root, *getattr(root, "members", [])]
-    return any(member.kind == syntax.SyntaxKind.ProgramDeclaration for member in members)
+    members = [root] if root.kind == kinds.ProgramDeclaration else list(getattr(root, "members", []))
+    programs = any(member.kind == kinds.ProgramDeclaration for member in members)
+    return programs and all(member.kind in (kinds.ProgramDeclaration, kinds.ClassDeclaration) for member in members)
+
+
+_OLD = {"old", "backup", "bak", "copy", "archive", "unused", "deprecated", "orig"}
 
 
 def _distance(user: Path, file: Path) -> tuple[int, int]:
     """How far a file is from one that needs it: steps through folders, those that keep what is old being far away."""
     mine, theirs = user.resolve().parent.parts, file.resolve().parent.parts
     common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(mine, theirs, strict=False)))
-    old = [
-        part for part in theirs[common:] if re.search(r"old|backup|bak|copy|archive|unused|deprecated", part.lower())
-    ]
-    return len(old), len(mine) + len(theirs) - 2 * common
+    words = re.findall("[a-z]+", " ".join([*theirs[common:], file.stem]).lower())
+    return len(_OLD & set(words)), len(mine) + len(theirs) - 2 * common
 
 
 def _needs(tree: syntax.SyntaxTree) -> set[str]:

@@ -230,7 +230,8 @@ def _is_beyond_icarus(simulator: str, log: Path, sources: Sequence[Path]) -> boo
         return False
     printed = log.read_text(errors="replace")
     words = r"\b(logic|always_ff|always_comb|interface|package|typedef|struct|enum|import|program)\b"
-    written = any(re.search(words, source.read_text(errors="replace")) for source in sources)
+    comments = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+    written = any(re.search(words, comments.sub("", source.read_text(errors="replace"))) for source in sources)
     return "sorry:" in printed or "assert:" in printed or (written and "syntax error" in printed)
 
 

@@ -35,7 +35,11 @@ START = ",".join(
         "cocotb.logging:_configure", "cocotb._init:init_package_from_simulation", "cocotb.regression:_run_regression",
     )
 )  # fmt: skip
-_COMPLAINT = r"^ERROR: (.*)\n +Time: \d|%Error: *(?!Verilog \$stop)(.*)"
+# Of $error, as the simulators print it. Icarus goes on behind it; Verilator ends, as at a loop through assignments.
+_COMPLAINT = {
+    "icarus": r"^ERROR: (.*)\n +Time: \d",
+    "verilator": r"^(?:\[\d+\] )?%Error: (?!.*Verilog \$stop)(.*)",
+}
 _ENDED_EARLY = "the simulation ended prematurely"  # cocotb's words
 
 
@@ -106,9 +110,8 @@ def run(
         where = f" in {outcomes[-1].name}" if outcomes else ""
         if stopped := re.findall(r"^(?:FATAL:|.*%Fatal:) *(.*)", printed, re.MULTILINE):
             raise SimulationError(f"the design itself stopped the simulation{where}: {stopped[0]}")
-        # Of $error: Icarus goes on behind it and Verilator ends, by which also a loop through assignments is told
-        if complained := re.findall(_COMPLAINT, printed, re.MULTILINE):
-            raise SimulationError(f"the design reports an error{where}: {''.join(complained[0])}")
+        if complained := re.findall(_COMPLAINT[built.simulator], printed, re.MULTILINE):
+            raise SimulationError(f"the design reports an error{where}: {complained[0]}")
         if outcomes is None:
             kind: type[SimulationError] = EndedEarly
             if code is None:
