@@ -75,7 +75,16 @@ class QuantConv2d(nn.Conv2d):
             x = quantise_activation(x, self.act_alpha, self.a_bits, self.signed_act, learn_steps)
         if self.small_maps_as_product and self.training and max(x.shape[2:]) <= SMALL_MAP and self._is_same:
             return _same_by_product(x, weight, self.bias)
+        if self.training and self._is_thin_and_strided and x.device.type == "cpu":
+            return F.conv2d(x[:, :, :: self.stride[0], :: self.stride[1]], weight, self.bias)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    @property
+    def _is_thin_and_strided(self) -> bool:
+        """Whether it is a 1x1 convolution with a stride, of fewer than 8 channels: there oneDNN (PyTorch 2.13) writes
+        behind the gradient of its input on processors with AVX2 and without AVX-512, and the process dies."""
+        shape = (self.kernel_size, self.padding, self.groups)
+        return shape == ((1, 1), (0, 0), 1) and max(self.stride) > 1 and self.in_channels < 8
 
     @property
     def _is_same(self) -> bool:

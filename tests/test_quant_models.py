@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from quant.layers import QuantConv2d
@@ -177,3 +178,19 @@ def test_spec_quotes_what_is_out_of_range(options, message):
 def test_spec_refuses_options_it_does_not_know():
     with pytest.raises(ValueError, match="depth"):
         ModelSpec.from_dict({"name": "vgg16", "depth": 3})
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 7, 8, 12])
+@pytest.mark.parametrize("side", [15, 16])
+def test_a_thin_strided_layer_trains(channels, side):
+    """In a layout in which oneDNN's own gradient ends the process on some processors."""
+    torch.manual_seed(1)
+    layer = QuantConv2d(channels, 8, 1, stride=2, bias=False).train()
+    layer.floating = True
+    x = torch.randn(16, channels, side, side).contiguous(memory_format=torch.channels_last).requires_grad_()
+    plain = x.detach().double().requires_grad_()
+    made, wanted = layer(x), F.conv2d(plain, layer.weight.detach().double(), None, 2)
+    made.square().sum().backward()
+    wanted.square().sum().backward()
+    torch.testing.assert_close(made.double(), wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(x.grad.double(), plain.grad, rtol=1e-4, atol=1e-4)
