@@ -21,8 +21,8 @@ class Hints:
     """What is settled; None: to be inferred.
 
     activation, weight, output: pattern of the names of the files that are to be taken, also of those whose names say
-    nothing. ignore: patterns of those that are not to be read. act_bits, wgt_bits: bits of a word. kernel, map: height and
-    width, the map as it is written.
+    nothing. ignore: patterns of those that are not to be read. act_bits, wgt_bits: bits of a word. kernel, map: height
+    and width, the map as it is written.
     signed: activations are two's complement. rows_reversed: the words of a weight line stand the other way round than
     those of an activation line. columns_reversed: the weights' first line is the last column.
     """
