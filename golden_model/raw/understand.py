@@ -652,12 +652,10 @@ def _cut_psums(reading: Reading, family: Family) -> str | None:
 
 
 def _sign_of(family: Family, residual: np.ndarray | None) -> list[str]:
-    """A note where a residual has bits that two's complement reads as negative: how it was taken."""
-    ways = [] if residual is None else residual_words(family, residual.shape)
-    if len(ways) < 2 or residual is None:
+    """A note where a residual has bits that two's complement reads as negative, and was taken as unsigned."""
+    if residual is None or residual.min() < 0 or len(residual_words(family, residual.shape)) < 2:
         return []
-    sign = "two's complement" if residual.min() < 0 else "unsigned"
-    return [f"{family.name}: taken as {sign}, by which the outputs agree"]
+    return [f"{family.name}: taken as unsigned, by which the outputs agree; as two's complement they do not"]
 
 
 def _misnamed(family: Family, result: Compared) -> list[str]:
