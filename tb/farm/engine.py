@@ -254,8 +254,12 @@ def farm(jobs: int, cluster: Cluster | None = None) -> Iterator[Farm]:
             _check_workers(client, cluster)
             yield _DaskFarm(client, True)
             return
-        environment = {**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(simulators.ROOT), *_paths()])}
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cosim-farm-", ignore_cleanup_errors=True))
+        stack.enter_context(dask.config.set({"temporary-directory": folder}))
+        environment = {
+            **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(simulators.ROOT), *_paths()]),
+            "TMPDIR": folder,  # a worker that is ended in the middle of a task leaves its folders there
+        }  # fmt: skip
         with _no_main_program():
             local = distributed.LocalCluster(
                 n_workers=jobs, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0",

@@ -286,20 +286,26 @@ def run_class(
             found[team.name] = known
     of_class = uuid.uuid4().hex
     words = passed_on(parsed)
-    tasks = [engine.Task(team.name, check_or_tell, (team, words, report, allowance, of_class)) for team in open_]
-    try:
-        with engine.farm(min(parsed.jobs, len(tasks))) as farm:
-            for done in farm.run(tasks):
-                team = done.task.arguments[0]
-                one = done.result or Checked(str(team.core))
-                if done.failure:
-                    one.not_checked(done.failure)
-                found[team.name] = one
-                advance(len(open_), f"{team.name}: {row(team, one)['result']}")
-    finally:
-        for left in marked(of_class):  # of checks that were interrupted
-            with contextlib.suppress(psutil.Error):
-                left.kill()
+    # Where the checks work: those that were interrupted are ended first, then all that they left goes.
+    with tempfile.TemporaryDirectory(prefix="cosim-class-", ignore_cleanup_errors=True) as place:
+        tasks = [
+            engine.Task(team.name, check_or_tell, (team, words, report, allowance, of_class, place)) for team in open_
+        ]
+        try:
+            with engine.farm(min(parsed.jobs, len(tasks))) as farm:
+                for done in farm.run(tasks):
+                    team = done.task.arguments[0]
+                    one = done.result or Checked(str(team.core))
+                    if done.failure:
+                        one.not_checked(done.failure)
+                    found[team.name] = one
+                    advance(len(open_), f"{team.name}: {row(team, one)['result']}")
+        finally:
+            left = list(marked(of_class))
+            for process in left:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(left, timeout=EVERY)
     return [found[team.name] for team in teams], len(open_)
 
 
@@ -311,27 +317,31 @@ def _known(report: Path, team: Team, allowance: Allowance) -> Checked | None:
     return known
 
 
-def check_or_tell(team: Team, words: Sequence[str], report: Path, allowance: Allowance, of_class: str) -> Checked:
+def check_or_tell(
+    team: Team, words: Sequence[str], report: Path, allowance: Allowance, of_class: str, place: str
+) -> Checked:
     """``check_team``; what this machine lacks (a full disk, no process left) costs no other team its check."""
     try:
-        return check_team(team, words, report, allowance, of_class)
+        return check_team(team, words, report, allowance, of_class, place)
     except OSError as error:
         one = Checked(str(team.core))
         one.not_checked(cli.told(error))
         return one
 
 
-def check_team(team: Team, words: Sequence[str], report: Path, allowance: Allowance, of_class: str = "") -> Checked:
+def check_team(
+    team: Team, words: Sequence[str], report: Path, allowance: Allowance, of_class: str = "", place: str | None = None
+) -> Checked:
     """Check one core in processes of its own, and keep what was found; one that was ended is a result too.
 
-    of_class: begins the mark of all processes that it starts.
+    of_class: begins the mark of all processes that it starts. place: the folder below which it works.
     """
     result, log = report / RESULTS / f"{team.name}.json", report / LOGS / f"{team.name}.txt"
     result.unlink(missing_ok=True)
     shutil.rmtree(report / RECORDS / team.name, ignore_errors=True)
     began = time.monotonic()
     why = ""
-    with tempfile.TemporaryDirectory(prefix="cosim-class-", ignore_cleanup_errors=True) as work:
+    with tempfile.TemporaryDirectory(prefix="team-", dir=place, ignore_cleanup_errors=True) as work:
         mark = f"{of_class}-{uuid.uuid4().hex}"
         environment = {
             **{name: value for name, value in os.environ.items() if name not in _SETTINGS},

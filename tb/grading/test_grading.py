@@ -229,7 +229,12 @@ def test_an_interrupted_class_goes_on(only_icarus, left_over, tmp_path, by):
     team(tmp_path / "teams/a", "course")
     broken(tmp_path / "teams/z", OTHERS["endless"])
     words = ["--core", str(tmp_path / "teams/*/core.toml"), "--report", str(tmp_path / "out"), *LAYER, "--jobs", "2"]
-    process = subprocess.Popen([sys.executable, "-m", "tb.commands.check_core", *words], cwd=simulators.ROOT)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tb.commands.check_core", *words], cwd=simulators.ROOT,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )  # fmt: skip
     ready = tmp_path / "out/results/a.json"
     end = time.monotonic() + 120
     while not ready.exists() and time.monotonic() < end:
@@ -237,7 +242,7 @@ def test_an_interrupted_class_goes_on(only_icarus, left_over, tmp_path, by):
     assert ready.exists()
     process.send_signal(by)
     assert process.wait(60) == 130
-    assert not left_over()
+    assert not left_over() and not list(temporary.iterdir())
     known = {name: read_checked(tmp_path / f"out/results/{name}.json") for name in "az"}
     assert known["a"].key and not (known["z"] and known["z"].key)
 

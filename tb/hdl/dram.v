@@ -63,22 +63,17 @@ module dram #(
         if (dump === 1'b1 && dump_q === 1'b0) $writememh("dump.hex", memory, dump_first, dump_last);
     end
 
-    // Stalls: one register of 40 bits, five bytes a cycle
+    // Stalls: one shift register of 40 bits, nine steps a cycle, of which no bit that comes in reaches a tap
     reg [39:0] random_q;
     reg [4:0]  held_q;       // a channel that has offered does not withdraw
     wire [4:0] drawn = {random_q[39:32] < stall_b, random_q[31:24] < stall_w, random_q[23:16] < stall_aw,
                         random_q[15:8] < stall_r, random_q[7:0] < stall_ar}
                      | {&stall_b, &stall_w, &stall_aw, &stall_r, &stall_ar};
-    reg [39:0] turned;
-    integer    n;
-    always @(*) begin
-        turned = random_q;
-        for (n = 0; n < 9; n = n + 1) turned = {turned[38:0], turned[39] ^ turned[37] ^ turned[20] ^ turned[18]};
-    end
+    wire [8:0] coming = random_q[39:31] ^ random_q[37:29] ^ random_q[20:12] ^ random_q[18:10];
     wire stalls = |{stall_ar, stall_r, stall_aw, stall_w, stall_b};
     always @(posedge clk)
         if (reset) random_q <= {seed, 8'h5a};
-        else if (stalls) random_q <= turned;
+        else if (stalls) random_q <= {random_q[30:0], coming};
     wire hold_ar = drawn[0], hold_r = drawn[1] & ~held_q[1], hold_aw = drawn[2], hold_w = drawn[3];
     wire hold_b  = drawn[4] & ~held_q[4];
     always @(posedge clk)

@@ -157,8 +157,11 @@ def test_a_worker_is_killed(undisturbed, tmp_path):
 def test_the_client_is_killed(undisturbed, tmp_path, number, jobs):
     """In the middle of a batch, the only one where there is one job: each image is kept as it ends."""
     path = tmp_path / "r.csv"
-    mark = {"COSIM_TEST_MARK": str(tmp_path)}
-    process = started(path, "--jobs", jobs, environment=mark)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = started(
+        path, "--jobs", jobs, environment={"COSIM_TEST_MARK": str(tmp_path), "TMPDIR": str(temporary)}
+    )  # fmt: skip
     wait_for(path, 3, process)
     process.send_signal(number)
     out = process.communicate(timeout=60)[0]
@@ -168,6 +171,7 @@ def test_the_client_is_killed(undisturbed, tmp_path, number, jobs):
     while left := [p for p in psutil.process_iter() if _marked(p, tmp_path)]:
         assert time.monotonic() < end, [p.cmdline() for p in left]
         time.sleep(0.1)
+    assert number is signal.SIGKILL or not list(temporary.iterdir())
     before = set(results.read(path).rows)
     assert 3 <= len(before) < 10
     assert command.run(lambda: infer.main([*words(path), "--jobs", "2"])) == 0
