@@ -336,7 +336,10 @@ def main(words: list[str] | None = None) -> int:
         c = configuration(settings["CONFIG"] or DEFAULT_CONFIGURATION)
     by_checkpoint = collect(settings, c, golden, None if golden else _placement(parsed))
     everything = [layer for layers in by_checkpoint.values() for layer in layers]
-    outcomes, seconds = simulated(everything, c, sim, settings, parsed.stalls, parsed.jobs, console, cluster=cluster)
+    outcomes, seconds = simulated(
+        everything, c, sim, settings, parsed.stalls, parsed.jobs, console, cluster=cluster,
+        each=settings["LAYER"] in (None, "all"),  # what was not asked for by name costs the others nothing
+    )  # fmt: skip
 
     failed = 0
     for checkpoint, layers in by_checkpoint.items():

@@ -18,6 +18,7 @@ from quant.network import load_network
 from tb import options
 from tb.commands import cosim
 from tb.layers.main_job import MAIN_JOB, default_layers
+from tb.target import CannotRun
 
 CORE = configuration("course_8x8")
 
@@ -69,13 +70,30 @@ def test_another_data_set_is_told():
     assert chosen(LAYER="layer3.0.conv1", DATA="digits") == {"resnet20_w4a4": ({"digits"}, ["layer3.0.conv1"])}
 
 
-def own_network(path, width=8):
+def own_network(path, width=8, first_bits=4):
     """A network of the course's layers that is neither a VGG16 nor a ResNet20."""
     torch.manual_seed(3)
-    layers = [QuantConv2d(3, width, 3, padding=1), torch.nn.ReLU(), QuantConv2d(width, 9, 1, stride=2, bias=True)]
+    layers = [
+        QuantConv2d(3, width, 3, padding=1, w_bits=first_bits),
+        torch.nn.ReLU(),
+        QuantConv2d(width, 9, 1, stride=2, bias=True),
+    ]
     model = torch.nn.Sequential(OrderedDict(zip(("first", "relu", "second"), layers, strict=True)))
     torch.save({"state_dict": model.state_dict()}, path)
     return model
+
+
+def test_a_layer_that_does_not_fit_costs_the_others_nothing(sim, tmp_path, capsys):
+    """As a first layer of 8-bit weights; by name it is refused before anything is built."""
+    path = tmp_path / "own.pth"
+    model = own_network(path, first_bits=8)
+    words = ["--sim", sim, "--checkpoint", str(path), "--config", CORE.name, "--jobs", "1"]
+    assert cosim.main(words) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "FAIL own first" in shown and f"cannot run on {CORE.name}" in shown
+    assert "1 of 2 layers match" in shown and len(model) == 3
+    with pytest.raises(CannotRun, match=f"first.* cannot run on {CORE.name}"):
+        cosim.main([*words, "--layer", "first"])
 
 
 def test_layers_of_an_unknown_network(sim, tmp_path, monkeypatch, capsys):
