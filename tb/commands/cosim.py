@@ -275,7 +275,7 @@ def failures(
         if row.failure:
             title = row.layer.task.title
             again = replay(row.layer, checkpoint, settings, sim, c, stalls, more)
-            why = escape(row.failure.removeprefix(f"{title}: "))
+            why = escape(row.failure.removeprefix(title).removeprefix(":").strip())
             told.append(f"\n[bold red]FAIL[/] {escape(title)}: {why}\nreplay: {escape(again)}")
     return told
 

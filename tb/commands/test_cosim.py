@@ -90,7 +90,7 @@ def test_a_layer_that_does_not_fit_costs_the_others_nothing(sim, tmp_path, capsy
     words = ["--sim", sim, "--checkpoint", str(path), "--config", CORE.name, "--jobs", "1"]
     assert cosim.main(words) == 1
     shown = " ".join(capsys.readouterr().out.split())
-    assert "FAIL own first" in shown and f"cannot run on {CORE.name}" in shown
+    assert f"FAIL own first seed 1: cannot run on {CORE.name}: weight" in shown
     assert "1 of 2 layers match" in shown and len(model) == 3
     with pytest.raises(CannotRun, match=f"first.* cannot run on {CORE.name}"):
         cosim.main([*words, "--layer", "first"])
