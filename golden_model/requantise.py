@@ -79,6 +79,16 @@ class Requantisation:
 
     def apply(self, psum: np.ndarray, axis: int) -> np.ndarray:
         """The same of any shape, whose channels are counted by ``axis``. ValueError where the sum leaves ACC_BITS."""
+        total = self._scaled(psum, axis)
+        return np.clip(total, *self.range, out=total).astype(np.int32)
+
+    def saturates(self, psum: np.ndarray, axis: int) -> np.ndarray:
+        """Where ``apply`` clamps, bool of psum's shape. What becomes 0 by ReLU is not clamped."""
+        total, (low, high) = self._scaled(psum, axis), self.range
+        return (total > high) | ((total < low) & (low < 0))
+
+    def _scaled(self, psum: np.ndarray, axis: int) -> np.ndarray:
+        """What is clamped, int64."""
         # |psum| < 2^47 keeps the product within 2^62, so int64 cannot wrap before the sum itself is checked.
         _check_width("psum", psum, ACC_BITS, "ACC_BITS")
         sizes = [1] * psum.ndim
@@ -89,7 +99,7 @@ class Requantisation:
             total += 1 << (self.shift - 1)
         _check_width("psum * multiplier + offset + rounding, ", total, ACC_BITS, "ACC_BITS")
         total >>= self.shift
-        return np.clip(total, *self.range, out=total).astype(np.int32)
+        return total
 
 
 @dataclasses.dataclass(frozen=True)

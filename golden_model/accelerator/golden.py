@@ -12,7 +12,7 @@ from golden_model.accelerator.plan import Plan
 from golden_model.configuration import Dataflow
 from golden_model.convolution import convolve
 from golden_model.operands import Operands
-from golden_model.requantise import WIDE_BITS, WideRequantisation, max_pool
+from golden_model.requantise import max_pool
 from golden_model.sfp import check_psum_range
 
 
@@ -93,8 +93,7 @@ def accelerator_golden(plan: Plan, operands: Operands) -> AcceleratorGolden:
     output = np.maximum(accumulated, 0) if operands.relu else accumulated
     saturated = False
     if requant is not None:
-        wide = WideRequantisation(requant.multiplier, requant.offset, requant.shift, WIDE_BITS)
-        saturated = bool((wide(output) > requant.range[1]).any())
+        saturated = bool(requant.saturates(output, 0).any())
         output = requant(output).astype(np.int64)
     if plan.pool:
         output = max_pool(output)

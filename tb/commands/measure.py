@@ -398,8 +398,8 @@ def image_table() -> Table:
         if ran.failure or failure:
             raise AssertionError(f"{name} on {c.name}: {ran.failure or failure}")
         last = ran.results[-1]
-        values = program.expected(images[-1:])[0]
-        cycles, loop = bare_loop(program, {name: values[name][0] for name in program.image}, 2 * last["cycles"])
+        values = program.expected(images[-1:])[0].values
+        cycles, loop = bare_loop(program, {name: values[name] for name in program.image}, 2 * last["cycles"])
         if abs(cycles - last["cycles"]) > 10:
             raise AssertionError(f"{name}: {cycles} cycles in the bare loop, {last['cycles']} beside Python")
         needed = sum(layer.plan.shape.macs / layer.plan.ic_group for layer in program.layers)

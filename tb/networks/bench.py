@@ -23,7 +23,7 @@ from tb.accelerator.checks import COUNTERS, LayerFailed, miscounted
 from tb.accelerator.command import Region
 from tb.accelerator.hexfile import from_hex, write_memory
 from tb.accelerator.system_bench import AcceleratorBench
-from tb.networks.program import REPORT_WORDS, NetworkProgram, ProgramLayer
+from tb.networks.program import REPORT_WORDS, Expected, NetworkProgram, ProgramLayer
 from tb.networks.tensors import Tensor
 from tb.parts.scoreboard import Mismatch, Scoreboard
 from tb.parts.streams import read_word
@@ -103,18 +103,17 @@ class NetworkBench(AcceleratorBench):
     async def run_image(
         self,
         number: int,
-        values: Mapping[str, np.ndarray],
-        scores: np.ndarray,
+        expected: Expected,
         check: bool,
         activity: Path | None = None,
     ) -> ImageRun:
-        """One image from its integers to its scores. values: of every tensor, by the integer model. activity: the file
-        that what each unit did goes to.
+        """One image from its integers to its scores. activity: the file that what each unit did goes to.
 
         WrongImage names the first layer that is wrong; LayerFailed, the one at which the list stands still.
         """
         program = self.program
-        await self._write_memory([changing_memory(program, {name: values[name] for name in program.image})])
+        image = {name: expected.values[name] for name in program.image}
+        await self._write_memory([changing_memory(program, image)])
         self.dut.record.value = 0 if activity is None else 4
         status = await self._run(f"image {number}", program.layers)
         self.dut.record.value = 0
@@ -124,23 +123,23 @@ class NetworkBench(AcceleratorBench):
         first, last = program.changing // self.beat, program.mem_bytes // self.beat - 1
         memory, unknown = await self._read_memory(first, last)
         counters = self._counters(memory, program.layers)
-        self._check_status(f"image {number}", status, program.layers, counters)
+        self._check_status(f"image {number}", status, program.layers, counters, expected)
         self.compared = 0
         if check:
-            self._compare(number, memory, unknown, values, program.layers)
+            self._compare(number, memory, unknown, expected.values, program.layers)
         sums = self._get(memory, program.tensors[program.sums])
         if self._get(unknown, program.tensors[program.sums]).any():
             raise WrongImage(f"image {number}: {program.layers[-1].name}: some of its sums are unknown (X)")
         return ImageRun(
-            number, program.classify(sums[None])[0].tolist(), scores.tolist(), status["list_cycles"], counters,
-            self.compared,
+            number, program.classify(sums[None])[0].tolist(), expected.scores.tolist(), status["list_cycles"],
+            counters, self.compared,
         )  # fmt: skip
 
     async def run_forced(
-        self, number: int, values: Mapping[str, np.ndarray], only: str | None = None
+        self, number: int, expected: Expected, only: str | None = None
     ) -> tuple[list[dict[str, int]], list[str]]:
         """Every layer alone, or ``only`` one, with the integer model's tensors; the counters, and what was wrong."""
-        program = self.program
+        program, values = self.program, expected.values
         counters, wrong = [], []
         for index, layer in enumerate(program.layers):
             if only is not None and layer.name != only:
@@ -161,7 +160,7 @@ class NetworkBench(AcceleratorBench):
                 )
                 found = self._counters(memory, [layer])
                 counters += found
-                self._check_status(what, status, [layer], found)
+                self._check_status(what, status, [layer], found, expected)
                 self._compare(number, memory, unknown, values, [layer])
             except (LayerFailed, Mismatch) as error:
                 wrong.append(str(error))
@@ -213,14 +212,20 @@ class NetworkBench(AcceleratorBench):
         ]
 
     def _check_status(
-        self, what: str, status: Mapping[str, int], layers: Sequence[ProgramLayer], counters: list[dict[str, int]]
-    ) -> None:
+        self, what: str, status: Mapping[str, int], layers: Sequence[ProgramLayer], counters: list[dict[str, int]],
+        expected: Expected,
+    ) -> None:  # fmt: skip
+        for bit in ("overflow", "saturated"):
+            if status[bit] != any(found[bit] for found in counters):
+                raise WrongImage(f"{what}: {bit} is {status[bit]} in the status, and not so in the layers' records")
         for index, (layer, found) in enumerate(zip(layers, counters, strict=True)):
             notes = miscounted({name: found[name] for name in COUNTERS}, layer.plan)
             if found["layer"] != index:
                 notes.append(f"the counters of layer {index} say that they are of layer {found['layer']}")
             if found["overflow"]:
                 notes.append(f"a sum left PSUM_BITS = {self.configuration.psum_bits}")
+            if found["saturated"] != (clamped := layer.name in expected.saturated):
+                notes.append(f"the saturation bit of its record is {found['saturated']}, expected {int(clamped)}")
             if notes:
                 raise WrongImage(f"{what}: {layer.name}: {notes[0]}")
         if rules := broken_rules(read_word(self.dut.broken)):

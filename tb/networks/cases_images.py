@@ -28,18 +28,17 @@ async def images(dut):
     await tb.load()
     for first in range(0, len(job.images), BATCH):
         begin = time.perf_counter()
-        expected, scores = job.program.expected(job.images[first : first + BATCH])
-        share = (time.perf_counter() - begin) / len(scores)
+        expected = job.program.expected(job.images[first : first + BATCH])
+        share = (time.perf_counter() - begin) / len(expected)
         for index, number in enumerate(job.numbers[first : first + BATCH]):
             begin = time.perf_counter() - share
-            values = {name: tensor[index] for name, tensor in expected.items()}
             if job.forced or job.layer is not None:
-                counters, wrong = await tb.run_forced(number, values, job.layer)
+                counters, wrong = await tb.run_forced(number, expected[index], job.layer)
                 results.append({"number": number, "layers": counters, "wrong": wrong})
             else:
                 try:
                     activity = job.activity if number == job.numbers[0] else None
-                    run = await tb.run_image(number, values, scores[index], job.check is Check.outputs, activity)
+                    run = await tb.run_image(number, expected[index], job.check is Check.outputs, activity)
                     results.append({**dataclasses.asdict(run), "seconds": time.perf_counter() - begin})
                 except WrongImage as error:
                     failures.append(error)

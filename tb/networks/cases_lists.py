@@ -28,12 +28,11 @@ class Bench(NetworkBench):
 
     def __init__(self, dut, program: NetworkProgram, image: np.ndarray):
         super().__init__(dut, program)
-        values, self.scores = program.expected(image)
-        self.values = {name: tensor[0] for name, tensor in values.items()}
+        self.expected = program.expected(image)[0]
 
     async def right(self, what: str) -> int:
         """Run the whole list and compare everything; returns its cycles."""
-        run = await self.run_image(0, self.values, self.scores[0], check=True)
+        run = await self.run_image(0, self.expected, check=True)
         assert run.scores == run.expected, what
         return run.cycles
 

@@ -64,6 +64,19 @@ class ProgramLayer:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Expected:
+    """What the integer model makes of an image.
+
+    values: of every tensor, int [C, H, W]. scores: of the classes, int64 [classes]. saturated: layers of the list an
+    output of which was clamped.
+    """
+
+    values: Mapping[str, np.ndarray]
+    scores: np.ndarray
+    saturated: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class NetworkProgram:
     """A network for one configuration.
 
@@ -124,12 +137,12 @@ class NetworkProgram:
         last = self.network.convolutions[-1]
         return run.score(self.network.score, run.made(last.outputs[0], sums.transpose(0, 2, 3, 1)))
 
-    def expected(self, images: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Normalised images [N, C, H, W] -> every tensor's values [N, C, H, W], and the scores: the integer model's."""
+    def expected(self, images: np.ndarray) -> list[Expected]:
+        """Normalised images [N, C, H, W] -> what the integer model makes of each."""
         made: dict[str, np.ndarray] = {}
         sums: dict[str, np.ndarray] = {}
         scores = run.scores(self.network, images, made.__setitem__, sums.__setitem__)
-        made[self.sums] = sums[self.network.convolutions[-1].name]
+        made[self.sums] = sums[self._last]
         image = made.pop(self.network.image.tensor)
         for name in self.image:
             made[name] = np.stack([self.image_values(one)[name] for one in image])
@@ -138,7 +151,29 @@ class NetworkProgram:
                 if name not in made:  # sums of digits
                     found = [self._partial(layer, made, index) for index in range(len(images))]
                     made[name] = np.stack(found)
-        return made, scores
+        clamped = self._saturated(sums)
+        return [
+            Expected(
+                {name: values[index] for name, values in made.items()}, scores[index],
+                frozenset(layer for layer, which in clamped.items() if which[index]),
+            )
+            for index in range(len(images))
+        ]  # fmt: skip
+
+    def _saturated(self, sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Sums [N, C, H, W] of each convolution -> by layer of the list, whether it clamps an output, bool [N]."""
+        of_tensor = {output.tensor: (step, output.requant) for step, output in self.network.tensors()}
+        found = {}
+        for layer in self.layers:
+            made = [of_tensor[name] for name in layer.outputs if name in of_tensor]  # others are sums
+            clamped = [requant.saturates(sums[step], 1).any(axis=(1, 2, 3)) for step, requant in made]
+            found[layer.name] = np.any(clamped, axis=0) if clamped else np.zeros(len(sums[self._last]), bool)
+        return found
+
+    @property
+    def _last(self) -> str:
+        """The last convolution."""
+        return self.network.convolutions[-1].name
 
     def _partial(self, layer: ProgramLayer, made: Mapping[str, np.ndarray], index: int) -> np.ndarray:
         """The sums of a layer of digits for one image."""

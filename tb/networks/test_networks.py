@@ -268,6 +268,27 @@ def test_unknown_bits_are_told_as_such(sim, tmp_path):
         assert told in (ran.failure or ""), ran.failure
 
 
+def test_bits_beside_the_values_are_compared(sim, tmp_path):
+    """Of each layer's record and of the status: whether an output was clamped, and whether a sum left PSUM_BITS."""
+    if sim != "icarus":
+        pytest.skip("shown once, where building is quick")
+    program, quiet, wild = overflowing()
+    image = next(wild * share for share in np.linspace(0, 1, 20) if program.expected(wild * share)[0].saturated)
+    bugs = (
+        ("layer_saturated = out_saturated | (second & second_saturated)", "layer_saturated = 1'b0", image,
+         "the saturation bit of its record is 0, expected 1"),
+        ("layer_saturated = out_saturated | (second & second_saturated)", "layer_saturated = 1'b1", quiet,
+         "the saturation bit of its record is 1, expected 0"),
+        ("saturated_q <= clamped_q | layer_saturated;", "saturated_q <= layer_saturated;", image,
+         "saturated is 0 in the status, and not so in the layers' records"),
+        ("overflow_q  <= overflowed_q | layer_overflow;", "overflow_q  <= layer_overflow;", wild,
+         "overflow is 0 in the status, and not so in the layers' records"),
+    )  # fmt: skip
+    for old, new, shown, told in bugs:
+        ran = run(sim, program, shown, sources=planted(tmp_path, old, new))
+        assert told in (ran.failure or ""), (new, ran.failure)
+
+
 def test_what_cannot_run_is_named():
     c = configuration("net_8x8")
     network, images = integers("vgg16_w4a2_digits")
@@ -290,9 +311,22 @@ def test_the_model_is_the_networks():
     """What the program expects of each tensor, the digits' sums too, is what the integer network makes."""
     network, images = integers("resnet20_digits")
     program = compile_network(network, configuration("net_8x8"), images.shape[2:])
-    values, scores = program.expected(images)
-    assert np.array_equal(program.classify(values[program.sums]), scores)
-    first = network.convolutions[0]
-    higher, low = values["conv1, part 2 of 3.sums"][0], ((first.weight + 8) & 15) - 8
-    whole = (higher.astype(np.int64) << 4) + convolve(low, values["conv1.input, part 3"][0], 1, 1)
-    assert np.array_equal(whole, convolve(first.weight, network.image(images)[0], 1, 1))
+    found = program.expected(images)
+    for index, one in enumerate(found):
+        assert np.array_equal(program.classify(one.values[program.sums][None])[0], one.scores)
+        first = network.convolutions[0]
+        higher, low = one.values["conv1, part 2 of 3.sums"], ((first.weight + 8) & 15) - 8
+        whole = (higher.astype(np.int64) << 4) + convolve(low, one.values["conv1.input, part 3"], 1, 1)
+        assert np.array_equal(whole, convolve(first.weight, network.image(images)[index], 1, 1))
+
+    sums = {}
+    scores(network, images, None, sums.__setitem__)
+    of_tensor = {output.tensor: (sums[step], output.requant) for step, output in network.tensors()}
+    for layer in program.layers:
+        clamped = np.zeros(len(images), bool)
+        for made, r in (of_tensor[name] for name in layer.outputs if name in of_tensor):
+            exact = made * r.multiplier[:, None, None].astype(float) + r.offset[:, None, None]
+            steps = np.floor(exact / 2**r.shift + (0.5 if r.shift else 0))
+            clamped |= ((steps > r.range[1]) | ((steps < r.range[0]) & (r.range[0] < 0))).any(axis=(1, 2, 3))
+        assert [layer.name in one.saturated for one in found] == clamped.tolist(), layer.name
+    assert all(one.saturated for one in found)
