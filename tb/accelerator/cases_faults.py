@@ -516,6 +516,22 @@ async def memory_that_answers_again(dut):
         assert status["error"] == 9 and not status["done"], f"{flow.name}: {status}"
         await tb.write(CONTROL, 2)
         await tb.run_layer(command, golden, title=f"{task.title} after an abort that took long")
+        # The next one that is broken off interrupts when it has ended, as ever.
+        dut.stall_b.value = 255
+        await tb.start_layer(dataclasses.replace(command, fields={**command.fields, "out_tile_stride": FAR}))
+        for _ in range(2000):
+            status = await tb.status()
+            assert not read_bit(dut.irq), f"{flow.name}: an interrupt while a write is held: {status}"
+            if status["error"]:
+                break
+        await ClockCycles(dut.clk, 20)
+        status = await tb.status()
+        assert status["busy"] and status["error"] == 5, f"{flow.name}: the write that is held keeps it busy: {status}"
+        assert not read_bit(dut.irq), f"{flow.name}: an interrupt while a write is held: {status}"
+        dut.stall_b.value = 0
+        await tb.interrupt(20_000)
+        assert read_bit(dut.irq) and not (await tb.status())["busy"]
+        await tb.write(CONTROL, 2)
 
 
 @cocotb.test()

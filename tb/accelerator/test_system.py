@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import itertools
 import re
 
 import pytest
@@ -25,7 +27,7 @@ from tb.layers.job import LayerJob
 from tb.layers.networks import FULL_SIZE, network_layers
 from tb.layers.random_layers import random_operands, random_task, twin_tasks
 from tb.layers.requantised import requantised
-from tb.layers.small_layers import bus_layers
+from tb.layers.small_layers import bus_layers, clamped_layers
 
 CHUNK = 50
 FLOWS = list(Dataflow)
@@ -57,6 +59,26 @@ def test_skip_block(simulate, run_accelerator, sim, seed, tmp_path):
         tasks = [task for index, task in enumerate(tasks) if index % 4 in (0, 3)]
     run_accelerator(c, [dataclasses.replace(task, psums=True) for task in tasks])
     simulate.layers(LayerJob(c, [dataclasses.replace(layers[2].task, dataflow=flow) for flow in FLOWS], seed))
+
+
+@pytest.mark.parametrize("config", ["net_8x8", "odd_3x5"])
+def test_clamped(run_accelerator, config):
+    """And the layer after each is not told to be."""
+    run_accelerator(configuration(config), clamped_layers(configuration(config)))
+
+
+def test_long_sides(run_accelerator, verilator):
+    """Maps of more than 255 pixels a side: the fields of sizes have 16 bits."""
+    c = configuration("net_8x8")
+    shapes = [
+        ConvShape(1, 5, 300, 2, 3, 3, 1, 1), ConvShape(1, 301, 7, 2, 3, 3, 2, 1), ConvShape(2, 3, 600, 9, 1, 1, 1, 0),
+    ]  # fmt: skip
+    tasks = []
+    for (number, shape), flow in itertools.product(enumerate(shapes), FLOWS):
+        with contextlib.suppress(PlanError):  # of rows that are too long for the banks
+            tasks.append(chosen(c, random_operands(shape, c, number), flow))
+    assert {flow: sum(task.dataflow is flow for task in tasks) for flow in FLOWS} == dict.fromkeys(FLOWS, 3)
+    run_accelerator(c, tasks)
 
 
 def in_each_dataflow(c, shape, task_of) -> list:

@@ -11,7 +11,7 @@ from golden_model.accelerator.plan import PlanError, plans
 from golden_model.configuration import Configuration, Dataflow, Precision
 from golden_model.convolution import convolve
 from golden_model.operands import Operands
-from golden_model.requantise import fit
+from golden_model.requantise import Requantisation, fit
 from golden_model.tiling import ConvShape
 from tb.layers.task import LayerTask
 
@@ -29,6 +29,16 @@ def bus_layers(c: Configuration, seed: int) -> list[LayerTask]:
         tasks.append(small_layer(rng, c, flow, "bands", bands=2, bias=True, residual=True))
         if c.simd:
             tasks.append(small_layer(rng, c, flow, "a2w4", simd=True, requant=True))
+    return tasks
+
+
+def clamped_layers(c: Configuration) -> list[LayerTask]:
+    """Outputs up to the top of their range, none of which is clamped, and up to one above it."""
+    ramp = np.arange(1 << c.act_bits).reshape(1, 1, -1)
+    tasks = []
+    for flow, (above, what) in itertools.product((WS, OS), enumerate(("up to the top", "one above the top"))):
+        operands = Operands(np.ones((1, 1, 1, 1), int), ramp, requant=Requantisation([1], [above], 0, c.act_bits))
+        tasks.append(LayerTask(f"{flow.name}, {what}", flow, operands))
     return tasks
 
 

@@ -24,7 +24,7 @@ from tb.foreign.mutants import Untried
 from tb.layers.captured import real_layers
 from tb.layers.job import LayerJob
 from tb.layers.random_layers import random_task, twin_tasks
-from tb.layers.small_layers import bus_layers
+from tb.layers.small_layers import bus_layers, clamped_layers
 from tb.layers.task import LayerTask
 from tb.target import find_target, prepared
 
@@ -75,6 +75,7 @@ BENCHES = {
     "interrupt": Bench(
         "system", SYSTEM, "tb.accelerator.cases_faults", "interrupt_is_told|start_at_any_moment", BESIDE, ODD.name
     ),
+    "answers": Bench("system", SYSTEM, "tb.accelerator.cases_faults", "memory_that_answers_again", BESIDE, ODD.name),
     "networks": Bench("system", NETWORKS, "tb.networks.cases_lists", "small_networks", BESIDE, NET.name),
     "lists": Bench("system", NETWORKS, "tb.networks.cases_lists", "illegal_layer", BESIDE, NET.name),
     "place": Bench(
@@ -145,7 +146,7 @@ def accelerator_job(seed: int) -> LayerJob:
     requant = Requantisation(plain.multiplier // 100, np.arange(len(plain.offset)) << 31, 31, plain.bits)
     operands = dataclasses.replace(far.operands, requant=requant)
     far = dataclasses.replace(far, title="far offsets", operands=operands)
-    tasks = [*layers, far, *drawn]
+    tasks = [*layers, far, *clamped_layers(ODD), *drawn]
     return LayerJob(ODD, tasks, seed, prepared=prepared(find_target("accelerator"), ODD, tasks))
 
 
