@@ -113,16 +113,19 @@ $(SETUP): pyproject.toml
 	    { echo "error: Python 3.11 or later is needed ($(PYTHON) is $$($(PYTHON) --version 2>&1)); use make PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	    { echo "error: Python has no venv module; on Debian or Ubuntu: sudo apt-get install -y python3-venv" >&2; exit 1; }
-	@echo "setting up $(VENV) (once; a few minutes)" >&2
-	@$(PYTHON) -m venv --clear $(VENV)
+	@[ -e $@ ] || { echo "setting up $(VENV) (once; a few minutes)" >&2; $(PYTHON) -m venv --clear $(VENV); }
 	@$(RUN) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	    print("\n".join(p["dependencies"] + p["optional-dependencies"]["test"]))' > $(VENV)/wanted.txt
-	@set -o pipefail; if [ -t 2 ]; then terminal=1; else terminal=0; fi; \
-	$(RUN) -m pip install --disable-pip-version-check --progress-bar off -r $(VENV)/wanted.txt 2>&1 | awk -v terminal=$$terminal ' \
+	    print("\n".join(p["dependencies"] + p["optional-dependencies"]["test"]))' > $(VENV)/wanted.new
+	@# What is there already stays as it is: a branch may have touched the file alone, and this machine may be offline.
+	@cmp -s $(VENV)/wanted.new $(VENV)/wanted.txt && [ -e $@ ] && exit; set -o pipefail; \
+	if [ -e $@ ]; then echo "$(VENV): the packages that pyproject.toml wants have changed" >&2; fi; \
+	if [ -t 2 ]; then terminal=1; else terminal=0; fi; \
+	$(RUN) -m pip install --disable-pip-version-check --progress-bar off -r $(VENV)/wanted.new 2>&1 | awk -v terminal=$$terminal ' \
 	    tolower($$0) ~ /^ *error/ { print > "/dev/stderr" } \
 	    /^Collecting / { if (terminal) printf "\r  %d packages found ", ++found; fflush() } \
 	    /^Installing collected/ { printf "%s  installing %d packages, the last step\n", terminal ? "\r" : "", NF - 3; fflush() }' >&2
 	@$(RUN) -c 'import os, sysconfig; open(os.path.join(sysconfig.get_path("purelib"), "checkout.pth"), "w").write(os.getcwd() + "\n")'
+	@mv $(VENV)/wanted.new $(VENV)/wanted.txt
 	@touch $@
 
 wheel: $(SETUP) ## a wheel for other repositories, in dist/

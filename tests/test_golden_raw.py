@@ -403,7 +403,13 @@ def test_hints_of_another_editor(tmp_path):
 
 
 @pytest.mark.parametrize("tiles", [(2, 3), (2, 1), (1, 3), (1, 1)])
-@pytest.mark.parametrize("name", ["weight_{i}_{o}_{k}.txt", "ic{i}/oc{o}/weight_k{k}.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "weight_{i}_{o}_{k}.txt", "ic{i}/oc{o}/weight_k{k}.txt", "kij{k}/weight_it{i}_ot{o}.txt",
+        "weight_kij{k}_a{i}_b{o}.txt", "kij{k}/weight_{i}_{o}.txt",
+    ],
+)  # fmt: skip
 def test_three_numbers_in_a_name(tmp_path, name, tiles):
     weight = small(tmp_path / "g", (3, 3), name=name, tiles=tiles)
     layer = only(tmp_path / "g")
@@ -686,11 +692,14 @@ def test_names_of_taps(tmp_path, name):
 
 def test_what_is_no_data_refuses_nothing(tmp_path):
     write(tmp_path / "g", BOTH, 3)
-    for name in ("summary.txt", "about.txt", "act_scale.txt", "factor.txt", "weight_shape.txt", "generate_golden"):
+    for name in (
+        "summary.txt", "about.txt", "act_scale.txt", "factor.txt", "weight_shape.txt", "generate_golden",
+        "act_alpha.txt", "weight_delta.txt",
+    ):  # fmt: skip
         (tmp_path / "g" / name).write_text("0.0123 of something\n")
     (tmp_path / "g/weights.bin").write_bytes(bytes(range(256)))
     layer = only(tmp_path / "g")
-    assert layer.right and "about.txt, act_scale.txt, factor.txt, generate_golden and 3 more" in layer.notes[0]
+    assert layer.right and "about.txt, act_alpha.txt, act_scale.txt, factor.txt and 5 more" in layer.notes[0]
 
 
 @pytest.mark.parametrize("size", [(2, 8), (4, 16), (3, 12)])

@@ -205,6 +205,13 @@ def test_a_stream_whose_names_do_not_say_so(tmp_path, os):
     layer = only(tmp_path / "g")
     assert layer.right and any("read as output-stationary" in note for note in layer.notes)
     assert only(tmp_path / "g", Hints(dataflow="output_stationary")).right
+    path = tmp_path / "g/out.txt"
+    lines = path.read_text().splitlines(keepends=True)
+    lines[-1] = lines[-1].replace("0", "1", 1) if "0" in lines[-1] else lines[-1].replace("1", "0", 1)
+    path.write_text("".join(lines))
+    layer = only(tmp_path / "g")
+    assert not layer.right and any("read as output-stationary, which is closest" in note for note in layer.notes)
+    assert "1 of 64 differ" in layer.problem()
 
 
 @pytest.mark.parametrize(("width", "low", "high"), [(4, 0, 16), (4, -8, 8), (8, 0, 256)])

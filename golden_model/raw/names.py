@@ -14,7 +14,7 @@ ACTIVATION, WEIGHT, OUTPUT, RESIDUAL, BIAS = "activation", "weight", "output", "
 # Words of a name that say what is in a file, in the order in which they count: a long one within any word, a short one
 # as a word by itself. Empty: no numbers of a layer.
 _NONE = re.compile(
-    r"addr\w*|instr\w*|inst|readme|scales?|shapes?|mask|mean|std|summary|config|notes?|log|meta|info|generate|script"
+    r"addr\w*|instr\w*|inst|readme|scales?|alphas?|deltas?|steps?|shapes?|mask|mean|std|summary|config|notes?|log|meta|info|generate|script"
 )
 _LONG = (
     (RESIDUAL, ("residual", "shortcut")),
@@ -134,7 +134,11 @@ def _family(template: str, members: dict[tuple[int, ...], Table], role: str) -> 
     ]
     varying = [column for column in columns if len(set(column)) > 1]
     if counts == ["kij"] * 3 and len(varying) == len(set(varying)) >= 2:
-        counts = ["ic", "oc", "kij"]  # weight_{}_{}_{}: tiles of both kinds before the tap
+        # weight_{}_{}_{}: tiles of both kinds, and the tap last, unless another number is said to be its
+        said = [re.search(r"kij[/_\-]*$", piece.lower()) is not None for piece in pieces[:3]]
+        tap = said.index(True) if sum(said) == 1 else 2
+        counts = ["ic", "oc"]
+        counts.insert(tap, "kij")
     for index, (axis, column) in enumerate(zip(counts, columns, strict=True)):
         same = next((name for name, other in counted.items() if columns[other] == column), None)
         if len(set(column)) == 1:
@@ -178,8 +182,9 @@ def _counted(before: str, role: str) -> str:
     for ending, axis in _COUNTS:
         if plain.endswith(ending):
             return axis
-    if text == "k" or text.endswith(("_k", "-k")):
-        return "kij"
+    for word, axis in (("k", "kij"), ("it", "ic"), ("ot", "oc")):
+        if re.search(rf"(^|[_\-]){word}$", text):
+            return axis
     if role == OUTPUT and plain.endswith("psum"):
         return "kij"
     return _OTHERWISE[role]

@@ -167,8 +167,10 @@ def _understand(found: Found) -> list[Layer]:
         chosen = _of_flow(groups, Dataflow.output_stationary, settled) if hints.dataflow is None else None
         if chosen is not None:
             work = _Work(directory, found.name, Dataflow.output_stationary, settled, groups, chosen)
-            if (layer := work.layer(wrong, twins)).right:
-                layer.notes.append(f"read as output-stationary, which fits; no name says so, {FILE} may")
+            layer = work.layer(wrong, twins)
+            if layer.right or work.close >= max(SURE, *(other.close for other in works)):
+                fits = "fits" if layer.right else "is closest"
+                layer.notes.append(f"read as output-stationary, which {fits}; no name says so, {FILE} may")
                 layers, works = [layer], [work]
     if not layers:
         return [
@@ -242,6 +244,7 @@ class _Work:
     found: list[Family]
     chosen: dict[str, list[Family]]
     oblong: bool = False  # maps that are not square, too
+    close: float = 0.0  # of a layer that nothing fits: share of its outputs that agree with the closest reading
 
     def layer(self, wrong: list[str], twins: list[Table]) -> Layer:
         """The verdict. wrong: files that could not be read."""
@@ -448,6 +451,7 @@ class _Work:
         if close < NOISE:  # the likeliest reading, then
             reading = options[0][2].make()
             close = self._closeness(reading)
+        self.close = close
         if close < SURE and lacking:
             return Layer(self.name, self.directory, None, findings=lacking)
         residual = self._residual_of(reading)

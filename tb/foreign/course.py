@@ -125,24 +125,23 @@ class CourseDriver(Driver):
         assert tile.reads is not None
         output = dict(zip(tile.reads[tap].tolist(), range(tile.outputs), strict=True))
         first = tap == 0 and tile.first
-        begin = {"passthrough": int(first), "acc": int(not first)}
-        write = {
-            "CEN_pmem": 1,
-            "WEN_pmem": 1,
-            "REN_pmem": 1,
-            **{n: v for n, v in begin.items() if n in self.course.bits},
-        }
+        write = {"CEN_pmem": 1, "WEN_pmem": 1}
+        write |= self._where_there({"REN_pmem": 1, "passthrough": int(first), "acc": int(not first)})
         return [
             write | {"A_pmem": self.course.address.psums + output[i]} if i in output else {}
             for i in range(tile.positions)
         ]
+
+    def _where_there(self, fields: dict[str, int]) -> dict[str, int]:
+        """Those of the bits that this core has."""
+        return {name: value for name, value in fields.items() if name in self.course.bits}
 
     def _accumulate(self, tile: Tile, index: int, read: Callable[[], None]) -> list[tuple[str, Cycle]]:
         """The psums of an output out of the psum memory and into the SFP, and its sum."""
         base, t = self.course.address.psums, self.timing
         relu = {"relu": int(tile.relu or self.can.relu == "always")} if "relu" in self.course.bits else {}
         if self.course.accumulate == "in_place":
-            address = {"CEN_pmem": 1, "REN_pmem": 1, "A_pmem": base + index}
+            address = {"CEN_pmem": 1, "A_pmem": base + index, **self._where_there({"REN_pmem": 1})}
             cycles = [("output", Cycle(address | relu)) for _ in range(t.pmem_to_acc + t.output + 1)]
         else:
             assert tile.reads is not None

@@ -30,6 +30,23 @@ def test_row(sim, seed, row):
     assert ran.failure is None, ran.failure
 
 
+def test_a_memory_without_a_read_enable(sim, seed, tmp_path):
+    """Of a core that adds up in place: the memory gives what its address says in every cycle."""
+    if sim != "icarus":
+        pytest.skip("Icarus is enough")
+    for name in ("examples/course", "foreign/rows"):
+        shutil.copytree(simulators.ROOT / "tb" / name, tmp_path / name)
+    for name, old, new in (("rows.v", "inst[35] ?", "1'b1 ?"), ("c.toml", "REN_pmem = 35\n", "")):
+        path = tmp_path / "foreign/rows" / name
+        assert path.read_text().count(old) == 1
+        path.write_text(path.read_text().replace(old, new))
+    adapter = read_adapter(tmp_path / "foreign/rows/c.toml")
+    target, c = foreign_target(adapter), adapter.configuration
+    tasks = self_test_tasks(adapter, seed)
+    ran = run_layers(target, c, tasks, sim=sim, seed=seed, only="self_test", built=target.build(sim, c))
+    assert ran.failure is None, ran.failure
+
+
 def test_two_channels_to_a_row(sim, seed):
     """A layer of 2-bit activations; one of 4 bits is refused."""
     from quant.network import load_network

@@ -7,6 +7,7 @@ other. The table of the class is written as CSV and HTML. What did not change si
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import csv
 import dataclasses
@@ -145,8 +146,10 @@ def _names(paths: list[Path]) -> list[str]:
 
     # Not resolved: each team may have a link to one file.
     names = [clean(os.path.basename(os.path.dirname(os.path.abspath(path)))) for path in paths]
-    if len({name.lower() for name in names}) < len(names):
-        names = [clean(path.with_suffix("").as_posix()) for path in paths]
+    often = collections.Counter(name.lower() for name in names)
+    for index, path in enumerate(paths):  # the others keep theirs, and with it what was found of them
+        if often[names[index].lower()] > 1:
+            names[index] = clean(path.with_suffix("").as_posix())
     seen: dict[str, int] = {}
     for index, name in enumerate(names):
         seen[name.lower()] = seen.get(name.lower(), 0) + 1

@@ -361,6 +361,10 @@ def test_no_two_teams_have_a_name(tmp_path):
         broken(tmp_path / name, SILENT)
     teams = class_check.class_of(parsed("--core", str(tmp_path / "*/core.toml"), "--sim", "icarus"))
     assert len({team.name.lower() for team in teams}) == 5 == len({team.core for team in teams})
+    broken(tmp_path / "alone", SILENT)
+    more = class_check.class_of(parsed("--core", str(tmp_path / "*/core.toml"), "--sim", "icarus"))
+    assert [team.name for team in more if team.core.parent.name == "alone"] == ["alone"]
+    assert {team.core: team.name for team in teams}.items() < {team.core: team.name for team in more}.items()
     one = class_check.class_of(parsed("--core", str(tmp_path / "m\u00fcller [1]/core.toml"), "--sim", "icarus"))
     assert [team.core for team in one] == [tmp_path / "m\u00fcller [1]/core.toml"]
     assert not class_check.several(str(tmp_path / "m\u00fcller [1]/core.toml"))

@@ -204,7 +204,8 @@ async def skew_full(dut):
     data, flags = tb.queue(3 * tb.p.DEPTH, "full")
     for _ in range(2 * tb.p.DEPTH + 4):
         await RisingEdge(dut.clk)
-    assert tb.source.sent == tb.p.DEPTH and not read_bit(dut.wr_ready)
+    sent, ready = tb.source.sent, read_bit(dut.wr_ready)
+    assert sent == tb.p.DEPTH and not ready, f"it took {sent} words of DEPTH = {tb.p.DEPTH}, wr_ready is {int(ready)}"
     starts, lanes = await tb.read(3 * tb.p.DEPTH, iter(lambda: False, None))
     tb.check(starts, lanes, data, flags)
     await RisingEdge(dut.clk)
