@@ -18,7 +18,8 @@ SUMS = ("none", "kij", "ic_tile")
 RELU = ("none", "always", "choice")
 ACTIVATIONS = ("unsigned", "signed", "choice")
 ORDERS = ("low", "high")
-PHASES = ("reset", "write", "fetch", "load", "execute", "store", "accumulate", "output")
+PHASES = ("reset", "write", "fetch", "load", "execute", "store", "accumulate", "output", "idle")
+ALWAYS = "always"  # in the place of a phase: all of them
 # The instruction of the class, from its highest bit to its lowest
 CLASS_BITS: dict[str, int | list[int]] = {
     "acc": 33, "CEN_pmem": 32, "WEN_pmem": 31, "A_pmem": [30, 20], "CEN_xmem": 19, "WEN_xmem": 18, "A_xmem": [17, 7],
@@ -356,8 +357,8 @@ def _course(table: dict[str, Any], where: str) -> Course:
             taken[bit] = name
     pins = _checked(parts["pins"], dict.fromkeys(parts["pins"], int), f"{where}.pins]")
     for phase, signals in parts["set"].items():
-        if phase not in PHASES:
-            raise AdapterError(f"{where}.set] no phase {phase!r}; there are {', '.join(PHASES)}")
+        if phase not in (*PHASES, ALWAYS):
+            raise AdapterError(f"{where}.set] no phase {phase!r}; there are {', '.join(PHASES)}, and {ALWAYS}")
         for name in _checked(signals, dict.fromkeys(signals, int), f"{where}.set.{phase}]"):
             if name not in bits and name not in pins:
                 raise AdapterError(f"{where}.set.{phase}] {name!r} is neither in the instruction nor a pin")
@@ -365,7 +366,9 @@ def _course(table: dict[str, Any], where: str) -> Course:
         raise AdapterError(f'{where}] accumulate must be "per_output" or "in_place", is {course.accumulate!r}')
     if odd := [name for name in course.active_low if name not in bits]:
         raise AdapterError(f"{where}] active_low: {odd[0]!r} is not in the instruction")
-    return dataclasses.replace(course, address=address, timing=timing, bits=bits, pins=pins, set=parts["set"])
+    everywhere = parts["set"].get(ALWAYS, {})
+    set_ = {phase: {**everywhere, **parts["set"].get(phase, {})} for phase in PHASES}
+    return dataclasses.replace(course, address=address, timing=timing, bits=bits, pins=pins, set=set_)
 
 
 def _refuse_values(tables: dict[str, Any], where: str) -> None:

@@ -47,6 +47,27 @@ def test_a_memory_without_a_read_enable(sim, seed, tmp_path):
     assert ran.failure is None, ran.failure
 
 
+def test_a_bit_that_is_always_set(sim, seed, tmp_path):
+    """Also while the core drains, waits and is reset."""
+    if sim != "icarus":
+        pytest.skip("Icarus is enough")
+    for name in ("examples/course", "foreign/rows"):
+        shutil.copytree(simulators.ROOT / "tb" / name, tmp_path / name)
+    source, toml = tmp_path / "foreign/rows/rows.v", tmp_path / "foreign/rows/c.toml"
+    stored = "wire [psum_bw*col-1:0] stored = inst[35]"
+    assert source.read_text().count(stored) == 1
+    watch = "reg began = 1'b0; always @(posedge clk) begin if (reset) began <= 1'b1; " \
+            "if (began & inst[35] !== 1'b1) $error(\"the mode changes\"); end\n"  # fmt: skip
+    source.write_text(source.read_text().replace(stored, watch + stored))
+    for more, told in (("", "the mode changes"), ("[course.set.always]\nREN_pmem = 1\n", None)):
+        toml.write_text(toml.read_text() + more)
+        adapter = read_adapter(toml)
+        target, c = foreign_target(adapter), adapter.configuration
+        tasks = self_test_tasks(adapter, seed)
+        ran = run_layers(target, c, tasks, sim=sim, seed=seed, only="self_test", built=target.build(sim, c))
+        assert ran.failure is None if told is None else told in ran.failure, ran.failure
+
+
 def test_two_channels_to_a_row(sim, seed):
     """A layer of 2-bit activations; one of 4 bits is refused."""
     from quant.network import load_network
