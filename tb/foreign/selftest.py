@@ -83,7 +83,11 @@ def self_tests(can: Capabilities, seed: int) -> dict[str, Operands]:
         )
         # The largest sums of a tile, both ways
         signs = np.where(col % 2 == 0, high, low)[:, None, None, None]
-        ends = np.broadcast_to(signs, (cols, rows, 3, 3))
+        ends = np.broadcast_to(signs, (cols, rows, 3, 3)).copy()
+        # Of every second pair of columns, sums that fall far and rise again, or rise first: what ends above 0 was below
+        first = np.arange(9).reshape(3, 3) < 4
+        ends[2::4] = np.where(first, low, high)
+        ends[3::4] = np.where(first[::-1, ::-1], low, high)
         tests["largest sums of nine taps, both ways"] = layer(ends, np.full((rows, 4, 4), end), 1)
         tiles = min(MOST_TILES, room // (rows * 9 * end * max(high, -low)))
         if can.sums == "ic_tile" and tiles > 1:

@@ -71,6 +71,24 @@ def test_sums_over_ic_tiles_are_made_as_large_as_they_may_be():
     assert "largest sums of several ic_tiles" not in self_tests(Capabilities(), 1)
 
 
+@pytest.mark.parametrize("psum_bits", [11, 16])
+def test_a_running_sum_that_stops_anywhere_is_seen(psum_bits):
+    """An accumulator that saturates far from the ends of its bits, on either side, behind a ReLU."""
+    tests = self_tests(dataclasses.replace(Capabilities(), psum_bits=psum_bits), 1)
+    layer = tests["largest sums of nine taps, both ways"]
+    taps = np.stack([
+        convolve(np.where(np.arange(9).reshape(3, 3) == tap, layer.weight, 0), layer.activation, 1, 1)
+        for tap in range(9)
+    ])  # fmt: skip
+    running = np.cumsum(taps, axis=0)
+    end = 1 << (psum_bits - 1)
+    for least, most in ((-end // 8, end), (-end, end // 8)):
+        stopped = np.zeros_like(running[0])
+        for tap in taps:
+            stopped = np.clip(stopped + tap, least, most)
+        assert (np.maximum(stopped, 0) != np.maximum(running[-1], 0)).any(), (least, most)
+
+
 def test_relu_that_can_be_chosen_is_chosen_both_ways():
     asked = {one.relu for one in self_tests(Capabilities(relu="choice"), 1).values()}
     assert asked == {True, False}
