@@ -123,10 +123,11 @@ class NetworkBench(AcceleratorBench):
         first, last = program.changing // self.beat, program.mem_bytes // self.beat - 1
         memory, unknown = await self._read_memory(first, last)
         counters = self._counters(memory, program.layers)
-        self._check_status(f"image {number}", status, program.layers, counters, expected)
+        self._check_status(f"image {number}", status, program.layers, counters)
         self.compared = 0
         if check:
             self._compare(number, memory, unknown, expected.values, program.layers)
+            self._check_clamped(f"image {number}", program.layers, counters, expected)
         sums = self._get(memory, program.tensors[program.sums])
         if self._get(unknown, program.tensors[program.sums]).any():
             raise WrongImage(f"image {number}: {program.layers[-1].name}: some of its sums are unknown (X)")
@@ -160,8 +161,9 @@ class NetworkBench(AcceleratorBench):
                 )
                 found = self._counters(memory, [layer])
                 counters += found
-                self._check_status(what, status, [layer], found, expected)
+                self._check_status(what, status, [layer], found)
                 self._compare(number, memory, unknown, values, [layer])
+                self._check_clamped(what, [layer], found, expected)
             except (LayerFailed, Mismatch) as error:
                 wrong.append(str(error))
             finally:
@@ -212,9 +214,8 @@ class NetworkBench(AcceleratorBench):
         ]
 
     def _check_status(
-        self, what: str, status: Mapping[str, int], layers: Sequence[ProgramLayer], counters: list[dict[str, int]],
-        expected: Expected,
-    ) -> None:  # fmt: skip
+        self, what: str, status: Mapping[str, int], layers: Sequence[ProgramLayer], counters: list[dict[str, int]]
+    ) -> None:
         for bit in ("overflow", "saturated"):
             if status[bit] != any(found[bit] for found in counters):
                 raise WrongImage(f"{what}: {bit} is {status[bit]} in the status, and not so in the layers' records")
@@ -224,14 +225,24 @@ class NetworkBench(AcceleratorBench):
                 notes.append(f"the counters of layer {index} say that they are of layer {found['layer']}")
             if found["overflow"]:
                 notes.append(f"a sum left PSUM_BITS = {self.configuration.psum_bits}")
-            if found["saturated"] != (clamped := layer.name in expected.saturated):
-                notes.append(f"the saturation bit of its record is {found['saturated']}, expected {int(clamped)}")
             if notes:
                 raise WrongImage(f"{what}: {layer.name}: {notes[0]}")
         if rules := broken_rules(read_word(self.dut.broken)):
             raise WrongImage(f"{what}: a rule of the bus was broken: {rules[0]}")
         if status["list_cycles"] < sum(found["cycles"] for found in counters):
             raise WrongImage(f"{what}: list_cycles is {status['list_cycles']}, less than its layers took")
+
+    @staticmethod
+    def _check_clamped(
+        what: str, layers: Sequence[ProgramLayer], counters: list[dict[str, int]], expected: Expected
+    ) -> None:
+        """After the values: of a layer whose inputs were wrong others are clamped."""
+        for layer, found in zip(layers, counters, strict=True):
+            if found["saturated"] != (clamped := layer.name in expected.saturated):
+                raise WrongImage(
+                    f"{what}: {layer.name}: the saturation bit of its record is {found['saturated']}, expected "
+                    f"{int(clamped)}"
+                )
 
     def _compare(
         self,
