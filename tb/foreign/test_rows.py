@@ -9,7 +9,7 @@ import pytest
 
 from tb import simulators
 from tb.commands import calibrate, command
-from tb.foreign.adapter import Timing, read_adapter
+from tb.foreign.adapter import Adapter, Timing, read_adapter
 from tb.foreign.target import foreign_target, self_test_tasks
 from tb.layers.job import LayerJob
 from tb.target import CannotRun, prepared, run_layers
@@ -18,16 +18,20 @@ ROWS = simulators.ROOT / "tb" / "foreign" / "rows"
 CLASS_ROWS = "abcdefgh"
 
 
+def failure_of_self_test(adapter: Adapter, sim: str, seed: int) -> str | None:
+    target, c = foreign_target(adapter), adapter.configuration
+    tasks = self_test_tasks(adapter, seed)
+    return run_layers(target, c, tasks, sim=sim, seed=seed, only="self_test", built=target.build(sim, c)).failure
+
+
 @pytest.mark.parametrize("row", [*CLASS_ROWS, "f2", "j"])
 def test_row(sim, seed, row):
     adapter = read_adapter(ROWS / f"{row}.toml")
     assert (adapter.driver is None) == (row != "j")
-    target, c = foreign_target(adapter), adapter.configuration
     if sim == "verilator" and row not in "cj":
         pytest.skip("the same modules in another order; Icarus runs all")
-    tasks = self_test_tasks(adapter, seed)
-    ran = run_layers(target, c, tasks, sim=sim, seed=seed, only="self_test", built=target.build(sim, c))
-    assert ran.failure is None, ran.failure
+    failure = failure_of_self_test(adapter, sim, seed)
+    assert failure is None, failure
 
 
 def test_a_memory_without_a_read_enable(sim, seed, tmp_path):
@@ -40,11 +44,8 @@ def test_a_memory_without_a_read_enable(sim, seed, tmp_path):
         path = tmp_path / "foreign/rows" / name
         assert path.read_text().count(old) == 1
         path.write_text(path.read_text().replace(old, new))
-    adapter = read_adapter(tmp_path / "foreign/rows/c.toml")
-    target, c = foreign_target(adapter), adapter.configuration
-    tasks = self_test_tasks(adapter, seed)
-    ran = run_layers(target, c, tasks, sim=sim, seed=seed, only="self_test", built=target.build(sim, c))
-    assert ran.failure is None, ran.failure
+    failure = failure_of_self_test(read_adapter(tmp_path / "foreign/rows/c.toml"), sim, seed)
+    assert failure is None, failure
 
 
 def test_a_bit_that_is_always_set(sim, seed, tmp_path):
@@ -61,11 +62,8 @@ def test_a_bit_that_is_always_set(sim, seed, tmp_path):
     source.write_text(source.read_text().replace(stored, watch + stored))
     for more, told in (("", "the mode changes"), ("[course.set.always]\nREN_pmem = 1\n", None)):
         toml.write_text(toml.read_text() + more)
-        adapter = read_adapter(toml)
-        target, c = foreign_target(adapter), adapter.configuration
-        tasks = self_test_tasks(adapter, seed)
-        ran = run_layers(target, c, tasks, sim=sim, seed=seed, only="self_test", built=target.build(sim, c))
-        assert ran.failure is None if told is None else told in ran.failure, ran.failure
+        failure = failure_of_self_test(read_adapter(toml), sim, seed)
+        assert failure is None if told is None else told in failure, failure
 
 
 def test_two_channels_to_a_row(sim, seed):
